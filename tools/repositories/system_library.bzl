@@ -1,0 +1,75 @@
+"""A library that the system's package manager installs, as a repository.
+
+`@NAME//:NAME` is a cc_library where the library is installed.  Where it is not,
+the target is incompatible with every platform: `bazel test //...` then skips
+what depends on it, and does not fail.
+"""
+
+_INSTALLED = """\
+load("@rules_cc//cc:defs.bzl", "cc_library")
+
+cc_library(
+    name = "{name}",
+    hdrs = glob(["include/**"]),
+    includes = {includes},
+    linkopts = {linkopts},
+    visibility = ["//visibility:public"],
+)
+"""
+
+_MISSING = """\
+load("@rules_cc//cc:defs.bzl", "cc_library")
+
+# There is no {header}.
+cc_library(
+    name = "{name}",
+    target_compatible_with = ["@platforms//:incompatible"],
+    visibility = ["//visibility:public"],
+)
+"""
+
+def _system_library_impl(ctx):
+    build = _INSTALLED if ctx.path(ctx.attr.header).exists else _MISSING
+    includes = []
+    for i, directory in enumerate(ctx.attr.include_directories):
+        includes.append("include/%d" % i)
+        ctx.symlink(directory, includes[i])
+    ctx.file("BUILD.bazel", build.format(
+        name = ctx.attr.library,
+        header = ctx.attr.header,
+        includes = includes,
+        linkopts = ctx.attr.linkopts,
+    ))
+
+_system_library = repository_rule(
+    implementation = _system_library_impl,
+    attrs = {
+        "header": attr.string(mandatory = True),
+        "include_directories": attr.string_list(),
+        "library": attr.string(mandatory = True),
+        "linkopts": attr.string_list(),
+    },
+    # Looks at the machine, so it is looked up anew by each Bazel server
+    # and by `bazel sync --configure`.
+    configure = True,
+    local = True,
+)
+
+def system_library(name, header, include_directories = [], linkopts = []):
+    """Declares the repository `@NAME` with the one target `@NAME//:NAME`.
+
+    Args:
+      name: what to call the repository and its target.
+      header: absolute path of a header; the library is installed if it exists.
+      include_directories: absolute paths to search for headers, where the
+        compiler's own search of /usr/include does not find them.
+      linkopts: what to link, such as `-ljemalloc`.
+    """
+    _system_library(
+        name = name,
+        # Not the rule's own name: in MODULE.bazel that is a mangled one.
+        library = name,
+        header = header,
+        include_directories = include_directories,
+        linkopts = linkopts,
+    )
