@@ -1,0 +1,61 @@
+#ifndef TANDEM_POOL_BUFFER_H_
+#define TANDEM_POOL_BUFFER_H_
+
+#include <cstddef>
+#include <span>
+#include <utility>
+
+#include "tandem/pool/buffer_pool.h"
+#include "tandem/pool/types.h"
+
+namespace tandem {
+
+// One buffer, owned: released when this goes. Empty if the allocation failed.
+//
+// Threads: one at a time; may be moved to and destroyed on any thread.
+class Buffer {
+ public:
+  Buffer() = default;
+  // Takes over a buffer that was acquired from `pool`, null for none.
+  Buffer(BufferPool& pool, std::byte* data)
+      : pool_(data == nullptr ? nullptr : &pool), data_(data) {}
+
+  Buffer(Buffer&& other) noexcept
+      : pool_(std::exchange(other.pool_, nullptr)),
+        data_(std::exchange(other.data_, nullptr)) {}
+  Buffer& operator=(Buffer&& other) noexcept {
+    Buffer moved(std::move(other));
+    std::swap(pool_, moved.pool_);
+    std::swap(data_, moved.data_);
+    return *this;
+  }
+  ~Buffer() { Reset(); }
+
+  explicit operator bool() const { return data_ != nullptr; }
+
+  std::byte* data() const { return data_; }
+  size_t size() const { return pool_ == nullptr ? 0 : pool_->buffer_size(); }
+  std::span<std::byte> bytes() const { return {data_, size()}; }
+  // Position in the pool's region, kNoBuffer if empty.
+  BufferIndex index() const {
+    return pool_ == nullptr ? kNoBuffer : pool_->IndexOf(data_);
+  }
+
+  // Releases the buffer now.
+  void Reset() {
+    if (data_ != nullptr) pool_->Release(Detach());
+  }
+
+  // Hands the buffer to the caller, who releases it.
+  [[nodiscard]] std::byte* Detach() { return std::exchange(data_, nullptr); }
+
+ private:
+  BufferPool* pool_ = nullptr;
+  std::byte* data_ = nullptr;
+};
+
+inline Buffer BufferPool::AcquireBuffer() { return Buffer(*this, Acquire()); }
+
+}  // namespace tandem
+
+#endif  // TANDEM_POOL_BUFFER_H_

@@ -1,0 +1,100 @@
+#ifndef TANDEM_POOL_BUFFER_GUARD_H_
+#define TANDEM_POOL_BUFFER_GUARD_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "tandem/pool/options.h"
+#include "tandem/pool/region.h"
+#include "tandem/pool/types.h"
+
+namespace tandem {
+
+// What a pool checks and does on every way in and out of it: misuse that is
+// told (P7), poison, patterns, canaries, callers (P9).
+//
+// Threads:   OnTake and OnGive by who owns the buffer then; async-signal-safe.
+// Cost:      with the misuse check alone a load and a store on a line that no
+//            other buffer's owner writes; without it nothing; one branch for
+//            everything else together.
+// Aborts:    with a message that names the pointer and the pool.
+class BufferGuard {
+ public:
+  static absl::StatusOr<BufferGuard> Create(const PoolOptions& options);
+
+  // The buffer passes to a user. Inlined all the way up, so that what
+  // record_caller keeps is an address in the user's own code.
+  [[gnu::always_inline]] void OnTake(const Region& region, BufferIndex index) {
+    if (states_ != nullptr) MarkTaken(region, index);
+    if (extras_) [[unlikely]] OnTakeExtras(region, index);
+  }
+
+  // The buffer comes back.
+  [[gnu::always_inline]] void OnGive(const Region& region, BufferIndex index) {
+    if (states_ != nullptr) MarkIdle(region, index);
+    if (extras_) [[unlikely]] OnGiveExtras(region, index);
+  }
+
+  // The buffer's memory has been given back to the system.
+  void OnDiscard(BufferIndex index) {
+    if (states_ != nullptr) StateOf(index).filled = false;
+  }
+
+  // The pool goes: makes the memory ordinary again.
+  void OnDestroy(const Region& region);
+
+  [[noreturn]] void DieOfForeignPointer(const Region& region,
+                                        const void* pointer) const;
+
+ private:
+  struct alignas(kCacheLine) State {
+    uint32_t taken;
+    bool filled;         // with the pattern of DebugOptions::integrity
+    const void* caller;  // who last took or released it
+  };
+
+  BufferGuard(const PoolOptions& options, Mapping states);
+
+  State& StateOf(BufferIndex index) const {
+    return states_[static_cast<uint32_t>(index)];
+  }
+
+  void MarkTaken(const Region& region, BufferIndex index) {
+    // relaxed, as in MarkIdle: whoever hands the buffer on publishes this too.
+    const std::atomic_ref<uint32_t> taken(StateOf(index).taken);
+    if (taken.load(std::memory_order::relaxed) != 0) [[unlikely]] {
+      Die(region, index, "handed out twice: two releases raced");
+    }
+    taken.store(1, std::memory_order::relaxed);
+  }
+
+  void MarkIdle(const Region& region, BufferIndex index) {
+    const std::atomic_ref<uint32_t> taken(StateOf(index).taken);
+    const uint32_t was = strict_ ? taken.exchange(0)
+                                 : taken.load(std::memory_order::relaxed);
+    if (was == 0) [[unlikely]] Die(region, index, "released twice");
+    taken.store(0, std::memory_order::relaxed);
+  }
+
+  [[gnu::noinline]] void OnTakeExtras(const Region& region, BufferIndex index);
+  [[gnu::noinline]] void OnGiveExtras(const Region& region, BufferIndex index);
+  [[noreturn]] void Die(const Region& region, BufferIndex index,
+                        const char* what) const;
+
+  std::string pool_name_;
+  Mapping states_mapping_;
+  State* states_;  // by index; null: no misuse check, no caller
+  bool strict_;
+  bool extras_;
+  bool zero_on_release_;
+  bool record_caller_;
+  bool integrity_;
+  bool canaries_;
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_POOL_BUFFER_GUARD_H_

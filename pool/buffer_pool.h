@@ -1,0 +1,185 @@
+#ifndef TANDEM_POOL_BUFFER_POOL_H_
+#define TANDEM_POOL_BUFFER_POOL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "tandem/pool/buffer_guard.h"
+#include "tandem/pool/counters.h"
+#include "tandem/pool/options.h"
+#include "tandem/pool/platform.h"
+#include "tandem/pool/pool_core.h"
+#include "tandem/pool/region.h"
+#include "tandem/pool/snapshot.h"
+#include "tandem/pool/thread_binding.h"
+#include "tandem/pool/types.h"
+
+namespace tandem {
+
+class Buffer;
+
+// A bounded pool of fixed-size I/O buffers for many threads.
+//
+//   absl::StatusOr<std::unique_ptr<BufferPool>> pool =
+//       BufferPool::Create({.buffer_size = 16 * 1024, .capacity = 4096});
+//   if (tandem::Buffer buffer = (*pool)->AcquireBuffer()) {
+//     read(fd, buffer.data(), buffer.size());
+//   }
+//
+// Exhaustion is exact: an allocation fails only if every buffer was in use,
+// promised to somebody, or on its way. What lies in another thread's cache is
+// found, whatever that thread is doing.
+//
+// Threads:   any thread may call anything, without registering, and release
+//            what another has acquired. After its first use of the pool, a
+//            thread's signal handlers may too, but for Trim and Snapshot.
+// Progress:  lock-free, but for a thread's first use and its end, Create,
+//            destruction, Trim and Snapshot.
+// Cost:      through the thread's cache one uncontended compare-and-swap on a
+//            line of its own, for any number of buffers; one load of a shared
+//            word that changes once a batch; for each buffer a load and a store
+//            on a line that only its owner writes (PoolOptions::detect_misuse).
+// Memory:    one region, mapped at creation, committed as it is first used. The
+//            pool never writes into a buffer unless an option asks it to.
+// Lifetime:  the pool must outlive its buffers and session layers, but not the
+//            threads that used it. Buffers that are missing when it goes are
+//            reported.
+// Misuse:    a pointer that is not a buffer of this pool, or was released
+//            before, aborts with a message that names it.
+class BufferPool {
+ public:
+  // InvalidArgument for a wrong option, as Validate says; the system's error
+  // for memory that can't be had.
+  static absl::StatusOr<std::unique_ptr<BufferPool>> Create(
+      const PoolOptions& options);
+
+  ~BufferPool();
+  BufferPool(const BufferPool&) = delete;
+  BufferPool& operator=(const BufferPool&) = delete;
+
+  // One buffer of buffer_size() bytes, contents unspecified; null if exhausted.
+  // May take the last one; waits its turn behind all sessions that wait.
+  [[nodiscard, gnu::always_inline]] std::byte* Acquire() {
+    BufferIndex index;
+    if (!Take({&index, 1}, kAnyBuffer)) [[unlikely]] return nullptr;
+    return Adopt(index);
+  }
+
+  // As Acquire; the buffer is released when the result goes.
+  [[nodiscard]] Buffer AcquireBuffer();
+
+  // Fills `out` with buffers, all or none. True if all.
+  [[nodiscard]] bool AcquireMany(std::span<std::byte*> out);
+
+  // Takes back a buffer that was acquired from this pool.
+  [[gnu::always_inline]] void Release(std::byte* buffer) {
+    const BufferIndex index = Surrender(buffer);
+    core_.Give(ThisThreadCache(), {&index, 1});
+  }
+
+  // Takes back many, as cheaply as one.
+  void ReleaseMany(std::span<std::byte* const> buffers);
+
+  // Gives the memory of idle buffers back to the system, a batch at a time, so
+  // that others keep finding buffers meanwhile; stops under pressure. Returns
+  // bytes, FailedPrecondition if the pool is pinned.
+  absl::StatusOr<size_t> Trim();
+
+  PoolSnapshot Snapshot() const;
+
+  size_t buffer_size() const { return region_.buffer_size(); }
+  uint32_t capacity() const { return region_.capacity(); }
+  uint32_t reserve() const { return core_.reserve(); }
+
+  // All memory of all buffers, in one span, for who registers or pins it once
+  // (io_uring, RDMA); and where in it a buffer lies.
+  std::span<std::byte> region() const { return region_.bytes(); }
+  BufferIndex IndexOf(const std::byte* buffer) const { return Find(buffer); }
+  std::byte* AddressOf(BufferIndex index) const {
+    return region_.Address(index);
+  }
+
+ private:
+  friend class SessionAllocator;
+
+  using Core = PoolCore<StdPlatform>;
+  using Cache = Core::Cache;
+
+  // The arrays that the core works on.
+  struct Tables {
+    explicit Tables(const PoolOptions& options);
+    Core::Layout Layout(const PoolOptions& options);
+
+    std::vector<Core::Link> links;
+    std::vector<CorePool<StdPlatform>> cores;
+    std::vector<Cache> caches;
+  };
+
+  // The claim of who is entitled to every buffer, last in every order.
+  static constexpr Claim kAnyBuffer{.keep = 0, .rank = Rank{0xFF}};
+
+  BufferPool(const PoolOptions& options, Region region, BufferGuard guard);
+
+  // The calling thread's cache, null to go past it.
+  Cache* ThisThreadCache() {
+    const ThreadBinding& binding = thread_bindings[binding_slot_];
+    if (binding.pool_id == id_) [[likely]] return binding.cache;
+    return ThreadBinder::Bind(id_, core_);
+  }
+
+  BufferIndex Find(const std::byte* buffer) const {
+    const BufferIndex index = region_.Find(buffer);
+    if (index == kNoBuffer) [[unlikely]] {
+      guard_.DieOfForeignPointer(region_, buffer);
+    }
+    return index;
+  }
+
+  // A buffer on its way to a user, and on its way back.
+  [[gnu::always_inline]] std::byte* Adopt(BufferIndex index) {
+    guard_.OnTake(region_, index);
+    return region_.Address(index);
+  }
+  [[gnu::always_inline]] BufferIndex Surrender(const std::byte* buffer) {
+    const BufferIndex index = Find(buffer);
+    guard_.OnGive(region_, index);
+    return index;
+  }
+
+  [[gnu::always_inline]] bool Take(std::span<BufferIndex> out, Claim claim) {
+    Cache* const cache = ThisThreadCache();
+    if (tampers_ && !Tamper(cache)) [[unlikely]] return false;
+    return core_.Take(cache, out, claim);
+  }
+
+  // As PoolCore says; what a waiting session tries first.
+  bool TakeCheaply(std::span<BufferIndex> out, Claim claim) {
+    Cache* const cache = ThisThreadCache();
+    if (tampers_ && !Tamper(cache)) [[unlikely]] return false;
+    return core_.TakeCheaply(cache, out, claim);
+  }
+
+  // What DebugOptions asks of an allocation. False if it is to fail.
+  bool Tamper(Cache* cache);
+
+  const DebugOptions debug_;
+  const bool tampers_;
+  const bool pinned_;
+  const std::string name_;
+  Region region_;
+  BufferGuard guard_;
+  Tables tables_;
+  Core core_;
+  const uint64_t id_;
+  const uint32_t binding_slot_;
+  SharedCounter<StdPlatform> tampered_;
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_POOL_BUFFER_POOL_H_

@@ -1,0 +1,64 @@
+#ifndef TANDEM_POOL_COUNTING_ATOMIC_H_
+#define TANDEM_POOL_COUNTING_ATOMIC_H_
+
+#include <atomic>
+#include <cstdint>
+
+namespace tandem {
+
+enum class RmwKind { kShared, kOwn };
+
+// Read-modify-writes that the calling thread has executed, failed
+// compare-and-swaps included: they take the line as well.
+struct RmwCounts {
+  uint64_t shared = 0;  // on words that many threads write
+  uint64_t own = 0;     // on a thread's own line
+};
+inline constinit thread_local RmwCounts rmw_counts;
+
+// std::atomic that counts its read-modify-writes; only what the core uses.
+// For benchmarks: compiled in with TANDEM_COUNT_RMW, otherwise not at all.
+template <class T, RmwKind kKind>
+class CountingAtomic : private std::atomic<T> {
+  using Base = std::atomic<T>;
+
+ public:
+  using Base::Base;
+  using Base::load;
+  using Base::store;
+
+  template <class... Orders>
+  bool compare_exchange_weak(T& expected, T desired, Orders... orders) {
+    Count();
+    return Base::compare_exchange_weak(expected, desired, orders...);
+  }
+  template <class... Orders>
+  bool compare_exchange_strong(T& expected, T desired, Orders... orders) {
+    Count();
+    return Base::compare_exchange_strong(expected, desired, orders...);
+  }
+  template <class... Orders>
+  T fetch_add(T value, Orders... orders) {
+    Count();
+    return Base::fetch_add(value, orders...);
+  }
+  template <class... Orders>
+  T fetch_sub(T value, Orders... orders) {
+    Count();
+    return Base::fetch_sub(value, orders...);
+  }
+  template <class... Orders>
+  T exchange(T value, Orders... orders) {
+    Count();
+    return Base::exchange(value, orders...);
+  }
+
+ private:
+  static void Count() {
+    ++(kKind == RmwKind::kShared ? rmw_counts.shared : rmw_counts.own);
+  }
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_POOL_COUNTING_ATOMIC_H_

@@ -1,0 +1,94 @@
+#ifndef TANDEM_POOL_OPTIONS_H_
+#define TANDEM_POOL_OPTIONS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace tandem {
+
+enum class HugePages {
+  kNone,
+  kTransparent,  // madvise(MADV_HUGEPAGE): as many as the system finds
+  kExplicit,     // MAP_HUGETLB, 2 MiB: creation fails if they are not there
+};
+
+enum class NumaPolicy {
+  kLocal,       // where the thread that first uses a buffer runs
+  kInterleave,  // page by page over all nodes
+  kBind,        // on node `numa_node` alone
+};
+
+// Aids to find faults in the program that uses the pool. Each costs nothing
+// while it is off.
+struct DebugOptions {
+  // Every so many allocations, on average, fails for no reason; 0 for never.
+  uint32_t fail_one_in = 0;
+  // Every operation goes past the thread caches.
+  bool no_cache = false;
+  // A thread takes the buffer that has lain longest in its cache, so that one
+  // that is used after its release is noticed by its next owner, not at once
+  // overwritten by the last.
+  bool cold_first = false;
+  // Idle buffers are filled with a pattern, which is checked when they are
+  // taken: a write after release is found.
+  bool integrity = false;
+  // A few bytes behind each buffer are checked when it is released.
+  bool canaries = false;
+  // Each buffer lies between pages that may not be touched.
+  bool guard_pages = false;
+  // Who last took or released a buffer is kept, and named in messages.
+  bool record_caller = false;
+  // Misuse is detected by read-modify-writes, so that even two releases that
+  // race each other are told.
+  bool strict_misuse = false;
+};
+
+// Everything that can be set, with what it means and what is allowed.
+struct PoolOptions {
+  // Named in messages.
+  std::string name = "buffers";
+  // Bytes in a buffer: 64 to 1 GiB, a multiple of 64.
+  size_t buffer_size = 16 * 1024;
+  // Buffers in the pool: 1 to kMaxCapacity (2^24 - 1).
+  uint32_t capacity = 1024;
+  // The last so many buffers, which only a claim that keeps fewer may take: a
+  // session's pair, Acquire and AcquireMany, but no receive. 0 to capacity.
+  uint32_t reserve = 2;
+  // Buffers that one thread may cache: 0 to 128. Unset: an eighth of what is
+  // not reserve, at least 2, at most 128.
+  std::optional<uint32_t> cache_size = std::nullopt;
+  // Threads that can have a cache at once: 0 to 65,536. Further ones work
+  // without, slower.
+  uint32_t max_threads = 1024;
+  // Shards of the shared free list: 1 to 4,096. Unset: one for each core.
+  std::optional<uint32_t> core_pools = std::nullopt;
+
+  HugePages huge_pages = HugePages::kNone;
+  // Commit all memory at creation, not as it is first used.
+  bool prefault = false;
+  NumaPolicy numa_policy = NumaPolicy::kLocal;
+  // For NumaPolicy::kBind: 0 to 1,023, and present.
+  int numa_node = 0;
+  // Somebody outside relies on the pages staying where they are (io_uring's
+  // fixed buffers, RDMA): Trim is refused.
+  bool pinned = false;
+
+  // Doubly released buffers are detected; foreign and misaligned pointers
+  // always are.
+  bool detect_misuse = true;
+  // Released buffers are overwritten with zeros.
+  bool zero_on_release = false;
+
+  DebugOptions debug = {};
+};
+
+// OK, or InvalidArgument that names the option, its value and what is allowed.
+absl::Status Validate(const PoolOptions& options);
+
+}  // namespace tandem
+
+#endif  // TANDEM_POOL_OPTIONS_H_

@@ -1,0 +1,62 @@
+#ifndef TANDEM_POOL_PLATFORM_H_
+#define TANDEM_POOL_PLATFORM_H_
+
+#include <atomic>
+#include <cstdint>
+
+#ifdef TANDEM_COUNT_RMW
+#include "tandem/pool/counting_atomic.h"
+#endif
+
+namespace tandem {
+
+// What the lock-free core takes from below: its atomics, the core it runs on,
+// its clock. Everything above is a template over a platform, so that the very
+// same source runs in production (StdPlatform), in the build that counts
+// read-modify-writes (TANDEM_COUNT_RMW), and under a checker that explores
+// interleavings and weak memory orders (tests/relacy_platform.h).
+struct StdPlatform {
+#ifdef TANDEM_COUNT_RMW
+  template <class T>
+  using Atomic = CountingAtomic<T, RmwKind::kShared>;
+  template <class T>
+  using OwnAtomic = CountingAtomic<T, RmwKind::kOwn>;
+#else
+  // A word that many threads write.
+  template <class T>
+  using Atomic = std::atomic<T>;
+  // A word on a line that, as a rule, one thread alone touches.
+  template <class T>
+  using OwnAtomic = std::atomic<T>;
+#endif
+
+  // Keeps the compiler from moving accesses across, seen from a signal handler
+  // on the same thread. No instruction.
+  static void SignalFence() {
+    std::atomic_signal_fence(std::memory_order::seq_cst);
+  }
+
+  // A pointer of the calling thread's own, one for each T, null at first. The
+  // initial-exec model: no allocation, so signal handlers may use it.
+  template <class T>
+  static T*& PerThread() {
+    return per_thread_pointer<T>;
+  }
+
+  // The core that the calling thread runs on, a hint: it may change at once.
+  // From the rseq area where glibc has registered one, else sched_getcpu(3).
+  // Async-signal-safe.
+  static uint32_t CurrentCore();
+
+  // Monotonic nanoseconds (CLOCK_MONOTONIC). Async-signal-safe.
+  static int64_t NowNanos();
+
+ private:
+  template <class T>
+  [[gnu::tls_model("initial-exec")]] static constinit inline thread_local T*
+      per_thread_pointer = nullptr;
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_POOL_PLATFORM_H_

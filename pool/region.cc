@@ -1,0 +1,149 @@
+#include "tandem/pool/region.h"
+
+#include <linux/mempolicy.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23  // Linux 5.14
+#endif
+
+namespace tandem {
+namespace {
+
+constexpr size_t kHugePage = size_t{2} << 20;
+constexpr int kMaxNodes = 1024;
+
+constexpr size_t RoundUp(size_t value, size_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
+absl::Status SetNumaPolicy(std::span<std::byte> bytes,
+                           const PoolOptions& options) {
+  if (options.numa_policy == NumaPolicy::kLocal) return absl::OkStatus();
+  constexpr int kBits = 8 * sizeof(unsigned long);  // NOLINT: mbind's type
+  std::array<unsigned long, kMaxNodes / kBits> nodes = {};  // NOLINT
+  int mode = MPOL_BIND;
+  if (options.numa_policy == NumaPolicy::kInterleave) {
+    mode = MPOL_INTERLEAVE;
+    if (syscall(SYS_get_mempolicy, nullptr, nodes.data(), kMaxNodes, nullptr,
+                MPOL_F_MEMS_ALLOWED) != 0) {
+      return absl::ErrnoToStatus(errno, "get_mempolicy of allowed nodes");
+    }
+  } else {
+    nodes[options.numa_node / kBits] |= 1ul << options.numa_node % kBits;
+  }
+  // The kernel takes one bit fewer than it is told.
+  if (syscall(SYS_mbind, bytes.data(), bytes.size(), mode, nodes.data(),
+              kMaxNodes + 1, 0) != 0) {
+    return absl::ErrnoToStatus(
+        errno, absl::StrCat("mbind for PoolOptions.numa_policy, node ",
+                            options.numa_node));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Prefault(std::span<std::byte> bytes, size_t page_size) {
+  if (madvise(bytes.data(), bytes.size(), MADV_POPULATE_WRITE) == 0) {
+    return absl::OkStatus();
+  }
+  if (errno != EINVAL) {
+    return absl::ErrnoToStatus(
+        errno, absl::StrCat("committing ", bytes.size(),
+                            " bytes for PoolOptions.prefault"));
+  }
+  for (size_t at = 0; at < bytes.size(); at += page_size) {
+    *reinterpret_cast<volatile std::byte*>(&bytes[at]) = std::byte{0};
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Mapping> Mapping::Create(size_t bytes, bool huge) {
+  void* const start = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS |
+                               (huge ? MAP_HUGETLB : MAP_NORESERVE),
+                           -1, 0);
+  if (start == MAP_FAILED) {
+    return absl::ErrnoToStatus(errno,
+                               absl::StrCat("mapping ", bytes, " bytes"));
+  }
+  return Mapping({static_cast<std::byte*>(start), bytes});
+}
+
+Mapping::~Mapping() {
+  if (!bytes_.empty()) munmap(bytes_.data(), bytes_.size());
+}
+
+absl::StatusOr<Region> Region::Create(const PoolOptions& options) {
+  const auto page_size = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  size_t stride =
+      options.buffer_size + (options.debug.canaries ? kCanaryBytes : 0);
+  size_t lead = 0;
+  if (options.debug.guard_pages) {
+    stride = RoundUp(stride, page_size) + page_size;
+    lead = page_size;
+  }
+  size_t size = lead + stride * options.capacity;
+  const bool huge = options.huge_pages == HugePages::kExplicit;
+  if (huge) size = RoundUp(size, kHugePage);
+  absl::StatusOr<Mapping> mapping = Mapping::Create(size, huge);
+  if (!mapping.ok()) return std::move(mapping).status();
+  const std::span<std::byte> bytes = mapping->bytes();
+  // Advice: a kernel without transparent huge pages does without.
+  if (options.huge_pages == HugePages::kTransparent) {
+    madvise(bytes.data(), bytes.size(), MADV_HUGEPAGE);
+  }
+  if (absl::Status set = SetNumaPolicy(bytes, options); !set.ok()) return set;
+  if (options.prefault) {
+    absl::Status committed = Prefault(bytes, page_size);
+    if (!committed.ok()) return committed;
+  }
+  if (options.debug.guard_pages) {
+    for (size_t at = 0; at < bytes.size(); at += stride) {
+      if (mprotect(&bytes[at], page_size, PROT_NONE) != 0) {
+        return absl::ErrnoToStatus(
+            errno, absl::StrCat("PoolOptions.debug.guard_pages: page ",
+                                at / stride, " of ", options.capacity + 1));
+      }
+    }
+  }
+  return Region(*std::move(mapping), options, lead, stride);
+}
+
+Region::Region(Mapping mapping, const PoolOptions& options, size_t lead,
+               size_t stride)
+    : mapping_(std::move(mapping)),
+      base_(mapping_.bytes().data() + lead),
+      stride_(stride),
+      inverse_stride_(~uint64_t{0} / stride + 1),
+      capacity_(options.capacity),
+      buffer_size_(options.buffer_size),
+      page_size_(options.huge_pages == HugePages::kExplicit
+                     ? kHugePage
+                     : static_cast<size_t>(sysconf(_SC_PAGESIZE))) {}
+
+size_t Region::Discard(BufferIndex index) const {
+  const auto start = reinterpret_cast<uintptr_t>(Address(index));
+  const uintptr_t first = RoundUp(start, page_size_);
+  const uintptr_t last = (start + buffer_size_) / page_size_ * page_size_;
+  if (first >= last) return 0;
+  const size_t bytes = last - first;
+  return madvise(reinterpret_cast<void*>(first), bytes, MADV_DONTNEED) == 0
+             ? bytes
+             : 0;
+}
+
+}  // namespace tandem

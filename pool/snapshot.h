@@ -1,0 +1,47 @@
+#ifndef TANDEM_POOL_SNAPSHOT_H_
+#define TANDEM_POOL_SNAPSHOT_H_
+
+#include <cstdint>
+#include <vector>
+
+namespace tandem {
+
+// A pool as one pass over it saw it (P8). Each number was true at some moment
+// of the call; together they are consistent only if nobody used the pool.
+struct PoolSnapshot {
+  struct Core {
+    uint64_t pushed = 0;  // buffers, since creation
+    uint64_t popped = 0;
+  };
+  struct Thread {
+    bool owned = false;      // by a living thread; the counts are of all owners
+    uint32_t cached = 0;     // buffers in the cache now
+    uint64_t takes = 0;      // buffers taken out of the cache
+    uint64_t gives = 0;      // buffers put into it
+    uint64_t refills = 0;    // batches fetched for it
+    uint64_t flushes = 0;    // batches returned from it
+    uint64_t bypasses = 0;   // releases that went past it
+    uint64_t retreats = 0;   // pushes taken back under pressure
+    uint64_t steals = 0;     // other caches that this thread emptied
+    uint64_t shortages = 0;  // allocations that had to search all caches
+    uint64_t failures = 0;   // allocations that found too few buffers
+  };
+
+  uint32_t capacity = 0;
+  uint32_t reserve = 0;
+  uint32_t cache_limit = 0;  // buffers that one thread may cache
+  uint32_t available = 0;    // in core pools, unreserved
+  uint32_t cached = 0;       // in all thread caches
+  uint32_t in_use = 0;       // the rest
+  uint32_t waiting = 0;      // sessions that wait
+  uint32_t shortages = 0;    // allocations that are short right now
+  bool pressed = false;      // caches are bypassed
+
+  std::vector<Core> cores;  // by core pool
+  Core cold;  // where buffers lie whose memory is not committed
+  std::vector<Thread> threads;
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_POOL_SNAPSHOT_H_

@@ -1,0 +1,103 @@
+#ifndef TANDEM_POOL_TAGGED_STACK_H_
+#define TANDEM_POOL_TAGGED_STACK_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "tandem/pool/types.h"
+
+namespace tandem {
+
+// A lock-free stack of indices whose links live outside the nodes, in an array
+// that several stacks may share: a node is on at most one of them.
+//
+// Threads:   any thread, any time, signal handlers included.
+// Progress:  lock-free; a retry means that another operation succeeded.
+// Cost:      one compare-and-swap for any number of nodes, plus a load or a
+//            store of a link for each.
+// Invariant: a node's link is written only by who owns the node, before the
+//            push that gives it up.
+// ABA (P5):  the head is {tag 40, index 24}; every change adds one to the tag,
+//            so a head repeats only after 2^40 changes of this one stack.
+template <class Platform, class Index>
+class TaggedStack {
+ public:
+  using Link = typename Platform::template Atomic<uint32_t>;
+
+  TaggedStack() : head_(Pack(0, kNil)) {}
+
+  // Gives up `nodes`, which must not be empty; nodes[0] becomes the top.
+  void Push(std::span<Link> links, std::span<const Index> nodes) {
+    for (size_t i = 0; i + 1 < nodes.size(); ++i) {
+      // relaxed: published by (2).
+      links[ToInt(nodes[i])].store(ToInt(nodes[i + 1]),
+                                   std::memory_order::relaxed);
+    }
+    const uint32_t first = ToInt(nodes.front());
+    Link& last = links[ToInt(nodes.back())];
+    // (1) relaxed: only compared and copied, never followed.
+    uint64_t head = head_.load(std::memory_order::relaxed);
+    do {
+      // relaxed: published by (2).
+      last.store(IndexOf(head), std::memory_order::relaxed);
+      // (2) release: pairs with (3); without it a popper could follow a link
+      // from the node's previous life and swing the head to a node in use.
+    } while (!head_.compare_exchange_weak(
+        head, Pack(TagOf(head) + 1, first), std::memory_order::release,
+        std::memory_order::relaxed));  // relaxed: as (1).
+  }
+
+  // Takes up to out.size() nodes from the top, by one compare-and-swap.
+  // Returns how many, 0 only if the stack was empty.
+  size_t Pop(std::span<Link> links, std::span<Index> out) {
+    // (3) acquire: pairs with (2), so that the links of what is on the stack
+    // are seen. Every change of the head is a read-modify-write: one acquire
+    // sees the pushes of all nodes below as well (release sequence).
+    uint64_t head = head_.load(std::memory_order::acquire);
+    for (;;) {
+      size_t count = 0;
+      uint32_t node = IndexOf(head);
+      while (node != kNil && count < out.size()) {
+        out[count++] = Index{node};
+        // relaxed: if (4) succeeds, no node left the stack since (3), so no
+        // link on the way was written meanwhile; if it fails, what was read
+        // here may be stale, but is an index or kNil, and is dropped.
+        node = links[node].load(std::memory_order::relaxed);
+      }
+      if (count == 0) return 0;
+      // (4) relaxed: replaces the very value that (3) read (P5), and goes on
+      // the release sequences of the pushes below; failure: as (3).
+      if (head_.compare_exchange_weak(head, Pack(TagOf(head) + 1, node),
+                                      std::memory_order::relaxed,
+                                      std::memory_order::acquire)) {
+        return count;
+      }
+    }
+  }
+
+  // True if the stack was empty at some moment of the call.
+  bool Empty() const {
+    // relaxed: a hint, nothing is followed.
+    return IndexOf(head_.load(std::memory_order::relaxed)) == kNil;
+  }
+
+ private:
+  static constexpr uint32_t kNil = kMaxCapacity;
+
+  static constexpr uint32_t ToInt(Index index) {
+    return static_cast<uint32_t>(index);
+  }
+  static constexpr uint64_t Pack(uint64_t tag, uint32_t index) {
+    return tag << kIndexBits | index;
+  }
+  static constexpr uint32_t IndexOf(uint64_t head) { return head & kNil; }
+  static constexpr uint64_t TagOf(uint64_t head) { return head >> kIndexBits; }
+
+  typename Platform::template Atomic<uint64_t> head_;
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_POOL_TAGGED_STACK_H_

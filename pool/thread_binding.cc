@@ -1,0 +1,91 @@
+#include "tandem/pool/thread_binding.h"
+
+#include <pthread.h>
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "absl/base/attributes.h"
+#include "absl/base/const_init.h"
+#include "absl/base/thread_annotations.h"
+#include "absl/log/check.h"
+#include "absl/synchronization/mutex.h"
+
+namespace tandem {
+
+constinit thread_local std::array<ThreadBinding, kThreadBindings>
+    thread_bindings;
+
+namespace {
+
+ABSL_CONST_INIT absl::Mutex mutex(absl::kConstInit);
+uint64_t last_pool_id ABSL_GUARDED_BY(mutex) = 0;
+
+// Never destroyed: threads may end after static destructors have run.
+std::vector<ThreadBinder::Core*>& Pools() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+  static auto& pools = *new std::vector<ThreadBinder::Core*>;
+  return pools;
+}
+
+// The address of a thread's bindings names it while it lives.
+ThreadToken CallingThread() {
+  return ThreadToken{reinterpret_cast<uintptr_t>(&thread_bindings)};
+}
+
+// True while the calling thread's caches return. Buffers that they hold may
+// serve a waiter, and its wake-up may use a pool: it goes past the caches.
+constinit thread_local bool ending = false;
+
+void ReturnCaches(void*) {
+  ending = true;
+  thread_bindings.fill({});
+  {
+    const absl::MutexLock lock(&mutex);
+    for (ThreadBinder::Core* core : Pools()) {
+      core->ReturnCachesOf(CallingThread());
+    }
+  }
+  ending = false;
+}
+
+// A pthread key and not a thread_local object: its destructor runs after those
+// of the thread's own objects, which may still release buffers.
+pthread_key_t ExitKey() {
+  static const pthread_key_t key = [] {
+    pthread_key_t created;
+    CHECK_EQ(pthread_key_create(&created, ReturnCaches), 0)
+        << "tandem: no pthread key is left";
+    return created;
+  }();
+  return key;
+}
+
+}  // namespace
+
+uint64_t ThreadBinder::AddPool(Core* core) {
+  const absl::MutexLock lock(&mutex);
+  Pools().push_back(core);
+  return ++last_pool_id;
+}
+
+void ThreadBinder::RemovePool(Core* core) {
+  const absl::MutexLock lock(&mutex);
+  std::erase(Pools(), core);
+}
+
+ThreadCache<StdPlatform>* ThreadBinder::Bind(uint64_t pool_id, Core& core) {
+  if (ending) return nullptr;
+  ThreadCache<StdPlatform>* const cache = core.ClaimCache(CallingThread());
+  CHECK_EQ(pthread_setspecific(ExitKey(), &thread_bindings), 0);
+  ThreadBinding& binding = thread_bindings[pool_id % kThreadBindings];
+  // In this order for a signal handler: a number that matches has its cache.
+  binding.pool_id = 0;
+  StdPlatform::SignalFence();
+  binding.cache = cache;
+  StdPlatform::SignalFence();
+  binding.pool_id = pool_id;
+  return cache;
+}
+
+}  // namespace tandem

@@ -1,0 +1,28 @@
+#ifndef TANDEM_POOL_TYPES_H_
+#define TANDEM_POOL_TYPES_H_
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tandem {
+
+// Number of a buffer within its pool: 0 to capacity - 1, at most 24 bits.
+enum class BufferIndex : uint32_t {};
+
+// Bits of every tagged word that hold an index; the rest is version.
+inline constexpr int kIndexBits = 24;
+
+// Largest capacity of a pool; the index after the last one means "none".
+inline constexpr uint32_t kMaxCapacity = (1u << kIndexBits) - 1;
+inline constexpr BufferIndex kNoBuffer{kMaxCapacity};
+
+// Number of a core pool: 0 to core_pools - 1.
+enum class CoreId : uint32_t {};
+
+// What one writer writes often stays this far from what others do. Fixed, not
+// std::hardware_destructive_interference_size, because layouts depend on it.
+inline constexpr size_t kCacheLine = 64;
+
+}  // namespace tandem
+
+#endif  // TANDEM_POOL_TYPES_H_

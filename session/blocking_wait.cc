@@ -1,0 +1,66 @@
+#include "tandem/session/blocking_wait.h"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <bit>
+#include <cerrno>
+#include <chrono>
+#include <climits>
+#include <cstdint>
+
+namespace tandem {
+namespace {
+
+// The half of a wait's word that changes when the wait is over (WaiterState).
+uint32_t* LowHalf(void* word) {
+  constexpr int kAt = std::endian::native == std::endian::little ? 0 : 1;
+  return static_cast<uint32_t*>(word) + kAt;
+}
+
+void WakeSleeper(void* word) noexcept {
+  const int saved_errno = errno;
+  syscall(SYS_futex, LowHalf(word), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr,
+          nullptr, 0);
+  errno = saved_errno;
+}
+
+// steady_clock is CLOCK_MONOTONIC, which the kernel compares with.
+timespec ToTimespec(std::chrono::steady_clock::time_point time) {
+  using std::chrono::nanoseconds, std::chrono::seconds;
+  const auto since = std::chrono::duration_cast<nanoseconds>(
+      time.time_since_epoch());
+  const auto whole = std::chrono::duration_cast<seconds>(since);
+  return {.tv_sec = whole.count(), .tv_nsec = (since - whole).count()};
+}
+
+}  // namespace
+
+Waker BlockingWaker() { return {.wake = WakeSleeper, .context = nullptr}; }
+
+WaitStatus BlockUntilServed(SessionBuffers& session,
+                            std::chrono::steady_clock::time_point deadline) {
+  const bool forever = deadline == std::chrono::steady_clock::time_point::max();
+  const timespec until = ToTimespec(deadline);
+  for (;;) {
+    // Read before the look at the wait: a word that has changed since then
+    // lets nobody sleep.
+    auto* const word = session.wait_word();
+    const auto seen =
+        word == nullptr ? 0 : static_cast<uint32_t>(word->load());
+    const WaitStatus status = session.FinishWait();
+    if (status != WaitStatus::kWaiting) return status;
+    if (std::chrono::steady_clock::now() >= deadline) {
+      // Lost or won, the next look tells how it ended.
+      session.CancelWait();
+      continue;
+    }
+    syscall(SYS_futex, LowHalf(word), FUTEX_WAIT_BITSET_PRIVATE, seen,
+            forever ? nullptr : &until, nullptr, FUTEX_BITSET_MATCH_ANY);
+  }
+}
+
+}  // namespace tandem

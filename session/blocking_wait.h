@@ -1,0 +1,34 @@
+#ifndef TANDEM_SESSION_BLOCKING_WAIT_H_
+#define TANDEM_SESSION_BLOCKING_WAIT_H_
+
+#include <chrono>
+
+#include "tandem/session/session_buffers.h"
+#include "tandem/session/waker.h"
+
+namespace tandem {
+
+// Waits by blocking the calling thread.
+//
+//   if (session.AllocateBuffers(BlockingWaker()) == Allocation::kWaiting) {
+//     status = BlockUntilServed(session, std::chrono::steady_clock::now() + 5s);
+//   }
+//
+// The thread sleeps in the kernel (futex) on the wait's own word, which belongs
+// to the allocator: nothing of the sleeper's own must outlive a wake-up.
+
+// The waker of a session for which BlockUntilServed is called.
+Waker BlockingWaker();
+
+// Sleeps until the session's wait is over, and ends it. At the deadline the
+// wait is cancelled; if it was granted just then, the buffers are kept and the
+// answer is kGranted. kCancelled: the deadline passed, or another thread
+// cancelled the wait. kNone: there was no wait.
+WaitStatus BlockUntilServed(
+    SessionBuffers& session,
+    std::chrono::steady_clock::time_point deadline =
+        std::chrono::steady_clock::time_point::max());
+
+}  // namespace tandem
+
+#endif  // TANDEM_SESSION_BLOCKING_WAIT_H_

@@ -1,0 +1,113 @@
+#ifndef TANDEM_SESSION_COROUTINE_H_
+#define TANDEM_SESSION_COROUTINE_H_
+
+#include <coroutine>
+#include <utility>
+
+#include "tandem/session/deadline_list.h"
+#include "tandem/session/event_notifier.h"
+#include "tandem/session/session_buffers.h"
+
+namespace tandem {
+
+// Waits by suspending a C++20 coroutine, which the event loop of a notifier
+// resumes, never the thread that serves it.
+//
+//   if (co_await BuffersFor(session, notifier) != Allocation::kGranted) …
+//
+// The answer is kGranted, kOverloaded (too many wait, S7), or kExhausted: the
+// wait was cancelled, or its deadline passed.
+//
+// Threads:  awaited and resumed on the loop's thread, where its deadline is
+//           looked at too; another thread may cancel by Cancel.
+// Lifetime: the coroutine must not be destroyed while it is suspended here.
+template <class Request>
+class BufferAwaitable : private EventNotifier::Node,
+                        private DeadlineList::Node {
+ public:
+  // `request` is called once, with the session and a waker, to allocate.
+  BufferAwaitable(SessionBuffers& session, EventNotifier& notifier,
+                  Request request)
+      : session_(session), notifier_(notifier), request_(std::move(request)) {
+    on_ready = [](EventNotifier::Node& node) {
+      static_cast<BufferAwaitable&>(node).waiter_.resume();
+    };
+    on_expired = [](DeadlineList::Node& node) {
+      static_cast<BufferAwaitable&>(node).Cancel();
+    };
+  }
+
+  // The same with a deadline: the loop calls deadlines.Expire.
+  BufferAwaitable(SessionBuffers& session, EventNotifier& notifier,
+                  Request request, DeadlineList& deadlines,
+                  DeadlineList::Time deadline)
+      : BufferAwaitable(session, notifier, std::move(request)) {
+    deadlines_ = &deadlines;
+    deadlines.Add(*this, deadline);
+  }
+
+  ~BufferAwaitable() {
+    if (deadlines_ != nullptr) deadlines_->Remove(*this);
+  }
+
+  bool await_ready() const { return false; }
+
+  bool await_suspend(std::coroutine_handle<> waiter) {
+    waiter_ = waiter;
+    // Set before, as the loop may resume and end this while it still allocates.
+    result_ = Allocation::kWaiting;
+    const Allocation result = request_(session_, notifier_.WakerFor(*this));
+    if (result == Allocation::kWaiting) return true;
+    result_ = result;
+    return false;
+  }
+
+  Allocation await_resume() {
+    if (result_ != Allocation::kWaiting) return result_;
+    return session_.FinishWait() == WaitStatus::kGranted
+               ? Allocation::kGranted
+               : Allocation::kExhausted;
+  }
+
+  // Ends the wait: the coroutine goes on with kExhausted. False if it was served
+  // before, and goes on with its buffers.
+  bool Cancel() {
+    if (!session_.CancelWait()) return false;
+    notifier_.Post(*this);
+    return true;
+  }
+
+ private:
+  SessionBuffers& session_;
+  EventNotifier& notifier_;
+  Request request_;
+  DeadlineList* deadlines_ = nullptr;
+  std::coroutine_handle<> waiter_;
+  Allocation result_ = Allocation::kWaiting;
+};
+
+// Awaits AllocateBuffers; with `deadline...` a DeadlineList& and a time.
+template <class... Deadline>
+auto BuffersFor(SessionBuffers& session, EventNotifier& notifier,
+                Deadline&&... deadline) {
+  return BufferAwaitable(
+      session, notifier,
+      [](SessionBuffers& s, Waker waker) { return s.AllocateBuffers(waker); },
+      std::forward<Deadline>(deadline)...);
+}
+
+// Awaits AllocateReceiveBuffer; with `deadline...` likewise.
+template <class... Deadline>
+auto ReceiveBufferFor(SessionBuffers& session, Side side,
+                      EventNotifier& notifier, Deadline&&... deadline) {
+  return BufferAwaitable(
+      session, notifier,
+      [side](SessionBuffers& s, Waker waker) {
+        return s.AllocateReceiveBuffer(side, waker);
+      },
+      std::forward<Deadline>(deadline)...);
+}
+
+}  // namespace tandem
+
+#endif  // TANDEM_SESSION_COROUTINE_H_

@@ -1,0 +1,95 @@
+#ifndef TANDEM_SESSION_DEADLINE_LIST_H_
+#define TANDEM_SESSION_DEADLINE_LIST_H_
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+
+namespace tandem {
+
+// The deadlines of what one event loop waits for, embedded in their owners: no
+// memory of its own.
+//
+// Threads: the event loop's. Cost: Add and Remove constant; Expire linear when
+// something may have expired, else constant.
+class DeadlineList {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+
+  // Part of what waits. On at most one list; must be removed before it goes.
+  class Node {
+   public:
+    Node() = default;
+    Node(const Node&) = delete;
+    Node& operator=(const Node&) = delete;
+
+    void (*on_expired)(Node& node) = nullptr;
+
+   private:
+    friend class DeadlineList;
+    bool listed() const { return next != nullptr; }
+
+    Time deadline;
+    Node* previous = nullptr;
+    Node* next = nullptr;
+  };
+
+  DeadlineList() { ends_.previous = ends_.next = &ends_; }
+  DeadlineList(const DeadlineList&) = delete;
+  DeadlineList& operator=(const DeadlineList&) = delete;
+
+  void Add(Node& node, Time deadline) {
+    node.deadline = deadline;
+    node.previous = ends_.previous;
+    node.next = &ends_;
+    node.previous->next = node.next->previous = &node;
+    earliest_ = std::min(earliest_, deadline);
+  }
+
+  // Nothing happens if the node is not listed.
+  void Remove(Node& node) {
+    if (!node.listed()) return;
+    node.previous->next = node.next;
+    node.next->previous = node.previous;
+    node.previous = node.next = nullptr;
+  }
+
+  // No deadline is earlier: how long the loop may sleep. Time::max() for ever.
+  Time earliest() const { return earliest_; }
+
+  // Removes each node whose deadline is not after `now` and calls its function,
+  // which may add and remove nodes. Returns how many.
+  size_t Expire(Time now) {
+    if (now < earliest_) return 0;
+    // Expired nodes move to a list of their own first: a function may remove
+    // any node, also one that is about to be called.
+    DeadlineList expired;
+    earliest_ = Time::max();
+    for (Node* node = ends_.next; node != &ends_;) {
+      Node& seen = *node;
+      node = node->next;
+      if (seen.deadline <= now) {
+        Remove(seen);
+        expired.Add(seen, seen.deadline);
+      } else {
+        earliest_ = std::min(earliest_, seen.deadline);
+      }
+    }
+    size_t count = 0;
+    while (expired.ends_.next != &expired.ends_) {
+      Node& node = *expired.ends_.next;
+      Remove(node);
+      ++count;
+      node.on_expired(node);
+    }
+    return count;
+  }
+
+ private:
+  Node ends_;
+  Time earliest_ = Time::max();
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_SESSION_DEADLINE_LIST_H_

@@ -1,0 +1,67 @@
+#ifndef TANDEM_SESSION_EVENT_NOTIFIER_H_
+#define TANDEM_SESSION_EVENT_NOTIFIER_H_
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "tandem/session/waker.h"
+
+namespace tandem {
+
+// Brings wake-ups from any thread to one event loop, through a file descriptor
+// that becomes readable: one write for each batch of wake-ups, not for each.
+//
+//   struct Connection : EventNotifier::Node { SessionBuffers buffers; … };
+//   buffers.AllocateBuffers(notifier->WakerFor(connection))
+//   …
+//   when notifier->fd() is readable: notifier->Dispatch()
+//
+// Threads:  Post and the wakers: any, signal handlers included; lock-free.
+//           Dispatch: the event loop's thread.
+// Memory:   none beyond the nodes, which their owners embed.
+// Lifetime: a node must live until its function has been called, or until its
+//           wait was cancelled with success; the notifier longer than all nodes.
+class EventNotifier {
+ public:
+  // What the event loop is to do for one waiter. On at most one notifier's list,
+  // once.
+  struct Node {
+    void (*on_ready)(Node& node) = nullptr;
+
+   private:
+    friend class EventNotifier;
+    EventNotifier* notifier = nullptr;
+    Node* next = nullptr;
+  };
+
+  // The system's error if no eventfd(2) can be had.
+  static absl::StatusOr<std::unique_ptr<EventNotifier>> Create();
+
+  ~EventNotifier();
+  EventNotifier(const EventNotifier&) = delete;
+  EventNotifier& operator=(const EventNotifier&) = delete;
+
+  // Non-blocking, close-on-exec; readable while there is something to dispatch.
+  int fd() const { return fd_; }
+
+  // A waker that has the loop call node.on_ready.
+  Waker WakerFor(Node& node);
+
+  // Has the loop call node.on_ready.
+  void Post(Node& node);
+
+  // Calls what has been posted, in the order of posting, and returns how many.
+  size_t Dispatch();
+
+ private:
+  explicit EventNotifier(int fd) : fd_(fd) {}
+
+  const int fd_;
+  std::atomic<Node*> posted_{nullptr};  // last first
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_SESSION_EVENT_NOTIFIER_H_

@@ -1,0 +1,130 @@
+#ifndef TANDEM_SESSION_SESSION_ALLOCATOR_H_
+#define TANDEM_SESSION_SESSION_ALLOCATOR_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "tandem/pool/buffer.h"
+#include "tandem/pool/buffer_pool.h"
+#include "tandem/pool/platform.h"
+#include "tandem/pool/types.h"
+#include "tandem/session/wait_class.h"
+#include "tandem/session/wait_counters.h"
+#include "tandem/session/waiter_queue.h"
+#include "tandem/session/waker.h"
+
+namespace tandem {
+
+// How an allocation ended.
+enum class Allocation {
+  kGranted,     // the buffers are in the session
+  kExhausted,   // they could not be had, and the caller did not ask to wait
+  kWaiting,     // subscribed: the waker will be called
+  kOverloaded,  // could not be had, and too many wait already (S7)
+};
+
+struct SessionOptions {
+  // Sessions that may wait at once: 1 to 1,048,575 (kMaxWaiting).
+  uint32_t max_waiters = 4096;
+  // How often waiters of one class may be overtaken by later allocations of
+  // classes that go first, complete apart, until those wait behind it: 1 to
+  // 1,000,000. Operations under way at that moment may add one each.
+  uint32_t max_overtakes = 64;
+  // Classes beside complete, pair and receive: up to five.
+  std::vector<WaitClass> classes = {};
+};
+
+// One class's waits (P8).
+struct WaitClassSnapshot {
+  std::string name;
+  uint64_t waiting = 0;     // now
+  uint64_t waits = 0;       // since creation: subscribed,
+  uint64_t grants = 0;      // served,
+  uint64_t cancels = 0;     // left
+  uint64_t wait_nanos = 0;  // of those served, in sum
+  // Bucket i counts waits below 2^i microseconds; the last is open.
+  std::array<uint64_t, kWaitBuckets> buckets = {};
+};
+
+struct SessionSnapshot {
+  PoolSnapshot pool;
+  std::vector<WaitClassSnapshot> classes;  // in order of rank
+};
+
+// The session layer of one pool: classes, and everybody who waits. Sessions
+// (SessionBuffers) allocate through it.
+//
+// Threads:  all functions but Create and destruction, any thread.
+// Memory:   waiter records for max_waiters, allocated at creation.
+// Lifetime: one at a time for a pool, which must outlive it; it must outlive
+//           its sessions. Nobody uses the pool while it is created or destroyed.
+class SessionAllocator {
+ public:
+  // InvalidArgument names the option, its value and what is allowed: among
+  // others, a class whose need + keep exceeds the pool's capacity would wait
+  // for ever, and that includes receive, which needs 1 and keeps the reserve,
+  // and pair, which needs 2.
+  static absl::StatusOr<std::unique_ptr<SessionAllocator>> Create(
+      BufferPool* pool, const SessionOptions& options = {});
+
+  ~SessionAllocator();
+  SessionAllocator(const SessionAllocator&) = delete;
+  SessionAllocator& operator=(const SessionAllocator&) = delete;
+
+  BufferPool& pool() { return pool_; }
+
+  // The built-in classes.
+  ClassId complete() const { return complete_; }
+  ClassId pair() const { return pair_; }
+  ClassId receive() const { return receive_; }
+  // Any class, by name. NotFound names those there are.
+  absl::StatusOr<ClassId> FindClass(std::string_view name) const;
+  uint32_t NeedOf(ClassId id) const { return queue_.rule(id).need; }
+
+  SessionSnapshot Snapshot() const;
+
+ private:
+  friend class SessionBuffers;
+
+  using Queue = WaiterQueue<StdPlatform>;
+  using TicketWord = Queue::TicketWord;
+
+  SessionAllocator(BufferPool* pool, const SessionOptions& options,
+                   std::vector<WaitClass> classes);
+
+  // Takes a class's need into `out`, all or none.
+  bool Take(ClassId id, std::span<BufferIndex> out);
+
+  // Take; if it can't be met, subscribes, and sets `ticket` before.
+  Allocation TakeOrWait(ClassId id, std::span<BufferIndex> out, Waker waker,
+                        TicketWord& ticket);
+
+  Buffer Adopt(BufferIndex index) {
+    return Buffer(pool_, pool_.Adopt(index));
+  }
+
+  Claim ClaimOf(ClassId id) const {
+    return {.keep = queue_.rule(id).keep, .rank = Queue::RankOf(id)};
+  }
+  ClassId IdOfRank(int rank) const;
+
+  BufferPool& pool_;
+  const std::vector<WaitClass> classes_;  // in order of rank
+  const ClassId complete_;
+  const ClassId pair_;
+  const ClassId receive_;
+  std::vector<Queue::Records::Record> records_;
+  std::vector<Queue::Records::Link> links_;
+  Queue queue_;
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_SESSION_SESSION_ALLOCATOR_H_

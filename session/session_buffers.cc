@@ -1,0 +1,155 @@
+#include "tandem/session/session_buffers.h"
+
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "absl/log/check.h"
+
+namespace tandem {
+
+SessionBuffers::SessionBuffers(SessionAllocator& allocator)
+    : allocator_(allocator) {}
+
+SessionBuffers::~SessionBuffers() {
+  if (!CancelWait()) FinishWait();
+}
+
+Allocation SessionBuffers::AllocateReceiveBuffer(Side side) {
+  return AllocateBufferAs(allocator_.receive(), side);
+}
+
+Allocation SessionBuffers::AllocateReceiveBuffer(Side side, Waker waker) {
+  return AllocateBufferAs(allocator_.receive(), side, waker);
+}
+
+Allocation SessionBuffers::AllocateBufferAs(ClassId id, Side side) {
+  if (StillWaiting()) return Allocation::kWaiting;
+  if (has_buffer(side)) return Allocation::kGranted;
+  return Take(id, SetOf(side));
+}
+
+Allocation SessionBuffers::AllocateBufferAs(ClassId id, Side side,
+                                            Waker waker) {
+  if (StillWaiting()) return Allocation::kWaiting;
+  if (has_buffer(side)) return Allocation::kGranted;
+  return TakeOrWait(id, SetOf(side), waker);
+}
+
+Allocation SessionBuffers::AllocateBuffers() {
+  if (StillWaiting()) return Allocation::kWaiting;
+  const Sides missing = MissingSides();
+  if (missing == 0) return Allocation::kGranted;
+  const bool pair = missing == kBothSides;
+  const Allocation result =
+      Take(pair ? allocator_.pair() : allocator_.complete(), missing);
+  if (result != Allocation::kGranted) ReleaseBuffers();
+  return result;
+}
+
+Allocation SessionBuffers::AllocateBuffers(Waker waker) {
+  if (StillWaiting()) return Allocation::kWaiting;
+  Sides missing = MissingSides();
+  if (missing == 0) return Allocation::kGranted;
+  if (missing != kBothSides) {
+    // Only a session that gives back an empty buffer first needs a try before
+    // it joins the queue: it joins as a pair.
+    if (Take(allocator_.complete(), missing) == Allocation::kGranted) {
+      return Allocation::kGranted;
+    }
+    ReleaseBuffers();
+    missing = MissingSides();
+  }
+  return TakeOrWait(missing == kBothSides ? allocator_.pair()
+                                          : allocator_.complete(),
+                    missing, waker);
+}
+
+void SessionBuffers::ReleaseBuffers() {
+  for (const Side side : kSides) {
+    if (has_buffer(side) && ring(side).empty()) Release(side);
+  }
+}
+
+WaitStatus SessionBuffers::FinishWait() {
+  // acquire: pairs with the store in Subscribe, if the wake-up has moved the
+  // session to another thread without ordering it.
+  const WaitTicket ticket{ticket_.load(std::memory_order::acquire)};
+  if (ticket == WaitTicket{}) return WaitStatus::kNone;
+  std::array<BufferIndex, 2> storage;
+  const auto out = std::span(storage).first(std::popcount(awaited_));
+  switch (allocator_.queue_.Collect(ticket, out)) {
+    case WaiterStatus::kWaiting:
+      return WaitStatus::kWaiting;
+    case WaiterStatus::kGranted:
+      ticket_.store(0);
+      Install(awaited_, out);
+      return WaitStatus::kGranted;
+    case WaiterStatus::kCancelled:
+    case WaiterStatus::kIdle:
+      ticket_.store(0);
+      return WaitStatus::kCancelled;
+  }
+  return WaitStatus::kNone;
+}
+
+bool SessionBuffers::CancelWait() {
+  const WaitTicket ticket{ticket_.load()};
+  return ticket != WaitTicket{} && allocator_.queue_.Cancel(ticket);
+}
+
+SessionAllocator::TicketWord* SessionBuffers::wait_word() {
+  const WaitTicket ticket{ticket_.load()};
+  if (ticket == WaitTicket{}) return nullptr;
+  return &allocator_.queue_.WordOf(ticket);
+}
+
+SessionBuffers::Sides SessionBuffers::MissingSides() const {
+  Sides missing = 0;
+  for (const Side side : kSides) {
+    if (!has_buffer(side)) missing |= SetOf(side);
+  }
+  return missing;
+}
+
+Allocation SessionBuffers::Take(ClassId id, Sides sides) {
+  std::array<BufferIndex, 2> storage;
+  const auto out = std::span(storage).first(std::popcount(sides));
+  DCHECK_EQ(out.size(), allocator_.NeedOf(id));
+  if (!allocator_.Take(id, out)) return Allocation::kExhausted;
+  Install(sides, out);
+  return Allocation::kGranted;
+}
+
+Allocation SessionBuffers::TakeOrWait(ClassId id, Sides sides, Waker waker) {
+  std::array<BufferIndex, 2> storage;
+  const auto out = std::span(storage).first(std::popcount(sides));
+  DCHECK_EQ(out.size(), allocator_.NeedOf(id));
+  awaited_ = sides;
+  const Allocation result =
+      allocator_.TakeOrWait(id, out, waker, ticket_);
+  // If it waits, the session may belong to another thread by now.
+  if (result == Allocation::kGranted) Install(sides, out);
+  return result;
+}
+
+void SessionBuffers::Install(Sides sides,
+                             std::span<const BufferIndex> buffers) {
+  size_t next = 0;
+  for (const Side side : kSides) {
+    if ((sides & SetOf(side)) == 0) continue;
+    Buffer& buffer = buffers_[Int(side)];
+    buffer = allocator_.Adopt(buffers[next++]);
+    rings_[Int(side)] = RingBuffer(buffer.bytes());
+  }
+}
+
+void SessionBuffers::Release(Side side) {
+  rings_[Int(side)] = RingBuffer();
+  buffers_[Int(side)].Reset();
+}
+
+}  // namespace tandem

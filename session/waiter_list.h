@@ -1,0 +1,203 @@
+#ifndef TANDEM_SESSION_WAITER_LIST_H_
+#define TANDEM_SESSION_WAITER_LIST_H_
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+
+#include "tandem/pool/counters.h"
+#include "tandem/pool/types.h"
+#include "tandem/session/waiter_record.h"
+
+namespace tandem {
+
+// The waiters of one class, first come, first served: a lock-free linked list
+// after M. Michael, "High Performance Dynamic Lock-Free Hash Tables and
+// List-Based Sets" (SPAA 2002), with appends at the end only.
+//
+// A link is {tag 39, mark 1, index 24}. A record whose wait is over is first
+// marked, which freezes its link, then unlinked by whoever passes; who unlinks
+// it drops the list's hold. Every change of a link adds one to its tag, also
+// when the record is reused: a link repeats after 2^39 changes.
+//
+// A step from one record to the next is sound because the link that led to the
+// record is read again after the record's own link and state: unchanged, it
+// says that the record was linked, in this list, in the wait that it is in now,
+// all the while between the two reads (tags). Nothing else is believed of a
+// record that may be reused at any moment.
+//
+// Threads:  any, signal handlers included. Progress: lock-free; a thread that
+//           is stopped anywhere holds up nobody, as others mark and unlink for
+//           it.
+// Cost:     Append is O(1) while the hint holds (it is renewed by Append and by
+//           Purge); First O(1) amortized; Purge O(length).
+// Orders:   seq_cst throughout (the default): no operation is on a fast path.
+template <class Platform>
+class WaiterList {
+ public:
+  using Records = WaiterRecords<Platform>;
+
+  struct Waiter {
+    WaiterIndex index;
+    WaiterState state;
+  };
+
+  explicit WaiterList(Records& records)
+      : records_(records), head_(Pack(0, false, kNoWaiter)), hint_(0) {}
+
+  // Links a record that was set to `state`, then prepared by PrepareLink.
+  void Append(WaiterIndex index, WaiterState state) {
+    linked_.Add(1);
+    while (!AppendFrom(Start(), index)) {
+    }
+    SetHint(index, state);
+  }
+
+  // Makes a record that is being reused ready for Append. Its state must be in
+  // its new version already: an append that still finds the old version in the
+  // hint must not find an unmarked link after it.
+  void PrepareLink(WaiterIndex index) {
+    Link& next = records_[index].next;
+    next.store(Pack(TagOf(next.load()) + 1, false, kNoWaiter));
+  }
+
+  // The first that waits, at some moment of the call. Unlinks who is over
+  // before it.
+  std::optional<Waiter> First() { return Clean(/*whole=*/false); }
+
+  // Unlinks all that are over.
+  void Purge() { Clean(/*whole=*/true); }
+
+  // Records linked at some moment, dead ones included.
+  uint64_t linked() const {
+    const uint64_t gone = unlinked_.Get();  // first: never more than came
+    return linked_.Get() - gone;
+  }
+
+ private:
+  using Link = typename Platform::template Atomic<uint64_t>;
+
+  static constexpr uint64_t kMark = uint64_t{1} << kIndexBits;
+
+  static constexpr uint64_t Pack(uint64_t tag, bool mark, WaiterIndex index) {
+    return tag << (kIndexBits + 1) | (mark ? kMark : 0) |
+           static_cast<uint32_t>(index);
+  }
+  static constexpr uint64_t TagOf(uint64_t link) {
+    return link >> (kIndexBits + 1);
+  }
+  static constexpr bool IsMarked(uint64_t link) { return (link & kMark) != 0; }
+  static constexpr WaiterIndex IndexOf(uint64_t link) {
+    return WaiterIndex(link & kMaxCapacity);
+  }
+  // What `link` becomes when it is to lead to `index`.
+  static constexpr uint64_t Changed(uint64_t link, WaiterIndex index) {
+    return Pack(TagOf(link) + 1, false, index);
+  }
+
+  WaiterState StateOf(WaiterIndex index) {
+    return {records_[index].state.load()};
+  }
+
+  // A link and what was read from it. The link is in this list as long as it
+  // reads the same.
+  struct Position {
+    Link* link;
+    uint64_t value;
+  };
+
+  // The hint, {version 40, index 24}, if it still holds; else the head.
+  Position Start() {
+    const uint64_t hint = hint_.load();
+    if (hint != 0) {
+      const WaiterIndex index = IndexOf(hint);
+      Link& next = records_[index].next;
+      const uint64_t value = next.load();
+      // In this order: the version is changed before the link is reset.
+      if (!IsMarked(value) && HintOf(index, StateOf(index)) == hint) {
+        return {&next, value};
+      }
+    }
+    return {&head_, head_.load()};
+  }
+
+  static constexpr uint64_t HintOf(WaiterIndex index, WaiterState state) {
+    return state.version() << kIndexBits | static_cast<uint32_t>(index);
+  }
+
+  void SetHint(WaiterIndex index, WaiterState state) {
+    hint_.store(HintOf(index, state));
+  }
+
+  // False if the list changed at the position: start again.
+  bool AppendFrom(Position at, WaiterIndex index) {
+    while (IndexOf(at.value) != kNoWaiter) {
+      const WaiterIndex node = IndexOf(at.value);
+      Link& next = records_[node].next;
+      const uint64_t after = next.load();
+      if (at.link->load() != at.value) return false;
+      if (IsMarked(after)) {
+        if (!Unlink(at, node, after)) return false;
+      } else {
+        at = {&next, after};
+      }
+    }
+    return at.link->compare_exchange_strong(at.value,
+                                            Changed(at.value, index));
+  }
+
+  // Takes the marked `node` out from behind `at`, which moves on.
+  bool Unlink(Position& at, WaiterIndex node, uint64_t after) {
+    const uint64_t changed = Changed(at.value, IndexOf(after));
+    if (!at.link->compare_exchange_strong(at.value, changed)) return false;
+    at.value = changed;
+    unlinked_.Add(1);
+    records_.Drop(node, Records::kLinked);
+    return true;
+  }
+
+  // Marks and unlinks who is over, up to the first that waits or, if `whole`,
+  // to the end. Returns the first that waits.
+  std::optional<Waiter> Clean(bool whole) {
+    for (;;) {
+      std::optional<Waiter> first;
+      if (CleanFrom({&head_, head_.load()}, whole, first)) return first;
+    }
+  }
+
+  bool CleanFrom(Position at, bool whole, std::optional<Waiter>& first) {
+    std::optional<Waiter> last;
+    while (IndexOf(at.value) != kNoWaiter) {
+      const WaiterIndex node = IndexOf(at.value);
+      Link& next = records_[node].next;
+      const WaiterState state = StateOf(node);
+      uint64_t after = next.load();
+      if (at.link->load() != at.value) return false;
+      if (state.waiting() && !IsMarked(after)) {
+        last = Waiter{node, state};
+        if (!first) first = last;
+        if (!whole) return true;
+        at = {&next, after};
+        continue;
+      }
+      if (!IsMarked(after)) {
+        const uint64_t marked = Pack(TagOf(after) + 1, true, IndexOf(after));
+        if (!next.compare_exchange_strong(after, marked)) return false;
+        after = marked;
+      }
+      if (!Unlink(at, node, after)) return false;
+    }
+    if (last) SetHint(last->index, last->state);
+    return true;
+  }
+
+  Records& records_;
+  alignas(kCacheLine) Link head_;
+  alignas(kCacheLine) typename Platform::template Atomic<uint64_t> hint_;
+  SharedCounter<Platform> linked_;
+  SharedCounter<Platform> unlinked_;
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_SESSION_WAITER_LIST_H_

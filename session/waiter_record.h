@@ -1,0 +1,126 @@
+#ifndef TANDEM_SESSION_WAITER_RECORD_H_
+#define TANDEM_SESSION_WAITER_RECORD_H_
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "tandem/pool/tagged_stack.h"
+#include "tandem/pool/types.h"
+#include "tandem/session/waker.h"
+
+namespace tandem {
+
+// Number of a waiter record within its queue.
+enum class WaiterIndex : uint32_t {};
+inline constexpr WaiterIndex kNoWaiter{kMaxCapacity};
+
+enum class WaiterStatus : uint32_t { kIdle, kWaiting, kGranted, kCancelled };
+
+// The word that decides a wait: {version 38, status 2, first buffer 24}. Who
+// changes it from kWaiting, by compare-and-swap, has served or cancelled it;
+// the version names the wait, so a late helper's attempt on a record that has
+// been reused fails. A version repeats after 2^38 waits in one record.
+//
+// The low half, which a blocked thread sleeps on, holds the status.
+struct WaiterState {
+  static constexpr int kVersionShift = kIndexBits + 2;
+
+  static constexpr WaiterState Of(uint64_t version, WaiterStatus status,
+                                  BufferIndex buffer) {
+    return {version << kVersionShift |
+            static_cast<uint64_t>(status) << kIndexBits |
+            static_cast<uint32_t>(buffer)};
+  }
+  uint64_t version() const { return word >> kVersionShift; }
+  WaiterStatus status() const { return WaiterStatus(word >> kIndexBits & 3); }
+  BufferIndex buffer() const { return BufferIndex(word & kMaxCapacity); }
+  bool waiting() const { return status() == WaiterStatus::kWaiting; }
+  WaiterState With(WaiterStatus status, BufferIndex buffer) const {
+    return Of(version(), status, buffer);
+  }
+  WaiterState Next() const {
+    return Of(version() + 1, WaiterStatus::kWaiting, kNoBuffer);
+  }
+
+  uint64_t word;
+};
+
+// One wait. Type-stable: records are never unmapped before their queue is gone,
+// so a stale index may always be followed, and what it finds be rejected by
+// version or tag.
+//
+// All fields but `state`, `next` and `holds` are written by the subscriber
+// before it links the record, and read by who serves it before its
+// compare-and-swap on `state`: if that succeeds, they belonged to this wait.
+template <class Platform>
+struct alignas(kCacheLine) WaiterRecord {
+  template <class T>
+  using Atomic = typename Platform::template Atomic<T>;
+
+  Atomic<uint64_t> state{0};
+  Atomic<uint64_t> next{0};   // of WaiterList
+  Atomic<uint32_t> holds{0};  // of WaiterRecords
+  Atomic<uint64_t> arrival{0};
+  Atomic<int64_t> since_nanos{0};
+  Atomic<uint32_t> line{0};  // its class
+  Atomic<void (*)(void*) noexcept> wake{nullptr};
+  Atomic<void*> wake_context{nullptr};
+};
+
+// The records of one queue and the list of those that nobody uses. A record in
+// use has two holds, one by the list that it is linked in and one by the
+// session that waits; who drops the last returns it.
+//
+// Threads: any, signal handlers included. Progress: lock-free.
+template <class Platform>
+class WaiterRecords {
+ public:
+  using Record = WaiterRecord<Platform>;
+  using Link = typename TaggedStack<Platform, WaiterIndex>::Link;
+
+  static constexpr uint32_t kLinked = 1;
+  static constexpr uint32_t kOwned = 2;
+
+  // Both spans are of one length and must outlive this object.
+  WaiterRecords(std::span<Record> records, std::span<Link> links)
+      : records_(records), links_(links) {
+    for (auto i = static_cast<uint32_t>(records.size()); i-- > 0;) {
+      const WaiterIndex index{i};
+      free_.Push(links_, {&index, 1});
+    }
+  }
+
+  Record& operator[](WaiterIndex index) {
+    return records_[static_cast<uint32_t>(index)];
+  }
+
+  // A record with both holds, kNoWaiter if all are in use.
+  WaiterIndex Take() {
+    WaiterIndex index = kNoWaiter;
+    if (free_.Pop(links_, {&index, 1}) != 0) {
+      // relaxed: published with the record, by the list's append.
+      (*this)[index].holds.store(kLinked | kOwned, std::memory_order::relaxed);
+    }
+    return index;
+  }
+
+  // Drops a hold, or both.
+  void Drop(WaiterIndex index, uint32_t holds) {
+    // acq_rel: what either holder did with the record comes before its reuse.
+    if ((*this)[index].holds.fetch_sub(holds, std::memory_order::acq_rel) ==
+        holds) {
+      free_.Push(links_, {&index, 1});
+    }
+  }
+
+ private:
+  const std::span<Record> records_;
+  const std::span<Link> links_;
+  TaggedStack<Platform, WaiterIndex> free_;
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_SESSION_WAITER_RECORD_H_
