@@ -18,10 +18,10 @@ class Buffer {
   Buffer() = default;
   // Takes over a buffer that was acquired from `pool`, null for none.
   Buffer(BufferPool& pool, std::byte* data)
-      : pool_(data == nullptr ? nullptr : &pool), data_(data) {}
+      : pool_(&pool), data_(data) {}
 
   Buffer(Buffer&& other) noexcept
-      : pool_(std::exchange(other.pool_, nullptr)),
+      : pool_(other.pool_),
         data_(std::exchange(other.data_, nullptr)) {}
   Buffer& operator=(Buffer&& other) noexcept {
     Buffer moved(std::move(other));
@@ -34,11 +34,11 @@ class Buffer {
   explicit operator bool() const { return data_ != nullptr; }
 
   std::byte* data() const { return data_; }
-  size_t size() const { return pool_ == nullptr ? 0 : pool_->buffer_size(); }
+  size_t size() const { return data_ == nullptr ? 0 : pool_->buffer_size(); }
   std::span<std::byte> bytes() const { return {data_, size()}; }
   // Position in the pool's region, kNoBuffer if empty.
   BufferIndex index() const {
-    return pool_ == nullptr ? kNoBuffer : pool_->IndexOf(data_);
+    return data_ == nullptr ? kNoBuffer : pool_->IndexOf(data_);
   }
 
   // Releases the buffer now.
@@ -50,7 +50,7 @@ class Buffer {
   [[nodiscard]] std::byte* Detach() { return std::exchange(data_, nullptr); }
 
  private:
-  BufferPool* pool_ = nullptr;
+  BufferPool* pool_ = nullptr;  // not null if data_ is not
   std::byte* data_ = nullptr;
 };
 

@@ -80,10 +80,14 @@ BufferGuard::BufferGuard(const PoolOptions& options, Mapping states)
       integrity_(options.debug.integrity),
       canaries_(options.debug.canaries) {}
 
-void BufferGuard::OnTakeExtras(const Region& region, BufferIndex index) {
+void BufferGuard::OnTakeExtras(const Region& region, BufferIndex index,
+                               const void* caller) {
   std::byte* const buffer = region.Address(index);
   Unpoison(buffer, region.buffer_size());
-  if (record_caller_) StateOf(index).caller = __builtin_return_address(0);
+  if (record_caller_) {
+    StateOf(index).caller =
+        caller != nullptr ? caller : __builtin_return_address(0);
+  }
   const std::byte pattern = PatternOf(index);
   if (canaries_) {
     std::memset(buffer + region.buffer_size(), static_cast<int>(pattern),
@@ -100,7 +104,8 @@ void BufferGuard::OnTakeExtras(const Region& region, BufferIndex index) {
   }
 }
 
-void BufferGuard::OnGiveExtras(const Region& region, BufferIndex index) {
+void BufferGuard::OnGiveExtras(const Region& region, BufferIndex index,
+                               const void* caller) {
   std::byte* const buffer = region.Address(index);
   const std::byte pattern = PatternOf(index);
   if (canaries_) {
@@ -111,7 +116,10 @@ void BufferGuard::OnGiveExtras(const Region& region, BufferIndex index) {
       Die(region, index, absl::StrCat("written ", at, " bytes past its end").c_str());
     }
   }
-  if (record_caller_) StateOf(index).caller = __builtin_return_address(0);
+  if (record_caller_) {
+    StateOf(index).caller =
+        caller != nullptr ? caller : __builtin_return_address(0);
+  }
   if (integrity_) {
     std::memset(buffer, static_cast<int>(pattern), region.buffer_size());
     StateOf(index).filled = true;
@@ -119,6 +127,10 @@ void BufferGuard::OnGiveExtras(const Region& region, BufferIndex index) {
     std::memset(buffer, 0, region.buffer_size());
   }
   Poison(buffer, region.buffer_size());
+}
+
+void BufferGuard::OnCreate(const Region& region) {
+  Poison(region.bytes().data(), region.bytes().size());
 }
 
 void BufferGuard::OnDestroy(const Region& region) {

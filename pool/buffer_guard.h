@@ -25,17 +25,19 @@ class BufferGuard {
  public:
   static absl::StatusOr<BufferGuard> Create(const PoolOptions& options);
 
-  // The buffer passes to a user. Inlined all the way up, so that what
-  // record_caller keeps is an address in the user's own code.
-  [[gnu::always_inline]] void OnTake(const Region& region, BufferIndex index) {
+  // The buffer passes to a user. `caller` is who asked for it; null for who
+  // calls this, inlined all the way up into the user's own code.
+  [[gnu::always_inline]] void OnTake(const Region& region, BufferIndex index,
+                                      const void* caller = nullptr) {
     if (states_ != nullptr) MarkTaken(region, index);
-    if (extras_) [[unlikely]] OnTakeExtras(region, index);
+    if (extras_) [[unlikely]] OnTakeExtras(region, index, caller);
   }
 
   // The buffer comes back.
-  [[gnu::always_inline]] void OnGive(const Region& region, BufferIndex index) {
+  [[gnu::always_inline]] void OnGive(const Region& region, BufferIndex index,
+                                      const void* caller = nullptr) {
     if (states_ != nullptr) MarkIdle(region, index);
-    if (extras_) [[unlikely]] OnGiveExtras(region, index);
+    if (extras_) [[unlikely]] OnGiveExtras(region, index, caller);
   }
 
   // The buffer's memory has been given back to the system.
@@ -43,7 +45,8 @@ class BufferGuard {
     if (states_ != nullptr) StateOf(index).filled = false;
   }
 
-  // The pool goes: makes the memory ordinary again.
+  // The pool comes, all idle; it goes, and the memory is ordinary again.
+  void OnCreate(const Region& region);
   void OnDestroy(const Region& region);
 
   [[noreturn]] void DieOfForeignPointer(const Region& region,
@@ -79,8 +82,10 @@ class BufferGuard {
     taken.store(0, std::memory_order::relaxed);
   }
 
-  [[gnu::noinline]] void OnTakeExtras(const Region& region, BufferIndex index);
-  [[gnu::noinline]] void OnGiveExtras(const Region& region, BufferIndex index);
+  [[gnu::noinline]] void OnTakeExtras(const Region& region, BufferIndex index,
+                                      const void* caller);
+  [[gnu::noinline]] void OnGiveExtras(const Region& region, BufferIndex index,
+                                      const void* caller);
   [[noreturn]] void Die(const Region& region, BufferIndex index,
                         const char* what) const;
 

@@ -73,11 +73,12 @@ BufferPool::BufferPool(const PoolOptions& options, Region region,
       guard_(std::move(guard)),
       tables_(options),
       core_(tables_.Layout(options)),
-      id_(ThreadBinder::AddPool(&core_)),
-      binding_slot_(id_ % kThreadBindings) {}
+      pass_(ThreadBinder::AddPool(&core_)) {
+  guard_.OnCreate(region_);
+}
 
 BufferPool::~BufferPool() {
-  ThreadBinder::RemovePool(&core_);
+  ThreadBinder::RemovePool(pass_, &core_);
   const uint32_t in_use = Snapshot().in_use;
   if (in_use != 0) {
     LOG(ERROR) << "tandem: pool \"" << name_ << "\" is destroyed while "
@@ -88,12 +89,15 @@ BufferPool::~BufferPool() {
 }
 
 bool BufferPool::AcquireMany(std::span<std::byte*> out) {
+  const void* const caller = __builtin_return_address(0);
   std::array<BufferIndex, kPiece> indexes;
   if (out.size() <= kPiece) {
     const auto piece = std::span(indexes).first(out.size());
     if (piece.empty()) return true;
     if (!Take(piece, kAnyBuffer)) return false;
-    for (size_t i = 0; i < out.size(); ++i) out[i] = Adopt(indexes[i]);
+    for (size_t i = 0; i < out.size(); ++i) {
+      out[i] = Adopt(indexes[i], caller);
+    }
     return true;
   }
   if (out.size() > capacity()) return false;
@@ -106,17 +110,22 @@ bool BufferPool::AcquireMany(std::span<std::byte*> out) {
     const auto piece =
         std::span(indexes).first(std::min(out.size(), kPiece));
     core_.Collect(piece);
-    for (size_t i = 0; i < piece.size(); ++i) out[i] = Adopt(piece[i]);
+    for (size_t i = 0; i < piece.size(); ++i) {
+      out[i] = Adopt(piece[i], caller);
+    }
     out = out.subspan(piece.size());
   }
   return true;
 }
 
 void BufferPool::ReleaseMany(std::span<std::byte* const> buffers) {
+  const void* const caller = __builtin_return_address(0);
   std::array<BufferIndex, kPiece> indexes;
   while (!buffers.empty()) {
     const size_t count = std::min(buffers.size(), kPiece);
-    for (size_t i = 0; i < count; ++i) indexes[i] = Surrender(buffers[i]);
+    for (size_t i = 0; i < count; ++i) {
+      indexes[i] = Surrender(buffers[i], caller);
+    }
     core_.Give(ThisThreadCache(), {indexes.data(), count});
     buffers = buffers.subspan(count);
   }

@@ -127,9 +127,9 @@ class BufferPool {
 
   // The calling thread's cache, null to go past it.
   Cache* ThisThreadCache() {
-    const ThreadBinding& binding = thread_bindings[binding_slot_];
-    if (binding.pool_id == id_) [[likely]] return binding.cache;
-    return ThreadBinder::Bind(id_, core_);
+    const ThreadBinding& binding = thread_bindings[pass_.slot];
+    if (binding.pool_id == pass_.id) [[likely]] return binding.cache;
+    return ThreadBinder::Bind(pass_, core_);
   }
 
   BufferIndex Find(const std::byte* buffer) const {
@@ -140,14 +140,17 @@ class BufferPool {
     return index;
   }
 
-  // A buffer on its way to a user, and on its way back.
-  [[gnu::always_inline]] std::byte* Adopt(BufferIndex index) {
-    guard_.OnTake(region_, index);
+  // A buffer on its way to a user, and on its way back; `caller` as
+  // BufferGuard says.
+  [[gnu::always_inline]] std::byte* Adopt(
+      BufferIndex index, const void* caller = nullptr) {
+    guard_.OnTake(region_, index, caller);
     return region_.Address(index);
   }
-  [[gnu::always_inline]] BufferIndex Surrender(const std::byte* buffer) {
+  [[gnu::always_inline]] BufferIndex Surrender(
+      const std::byte* buffer, const void* caller = nullptr) {
     const BufferIndex index = Find(buffer);
-    guard_.OnGive(region_, index);
+    guard_.OnGive(region_, index, caller);
     return index;
   }
 
@@ -175,8 +178,7 @@ class BufferPool {
   BufferGuard guard_;
   Tables tables_;
   Core core_;
-  const uint64_t id_;
-  const uint32_t binding_slot_;
+  const PoolPass pass_;
   SharedCounter<StdPlatform> tampered_;
 };
 

@@ -67,10 +67,11 @@ class TaggedStack {
         node = links[node].load(std::memory_order::relaxed);
       }
       if (count == 0) return 0;
-      // (4) relaxed: replaces the very value that (3) read (P5), and goes on
-      // the release sequences of the pushes below; failure: as (3).
+      // (4) Replaces the very value that (3) read (P5), and goes on the release
+      // sequences of the pushes below: relaxed would do, but g++ 12 wants no
+      // failure order that is stronger. Failure, acquire: as (3).
       if (head_.compare_exchange_weak(head, Pack(TagOf(head) + 1, node),
-                                      std::memory_order::relaxed,
+                                      std::memory_order::acquire,
                                       std::memory_order::acquire)) {
         return count;
       }

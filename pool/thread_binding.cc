@@ -3,6 +3,8 @@
 #include <pthread.h>
 
 #include <array>
+#include <bitset>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -14,13 +16,14 @@
 
 namespace tandem {
 
-constinit thread_local std::array<ThreadBinding, kThreadBindings>
+constinit thread_local std::array<ThreadBinding, kCachedPools + 1>
     thread_bindings;
 
 namespace {
 
 ABSL_CONST_INIT absl::Mutex mutex(absl::kConstInit);
 uint64_t last_pool_id ABSL_GUARDED_BY(mutex) = 0;
+std::bitset<kCachedPools> slots_in_use ABSL_GUARDED_BY(mutex);
 
 // Never destroyed: threads may end after static destructors have run.
 std::vector<ThreadBinder::Core*>& Pools() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
@@ -63,28 +66,32 @@ pthread_key_t ExitKey() {
 
 }  // namespace
 
-uint64_t ThreadBinder::AddPool(Core* core) {
+PoolPass ThreadBinder::AddPool(Core* core) {
   const absl::MutexLock lock(&mutex);
   Pools().push_back(core);
-  return ++last_pool_id;
+  size_t slot = 0;
+  while (slot < kCachedPools && slots_in_use[slot]) ++slot;
+  if (slot < kCachedPools) slots_in_use.set(slot);
+  return {.id = ++last_pool_id, .slot = slot};
 }
 
-void ThreadBinder::RemovePool(Core* core) {
+void ThreadBinder::RemovePool(const PoolPass& pass, Core* core) {
   const absl::MutexLock lock(&mutex);
   std::erase(Pools(), core);
+  if (pass.slot < kCachedPools) slots_in_use.reset(pass.slot);
 }
 
-ThreadCache<StdPlatform>* ThreadBinder::Bind(uint64_t pool_id, Core& core) {
-  if (ending) return nullptr;
+ThreadCache<StdPlatform>* ThreadBinder::Bind(const PoolPass& pass, Core& core) {
+  if (ending || pass.slot == kCachedPools) return nullptr;
   ThreadCache<StdPlatform>* const cache = core.ClaimCache(CallingThread());
   CHECK_EQ(pthread_setspecific(ExitKey(), &thread_bindings), 0);
-  ThreadBinding& binding = thread_bindings[pool_id % kThreadBindings];
+  ThreadBinding& binding = thread_bindings[pass.slot];
   // In this order for a signal handler: a number that matches has its cache.
   binding.pool_id = 0;
   StdPlatform::SignalFence();
   binding.cache = cache;
   StdPlatform::SignalFence();
-  binding.pool_id = pool_id;
+  binding.pool_id = pass.id;
   return cache;
 }
 

@@ -10,18 +10,25 @@
 
 namespace tandem {
 
-// Which cache of which pool the calling thread uses. Pool numbers are never
-// reused, so a binding to a pool that is gone matches none.
+// What a pool needs to find the calling thread's cache: its number, never given
+// again, and the place of its bindings, which it shares with no living pool.
+struct PoolPass {
+  uint64_t id;
+  size_t slot;
+};
+
+// Which cache of which pool the calling thread uses. A binding to a pool that is
+// gone matches none.
 struct ThreadBinding {
   uint64_t pool_id = 0;
   ThreadCache<StdPlatform>* cache = nullptr;
 };
 
-// The thread's bindings, by pool number modulo their count: a thread that uses
-// more pools than that in turn binds anew each time, a linear search.
-inline constexpr size_t kThreadBindings = 16;
+// Pools that can have thread caches at once. Further ones work without, slower:
+// they share the last slot, where nothing is ever bound.
+inline constexpr size_t kCachedPools = 64;
 [[gnu::tls_model("initial-exec")]] extern constinit thread_local std::array<
-    ThreadBinding, kThreadBindings>
+    ThreadBinding, kCachedPools + 1>
     thread_bindings;
 
 // Knows all pools, so that a thread's caches return when it ends (P6).
@@ -33,13 +40,12 @@ class ThreadBinder {
  public:
   using Core = PoolCore<StdPlatform>;
 
-  // A number for a new pool, from 1 up.
-  static uint64_t AddPool(Core* core);
-  static void RemovePool(Core* core);
+  static PoolPass AddPool(Core* core);
+  static void RemovePool(const PoolPass& pass, Core* core);
 
   // Binds the calling thread to the pool and returns its cache, null if the
   // pool has none left.
-  static ThreadCache<StdPlatform>* Bind(uint64_t pool_id, Core& core);
+  static ThreadCache<StdPlatform>* Bind(const PoolPass& pass, Core& core);
 };
 
 }  // namespace tandem
