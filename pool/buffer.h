@@ -17,12 +17,10 @@ class Buffer {
  public:
   Buffer() = default;
   // Takes over a buffer that was acquired from `pool`, null for none.
-  Buffer(BufferPool& pool, std::byte* data)
-      : pool_(&pool), data_(data) {}
+  Buffer(BufferPool& pool, std::byte* data) : pool_(&pool), data_(data) {}
 
   Buffer(Buffer&& other) noexcept
-      : pool_(other.pool_),
-        data_(std::exchange(other.data_, nullptr)) {}
+      : pool_(other.pool_), data_(std::exchange(other.data_, nullptr)) {}
   Buffer& operator=(Buffer&& other) noexcept {
     Buffer moved(std::move(other));
     std::swap(pool_, moved.pool_);

@@ -113,7 +113,8 @@ void BufferGuard::OnGiveExtras(const Region& region, BufferIndex index,
     Unpoison(canary, kCanaryBytes);
     const size_t at = FirstOther({canary, kCanaryBytes}, pattern);
     if (at != kCanaryBytes) {
-      Die(region, index, absl::StrCat("written ", at, " bytes past its end").c_str());
+      Die(region, index,
+          absl::StrCat("written ", at, " bytes past its end").c_str());
     }
   }
   if (record_caller_) {
@@ -140,15 +141,14 @@ void BufferGuard::OnDestroy(const Region& region) {
 void BufferGuard::DieOfForeignPointer(const Region& region,
                                       const void* pointer) const {
   const std::span<const std::byte> bytes = region.bytes();
-  const bool inside = pointer >= bytes.data() &&
-                      pointer < bytes.data() + bytes.size();
+  const bool inside =
+      pointer >= bytes.data() && pointer < bytes.data() + bytes.size();
   LOG(FATAL) << "tandem: pool \"" << pool_name_ << "\": " << pointer
              << (inside ? " is inside the pool, but is not the start of a "
                           "buffer (misaligned)"
                         : " is not a buffer of this pool (foreign)")
              << "; its memory is " << static_cast<const void*>(bytes.data())
-             << " to "
-             << static_cast<const void*>(bytes.data() + bytes.size());
+             << " to " << static_cast<const void*>(bytes.data() + bytes.size());
 }
 
 void BufferGuard::Die(const Region& region, BufferIndex index,

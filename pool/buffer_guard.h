@@ -28,16 +28,18 @@ class BufferGuard {
   // The buffer passes to a user. `caller` is who asked for it; null for who
   // calls this, inlined all the way up into the user's own code.
   [[gnu::always_inline]] void OnTake(const Region& region, BufferIndex index,
-                                      const void* caller = nullptr) {
+                                     const void* caller = nullptr) {
     if (states_ != nullptr) MarkTaken(region, index);
-    if (extras_) [[unlikely]] OnTakeExtras(region, index, caller);
+    if (extras_) [[unlikely]]
+      OnTakeExtras(region, index, caller);
   }
 
   // The buffer comes back.
   [[gnu::always_inline]] void OnGive(const Region& region, BufferIndex index,
-                                      const void* caller = nullptr) {
+                                     const void* caller = nullptr) {
     if (states_ != nullptr) MarkIdle(region, index);
-    if (extras_) [[unlikely]] OnGiveExtras(region, index, caller);
+    if (extras_) [[unlikely]]
+      OnGiveExtras(region, index, caller);
   }
 
   // The buffer's memory has been given back to the system.
@@ -76,9 +78,10 @@ class BufferGuard {
 
   void MarkIdle(const Region& region, BufferIndex index) {
     const std::atomic_ref<uint32_t> taken(StateOf(index).taken);
-    const uint32_t was = strict_ ? taken.exchange(0)
-                                 : taken.load(std::memory_order::relaxed);
-    if (was == 0) [[unlikely]] Die(region, index, "released twice");
+    const uint32_t was =
+        strict_ ? taken.exchange(0) : taken.load(std::memory_order::relaxed);
+    if (was == 0) [[unlikely]]
+      Die(region, index, "released twice");
     taken.store(0, std::memory_order::relaxed);
   }
 

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "tandem/pool/rseq_section.h"
 
 namespace tandem {
 namespace {
@@ -22,8 +23,7 @@ namespace {
 constexpr size_t kTrimBatch = 64;
 
 uint32_t CorePoolCount(const PoolOptions& options) {
-  return options.core_pools.value_or(
-      std::clamp(get_nprocs_conf(), 1, 4'096));
+  return options.core_pools.value_or(std::clamp(get_nprocs_conf(), 1, 4'096));
 }
 
 uint32_t CacheLimit(const PoolOptions& options) {
@@ -41,12 +41,19 @@ constexpr size_t kPiece = 128;
 absl::StatusOr<std::unique_ptr<BufferPool>> BufferPool::Create(
     const PoolOptions& options) {
   if (absl::Status valid = Validate(options); !valid.ok()) return valid;
+  const bool biased = options.bias != Bias::kShared && RseqSection::Available();
+  if (options.bias == Bias::kBiased && !biased) {
+    return absl::FailedPreconditionError(
+        "PoolOptions.bias is kBiased, but this system, or the way it runs this "
+        "program, has no restartable sequences (rseq) or refuses membarrier; "
+        "allowed here: kAuto, kShared");
+  }
   absl::StatusOr<Region> region = Region::Create(options);
   if (!region.ok()) return std::move(region).status();
   absl::StatusOr<BufferGuard> guard = BufferGuard::Create(options);
   if (!guard.ok()) return std::move(guard).status();
   return std::unique_ptr<BufferPool>(
-      new BufferPool(options, *std::move(region), *std::move(guard)));
+      new BufferPool(options, *std::move(region), *std::move(guard), biased));
 }
 
 BufferPool::Tables::Tables(const PoolOptions& options)
@@ -54,17 +61,18 @@ BufferPool::Tables::Tables(const PoolOptions& options)
       cores(CorePoolCount(options)),
       caches(CacheLimit(options) == 0 ? 0 : options.max_threads) {}
 
-BufferPool::Core::Layout BufferPool::Tables::Layout(
-    const PoolOptions& options) {
+BufferPool::Core::Layout BufferPool::Tables::Layout(const PoolOptions& options,
+                                                    bool biased) {
   return {.links = links,
           .cores = cores,
           .caches = caches,
           .reserve = options.reserve,
-          .cache_limit = CacheLimit(options)};
+          .cache_limit = CacheLimit(options),
+          .biased = biased};
 }
 
 BufferPool::BufferPool(const PoolOptions& options, Region region,
-                       BufferGuard guard)
+                       BufferGuard guard, bool biased)
     : debug_(options.debug),
       tampers_(debug_.fail_one_in != 0 || debug_.cold_first),
       pinned_(options.pinned),
@@ -72,7 +80,7 @@ BufferPool::BufferPool(const PoolOptions& options, Region region,
       region_(std::move(region)),
       guard_(std::move(guard)),
       tables_(options),
-      core_(tables_.Layout(options)),
+      core_(tables_.Layout(options, biased)),
       pass_(ThreadBinder::AddPool(&core_)) {
   guard_.OnCreate(region_);
 }
@@ -107,8 +115,7 @@ bool BufferPool::AcquireMany(std::span<std::byte*> out) {
     return false;
   }
   while (!out.empty()) {
-    const auto piece =
-        std::span(indexes).first(std::min(out.size(), kPiece));
+    const auto piece = std::span(indexes).first(std::min(out.size(), kPiece));
     core_.Collect(piece);
     for (size_t i = 0; i < piece.size(); ++i) {
       out[i] = Adopt(piece[i], caller);
@@ -172,6 +179,9 @@ PoolSnapshot BufferPool::Snapshot() const {
   snapshot.waiting = ledger.waiting();
   snapshot.shortages = ledger.shortages();
   snapshot.pressed = ledger.Pressed(core_.reserve());
+  snapshot.biased = core_.biased();
+  snapshot.barriers = core_.barriers().barriers.Get();
+  snapshot.refusals = core_.barriers().refusals.Get();
   const auto core_of = [](const CorePool<StdPlatform>& core) {
     return PoolSnapshot::Core{.pushed = core.pushed.Get(),
                               .popped = core.popped.Get()};
@@ -195,6 +205,9 @@ PoolSnapshot BufferPool::Snapshot() const {
         .steals = counters.steals.Get(),
         .shortages = counters.shortages.Get(),
         .failures = counters.failures.Get(),
+        .biased = cache.biased(),
+        .biases = counters.biases.Get(),
+        .revocations = counters.revocations.Get(),
     });
   }
   const uint32_t idle = snapshot.available + snapshot.cached;

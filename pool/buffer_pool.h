@@ -66,7 +66,8 @@ class BufferPool {
   // May take the last one; waits its turn behind all sessions that wait.
   [[nodiscard, gnu::always_inline]] std::byte* Acquire() {
     BufferIndex index;
-    if (!Take({&index, 1}, kAnyBuffer)) [[unlikely]] return nullptr;
+    if (!Take({&index, 1}, kAnyBuffer)) [[unlikely]]
+      return nullptr;
     return Adopt(index);
   }
 
@@ -113,7 +114,7 @@ class BufferPool {
   // The arrays that the core works on.
   struct Tables {
     explicit Tables(const PoolOptions& options);
-    Core::Layout Layout(const PoolOptions& options);
+    Core::Layout Layout(const PoolOptions& options, bool biased);
 
     std::vector<Core::Link> links;
     std::vector<CorePool<StdPlatform>> cores;
@@ -123,12 +124,14 @@ class BufferPool {
   // The claim of who is entitled to every buffer, last in every order.
   static constexpr Claim kAnyBuffer{.keep = 0, .rank = Rank{0xFF}};
 
-  BufferPool(const PoolOptions& options, Region region, BufferGuard guard);
+  BufferPool(const PoolOptions& options, Region region, BufferGuard guard,
+             bool biased);
 
   // The calling thread's cache, null to go past it.
   Cache* ThisThreadCache() {
     const ThreadBinding& binding = thread_bindings[pass_.slot];
-    if (binding.pool_id == pass_.id) [[likely]] return binding.cache;
+    if (binding.pool_id == pass_.id) [[likely]]
+      return binding.cache;
     return ThreadBinder::Bind(pass_, core_);
   }
 
@@ -142,13 +145,13 @@ class BufferPool {
 
   // A buffer on its way to a user, and on its way back; `caller` as
   // BufferGuard says.
-  [[gnu::always_inline]] std::byte* Adopt(
-      BufferIndex index, const void* caller = nullptr) {
+  [[gnu::always_inline]] std::byte* Adopt(BufferIndex index,
+                                          const void* caller = nullptr) {
     guard_.OnTake(region_, index, caller);
     return region_.Address(index);
   }
-  [[gnu::always_inline]] BufferIndex Surrender(
-      const std::byte* buffer, const void* caller = nullptr) {
+  [[gnu::always_inline]] BufferIndex Surrender(const std::byte* buffer,
+                                               const void* caller = nullptr) {
     const BufferIndex index = Find(buffer);
     guard_.OnGive(region_, index, caller);
     return index;
@@ -156,14 +159,16 @@ class BufferPool {
 
   [[gnu::always_inline]] bool Take(std::span<BufferIndex> out, Claim claim) {
     Cache* const cache = ThisThreadCache();
-    if (tampers_ && !Tamper(cache)) [[unlikely]] return false;
+    if (tampers_ && !Tamper(cache)) [[unlikely]]
+      return false;
     return core_.Take(cache, out, claim);
   }
 
   // As PoolCore says; what a waiting session tries first.
   bool TakeCheaply(std::span<BufferIndex> out, Claim claim) {
     Cache* const cache = ThisThreadCache();
-    if (tampers_ && !Tamper(cache)) [[unlikely]] return false;
+    if (tampers_ && !Tamper(cache)) [[unlikely]]
+      return false;
     return core_.TakeCheaply(cache, out, claim);
   }
 

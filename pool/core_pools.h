@@ -21,8 +21,8 @@ struct alignas(kCacheLine) CorePool {
   SharedCounter<Platform> popped;  // buffers
 };
 
-// The shared free list, sharded by core: every buffer that is in no cache and in
-// nobody's hands. A thread uses its own core's shard first, then the others,
+// The shared free list, sharded by core: every buffer that is in no cache and
+// in nobody's hands. A thread uses its own core's shard first, then the others,
 // and last the cold one, where buffers lie whose memory has not been used yet
 // or has been given back to the system.
 //
@@ -74,8 +74,8 @@ class CorePools {
   }
   BufferIndex ChainedTo(BufferIndex first) const {
     // relaxed: as above.
-    return BufferIndex{links_[static_cast<uint32_t>(first)].load(
-        std::memory_order::relaxed)};
+    return BufferIndex{
+        links_[static_cast<uint32_t>(first)].load(std::memory_order::relaxed)};
   }
 
   // Takes up to out.size() buffers, none of them cold. Returns how many.
@@ -83,8 +83,8 @@ class CorePools {
     size_t count = 0;
     const auto own = static_cast<uint32_t>(core);
     for (size_t i = 0; i < cores_.size() && count < out.size(); ++i) {
-      const size_t shard = own + i < cores_.size() ? own + i
-                                                   : own + i - cores_.size();
+      const size_t shard =
+          own + i < cores_.size() ? own + i : own + i - cores_.size();
       count += PopFrom(cores_[shard], out.subspan(count));
     }
     return count;

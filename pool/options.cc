@@ -5,8 +5,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "tandem/pool/thread_cache.h"
 #include "tandem/pool/platform.h"
+#include "tandem/pool/thread_cache.h"
 #include "tandem/pool/types.h"
 
 namespace tandem {
@@ -45,10 +45,9 @@ absl::Status Validate(const PoolOptions& options) {
   if (options.numa_policy == NumaPolicy::kBind) {
     // A negative node shows as a huge one otherwise.
     status.Update(options.numa_node < 0
-                      ? absl::InvalidArgumentError(
-                            absl::StrCat("PoolOptions.numa_node is ",
-                                         options.numa_node,
-                                         "; allowed: 0 to 1023"))
+                      ? absl::InvalidArgumentError(absl::StrCat(
+                            "PoolOptions.numa_node is ", options.numa_node,
+                            "; allowed: 0 to 1023"))
                       : CheckRange("numa_node", options.numa_node, 0, 1'023));
   }
   if (options.huge_pages == HugePages::kExplicit && options.debug.guard_pages) {

@@ -22,6 +22,14 @@ enum class NumaPolicy {
   kBind,        // on node `numa_node` alone
 };
 
+// Whether thread caches are biased to their owners: then taking and returning
+// needs no atomic read-modify-write.
+enum class Bias {
+  kAuto,    // where the system has restartable sequences (rseq) and membarrier
+  kBiased,  // creation fails where it has not
+  kShared,  // never: one uncontended compare-and-swap instead
+};
+
 // Aids to find faults in the program that uses the pool. Each costs nothing
 // while it is off.
 struct DebugOptions {
@@ -64,6 +72,7 @@ struct PoolOptions {
   // Threads that can have a cache at once: 0 to 65,536. Further ones work
   // without, slower.
   uint32_t max_threads = 1024;
+  Bias bias = Bias::kAuto;
   // Shards of the shared free list: 1 to 4,096. Unset: one for each core.
   std::optional<uint32_t> core_pools = std::nullopt;
 

@@ -3,6 +3,11 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
+
+#include "tandem/pool/rseq_section.h"
+#include "tandem/pool/section.h"
+#include "tandem/pool/types.h"
 
 #ifdef TANDEM_COUNT_RMW
 #include "tandem/pool/counting_atomic.h"
@@ -10,11 +15,12 @@
 
 namespace tandem {
 
-// What the lock-free core takes from below: its atomics, the core it runs on,
-// its clock. Everything above is a template over a platform, so that the very
-// same source runs in production (StdPlatform), in the build that counts
-// read-modify-writes (TANDEM_COUNT_RMW), and under a checker that explores
-// interleavings and weak memory orders (tests/relacy_platform.h).
+// What the lock-free core takes from below: its atomics, restartable sections
+// and the barrier against them, the core it runs on, its clock. Everything
+// above is a template over a platform, so that the very same source runs in
+// production (StdPlatform), in the build that counts read-modify-writes
+// (TANDEM_COUNT_RMW), and under a checker that explores interleavings and weak
+// memory orders (tests/relacy_platform.h).
 struct StdPlatform {
 #ifdef TANDEM_COUNT_RMW
   template <class T>
@@ -29,6 +35,22 @@ struct StdPlatform {
   template <class T>
   using OwnAtomic = std::atomic<T>;
 #endif
+
+  // Restartable sections on the words of a ThreadCache (CacheWords), see
+  // RseqSection for what they and the barrier promise.
+  template <class Words>
+  [[gnu::always_inline]] static SectionResult PopBiased(
+      Words& words, std::span<BufferIndex> out) {
+    return RseqSection::Pop(ViewOf(words), out.data(),
+                            static_cast<uint32_t>(out.size()));
+  }
+  template <class Words>
+  [[gnu::always_inline]] static SectionResult PushBiased(
+      Words& words, std::span<const BufferIndex> in, uint32_t limit) {
+    return RseqSection::Push(ViewOf(words), in.data(),
+                             static_cast<uint32_t>(in.size()), limit);
+  }
+  static bool Barrier() { return RseqSection::Barrier(); }
 
   // Keeps the compiler from moving accesses across, seen from a signal handler
   // on the same thread. No instruction.
@@ -52,6 +74,16 @@ struct StdPlatform {
   static int64_t NowNanos();
 
  private:
+  template <class Words>
+  static SectionWords ViewOf(Words& words) {
+    // Little-endian, as both machines that have sections are: the low half
+    // comes first.
+    return {.low = reinterpret_cast<uint32_t*>(&words.word),
+            .seized = reinterpret_cast<const uint32_t*>(&words.seized),
+            .bias = reinterpret_cast<const uint32_t*>(&words.bias),
+            .slots = reinterpret_cast<uint32_t*>(words.slots.data())};
+  }
+
   template <class T>
   [[gnu::tls_model("initial-exec")]] static constinit inline thread_local T*
       per_thread_pointer = nullptr;

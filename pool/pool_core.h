@@ -10,6 +10,7 @@
 #include "tandem/pool/cache_registry.h"
 #include "tandem/pool/core_pools.h"
 #include "tandem/pool/ledger.h"
+#include "tandem/pool/sweep.h"
 #include "tandem/pool/thread_cache.h"
 #include "tandem/pool/types.h"
 #include "tandem/pool/waitlist.h"
@@ -37,14 +38,20 @@ struct Claim {
 //          serve who waits
 //
 // Exhaustion is exact (P3). Who is about to fail, to wait or to dig into the
-// reserve (1) raises the shortage count in the ledger, then (2) empties every
-// cache, then (3) looks at the ledger a last time. Who pushes into a cache
-// (a) pushes, then (b) looks at the ledger, and empties its own cache if there
-// is pressure. (1) and (b) are on the ledger's word, (2) and (a) on the cache's,
-// all seq_cst: either (2) finds what (a) pushed, or (b) sees what (1) raised.
-// So at (3) no cache holds a buffer but for the hands of a push in progress.
-// A pop looks at the ledger before: overtaken by a sweep, its compare-and-swap
-// fails or finds the cache empty, so no buffer leaves a cache once somebody's
+// reserve (1) raises the shortage count in the ledger, then (2) takes the bias
+// of every cache, then (3) empties it, then (4) looks at the ledger a last
+// time. An owner without bias (a) pushes, then (b) looks at the ledger, and
+// empties its own cache if there is pressure; one that goes back to bias (c)
+// begins an epoch, then (d) looks, likewise. (1), (b) and (d) are on the
+// ledger's word; (2), (3), (a) and (c) on the cache's; all are seq_cst: either
+// (3) finds what (a) pushed, or (b) sees what (1) raised; either (2) seizes the
+// epoch that (c) began, or (d) sees what (1) raised. What a biased owner did is
+// seen after the barrier that belongs to (2). So at (4) no cache holds a buffer
+// but for the hands of an operation in progress.
+//
+// A shared pop looks at the ledger before: overtaken by a sweep, its
+// compare-and-swap fails or finds the cache empty; and a biased pop is done
+// before the barrier or not at all. So no buffer leaves a cache once somebody's
 // last look has failed, and the margin of a receive is true (S1, S4).
 //
 // The reserve never enters a cache: only a Shortage reserves below it.
@@ -60,11 +67,12 @@ class PoolCore {
   using Link = typename CorePools<Platform>::Link;
 
   struct Layout {
-    std::span<Link> links;                 // one for each buffer
-    std::span<CorePool<Platform>> cores;   // at least one
-    std::span<Cache> caches;               // may be empty
-    uint32_t reserve;                      // at most links.size()
-    uint32_t cache_limit;                  // per thread, up to kMaxSlots
+    std::span<Link> links;                // one for each buffer
+    std::span<CorePool<Platform>> cores;  // at least one
+    std::span<Cache> caches;              // may be empty
+    uint32_t reserve;                     // at most links.size()
+    uint32_t cache_limit;                 // per thread, up to kMaxSlots
+    bool biased;                          // caches may be; the platform can
   };
 
   // The storage that `layout` names must outlive the pool. All buffers are free
@@ -73,6 +81,7 @@ class PoolCore {
       : reserve_(layout.reserve),
         cache_limit_(layout.cache_limit),
         batch_((layout.cache_limit + 1) / 2),
+        biased_(layout.biased),
         core_pools_(layout.cores, layout.links),
         registry_(layout.caches) {
     const auto capacity = static_cast<uint32_t>(layout.links.size());
@@ -93,14 +102,26 @@ class PoolCore {
 
   // Take, but gives up where it would have to search other threads' caches or
   // dig into the reserve: a Shortage is the next thing to try.
-  bool TakeCheaply(Cache* cache, std::span<BufferIndex> out, Claim claim) {
-    const LedgerView view = ledger_.Load();
-    if (cache != nullptr && !view.Pressed(reserve_) &&
-        view.available() >= claim.keep && cache->TryPop(out)) [[likely]] {
+  [[gnu::always_inline]] bool TakeCheaply(Cache* cache,
+                                          std::span<BufferIndex> out,
+                                          Claim claim) {
+    if (cache != nullptr && claim.keep <= reserve_ &&
+        cache->PopBiased(out) == SectionResult::kDone) [[likely]] {
       cache->counters.takes.Add(out.size());
       return true;
     }
-    return TakeFree(cache, out, claim);
+    return TakeUnbiased(cache, out, claim);
+  }
+
+  // Gives back buffers that the caller owns, at least one.
+  [[gnu::always_inline]] void Give(Cache* cache,
+                                   std::span<const BufferIndex> in) {
+    if (cache != nullptr && cache->PushBiased(in, cache_limit_) ==
+                                SectionResult::kDone) [[likely]] {
+      cache->counters.gives.Add(in.size());
+      return;
+    }
+    GiveUnbiased(cache, in);
   }
 
   // Reserves n buffers past the cache, all or none, for Collect to fetch in as
@@ -114,29 +135,15 @@ class PoolCore {
     core_pools_.Collect(core_pools_.CurrentCore(), out);
   }
 
-  // Gives back buffers that the caller owns, at least one.
-  void Give(Cache* cache, std::span<const BufferIndex> in) {
-    if (cache != nullptr && !ledger_.Load().Pressed(reserve_)) [[likely]] {
-      if (cache->TryPush(in, cache_limit_) || FlushThenPush(*cache, in)) {
-        cache->counters.gives.Add(in.size());
-        if (ledger_.Load().Pressed(reserve_)) [[unlikely]] Retreat(*cache);
-        return;
-      }
-    }
-    if (cache != nullptr) cache->counters.bypasses.Add(1);
-    Publish(in);
-  }
-
   // Past every cache: onto the caller's core pool, counted, and on to who
   // waits. Requires a non-empty span.
   [[gnu::noinline]] void Publish(std::span<const BufferIndex> buffers) {
     core_pools_.Push(core_pools_.CurrentCore(), buffers);
-    const LedgerView view = ledger_.Credit(Size(buffers));
-    if (view.waiting() != 0) waitlist_->Serve();
+    CreditAndServe(Size(buffers));
   }
 
   // A claim to be short of buffers, for as long as it lives: caches stay empty
-  // once Take has swept them. What follows Take under the same shortage (the
+  // once Reserve or Take has failed. What follows under the same shortage (the
   // session layer's wait) relies on that.
   class Shortage {
    public:
@@ -153,16 +160,18 @@ class PoolCore {
     // Reserves n buffers by all means: sweeps until it can be met, and fails
     // only after every cache has been emptied.
     bool Reserve(uint32_t n, Claim claim) {
-      for (Cache& victim : core_.registry_.InUse()) {
-        if (!core_.Empty(victim)) continue;
-        if (cache_ != nullptr && &victim != cache_) {
-          cache_->counters.steals.Add(1);
-        }
-        if (core_.ReserveFree(nullptr, n, claim)) return true;
-      }
-      const bool reserved = core_.ReserveSwept(n, claim);
-      if (!reserved && cache_ != nullptr) cache_->counters.failures.Add(1);
-      return reserved;
+      const bool early = SweepCaches<Platform>(
+          core_.registry_.InUse(), cache_, core_.barriers_,
+          [&](Cache& victim, std::span<const BufferIndex> loot) {
+            core_.Publish(loot);
+            if (cache_ != nullptr && &victim != cache_) {
+              cache_->counters.steals.Add(1);
+            }
+            return core_.ReserveFree(nullptr, n, claim);
+          });
+      if (early || core_.ReserveSwept(n, claim)) return true;
+      if (cache_ != nullptr) cache_->counters.failures.Add(1);
+      return false;
     }
 
     // Reserve and Collect.
@@ -218,22 +227,14 @@ class PoolCore {
     CreditAndServe(Size(buffers));
   }
 
-  // Moves the buffer that has lain longest in the caller's own cache to its top.
+  // Moves the buffer that has lain longest in the caller's own cache to its
+  // top.
   void RaiseOldest(Cache& cache) {
     std::array<BufferIndex, Cache::kMaxSlots> buffers;
-    const uint32_t count = cache.Steal(buffers);  // newest first
+    const uint32_t count = cache.PopUpTo(buffers);
     if (count == 0) return;
-    std::reverse(buffers.begin(), buffers.begin() + count - 1);
+    std::rotate(buffers.begin(), buffers.begin() + 1, buffers.begin() + count);
     Give(&cache, {buffers.data(), count});
-  }
-
-  // Publishes what a cache holds, anybody's. True if there was anything.
-  bool Empty(Cache& cache) {
-    std::array<BufferIndex, Cache::kMaxSlots> buffers;
-    const uint32_t count = cache.Steal(buffers);
-    if (count == 0) return false;
-    Publish({buffers.data(), count});
-    return true;
   }
 
   // The cache of `thread`, its first if it has none yet, null if all are owned;
@@ -243,7 +244,7 @@ class PoolCore {
     return cache != nullptr ? cache : registry_.Claim(thread);
   }
   void ReturnCache(Cache& cache) {
-    Empty(cache);
+    EmptyOwn(cache);
     cache.Disown();
   }
   void ReturnCachesOf(ThreadToken thread) {
@@ -262,16 +263,22 @@ class PoolCore {
   LedgerView ledger() const { return ledger_.Load(); }
   std::span<Cache> caches() const { return registry_.InUse(); }
   const CorePools<Platform>& core_pools() const { return core_pools_; }
+  const BarrierCounters<Platform>& barriers() const { return barriers_; }
   uint32_t reserve() const { return reserve_; }
   uint32_t cache_limit() const { return cache_limit_; }
+  bool biased() const { return biased_; }
 
  private:
   static uint32_t Size(std::span<const BufferIndex> buffers) {
     return static_cast<uint32_t>(buffers.size());
   }
 
-  [[gnu::noinline]] bool TakeFree(Cache* cache, std::span<BufferIndex> out,
-                                  Claim claim) {
+  [[gnu::noinline]] bool TakeUnbiased(Cache* cache, std::span<BufferIndex> out,
+                                      Claim claim) {
+    if (cache != nullptr && PopOwn(*cache, out, claim)) {
+      cache->counters.takes.Add(out.size());
+      return true;
+    }
     if (!ReserveFree(cache, Size(out), claim)) return false;
     Collect(out);
     return true;
@@ -282,6 +289,96 @@ class PoolCore {
                                         Claim claim) {
     Shortage shortage(*this, cache);
     return shortage.Take(out, claim);
+  }
+
+  [[gnu::noinline]] void GiveUnbiased(Cache* cache,
+                                      std::span<const BufferIndex> in) {
+    if (cache != nullptr) {
+      if (PushOwn(*cache, in) || FlushThenPush(*cache, in)) {
+        cache->counters.gives.Add(in.size());
+        return;
+      }
+      cache->counters.bypasses.Add(1);
+    }
+    Publish(in);
+  }
+
+  // Takes from the caller's own cache, biased or not. False if it holds too
+  // few, or if there is pressure.
+  bool PopOwn(Cache& cache, std::span<BufferIndex> out, Claim claim) {
+    for (;;) {
+      // A class that keeps more than the reserve must look, bias or not.
+      if (ledger_.Load().available() < claim.keep) return false;
+      const SectionResult biased = cache.PopBiased(out);
+      if (biased != SectionResult::kRevoked) {
+        return biased == SectionResult::kDone;
+      }
+      OnShared(cache);
+      if (ledger_.Load().Pressed(reserve_)) return false;
+      const SharedResult shared = cache.PopShared(out);
+      if (shared == SharedResult::kUnfit) return false;
+      if (shared == SharedResult::kDone) {
+        AfterQuietOperation(cache);
+        return true;
+      }
+    }
+  }
+
+  // Puts into the caller's own cache, biased or not. False if it has no room,
+  // or if there is pressure.
+  bool PushOwn(Cache& cache, std::span<const BufferIndex> in) {
+    for (;;) {
+      const SectionResult biased = cache.PushBiased(in, cache_limit_);
+      if (biased != SectionResult::kRevoked) {
+        return biased == SectionResult::kDone;
+      }
+      OnShared(cache);
+      if (ledger_.Load().Pressed(reserve_)) return false;
+      const SharedResult shared = cache.PushShared(in, cache_limit_);
+      if (shared == SharedResult::kUnfit) return false;
+      if (shared == SharedResult::kDone) {
+        if (ledger_.Load().Pressed(reserve_)) {
+          Retreat(cache);
+        } else {
+          AfterQuietOperation(cache);
+        }
+        return true;
+      }
+    }
+  }
+
+  void OnShared(Cache& cache) {
+    if (cache.policy.OnShared(cache.operations())) {
+      cache.counters.revocations.Add(1);
+    }
+  }
+
+  // The caller's own cache has been used in shared mode, without pressure.
+  void AfterQuietOperation(Cache& cache) {
+    if (!biased_ || !cache.policy.OnQuietOperation()) return;
+    bool pressed = false;
+    const bool biased = cache.BeginBias(
+        [&] { return pressed = ledger_.Load().Pressed(reserve_); });
+    if (biased) {
+      cache.policy.OnBias(cache.operations());
+      cache.counters.biases.Add(1);
+    } else if (pressed) {
+      Retreat(cache);
+    }
+  }
+
+  // Somebody came to be short of buffers while the caller used its own cache.
+  [[gnu::noinline]] void Retreat(Cache& cache) {
+    cache.counters.retreats.Add(1);
+    EmptyOwn(cache);
+  }
+
+  void EmptyOwn(Cache& cache) {
+    SweepCaches<Platform>({&cache, 1}, &cache, barriers_,
+                          [&](Cache&, std::span<const BufferIndex> buffers) {
+                            Publish(buffers);
+                            return false;
+                          });
   }
 
   // Reserves n buffers that are free without touching the reserve, and if there
@@ -330,29 +427,19 @@ class PoolCore {
     const std::span<BufferIndex> batch(storage.data(), count);
     Collect(batch);
     cache.counters.refills.Add(1);
-    if (!cache.TryPush(batch, cache_limit_)) {
-      Publish(batch);  // A handler filled the cache, or this one is in a push.
-    } else if (ledger_.Load().Pressed(reserve_)) {
-      Retreat(cache);
-    }
-  }
-
-  // Somebody came to be short of buffers while the caller pushed.
-  [[gnu::noinline]] void Retreat(Cache& cache) {
-    cache.counters.retreats.Add(1);
-    Empty(cache);
+    // No room: a handler filled the cache, or found it hidden; or pressure.
+    if (!PushOwn(cache, batch)) Publish(batch);
   }
 
   // Makes room in a full cache for `in`. False if it can't take as many.
-  [[gnu::noinline]] bool FlushThenPush(Cache& cache, std::span<const BufferIndex> in) {
+  bool FlushThenPush(Cache& cache, std::span<const BufferIndex> in) {
     if (in.size() > batch_) return false;
     std::array<BufferIndex, Cache::kMaxSlots> storage;
-    const uint32_t count = cache.Steal({storage.data(), batch_});
-    if (count != 0) {
-      cache.counters.flushes.Add(1);
-      Publish({storage.data(), count});
-    }
-    return cache.TryPush(in, cache_limit_);
+    const uint32_t count = cache.PopUpTo({storage.data(), batch_});
+    if (count == 0) return false;
+    cache.counters.flushes.Add(1);
+    Publish({storage.data(), count});
+    return PushOwn(cache, in);
   }
 
   void CreditAndServe(uint32_t count) {
@@ -362,10 +449,12 @@ class PoolCore {
   const uint32_t reserve_;
   const uint32_t cache_limit_;
   const uint32_t batch_;
+  const bool biased_;
   Waitlist* waitlist_ = nullptr;
   Ledger<Platform> ledger_;
   CorePools<Platform> core_pools_;
   CacheRegistry<Platform> registry_;
+  BarrierCounters<Platform> barriers_;
 };
 
 }  // namespace tandem

@@ -59,9 +59,9 @@ absl::Status Prefault(std::span<std::byte> bytes, size_t page_size) {
     return absl::OkStatus();
   }
   if (errno != EINVAL) {
-    return absl::ErrnoToStatus(
-        errno, absl::StrCat("committing ", bytes.size(),
-                            " bytes for PoolOptions.prefault"));
+    return absl::ErrnoToStatus(errno,
+                               absl::StrCat("committing ", bytes.size(),
+                                            " bytes for PoolOptions.prefault"));
   }
   for (size_t at = 0; at < bytes.size(); at += page_size) {
     *reinterpret_cast<volatile std::byte*>(&bytes[at]) = std::byte{0};
@@ -72,10 +72,10 @@ absl::Status Prefault(std::span<std::byte> bytes, size_t page_size) {
 }  // namespace
 
 absl::StatusOr<Mapping> Mapping::Create(size_t bytes, bool huge) {
-  void* const start = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS |
-                               (huge ? MAP_HUGETLB : MAP_NORESERVE),
-                           -1, 0);
+  void* const start =
+      mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+           MAP_PRIVATE | MAP_ANONYMOUS | (huge ? MAP_HUGETLB : MAP_NORESERVE),
+           -1, 0);
   if (start == MAP_FAILED) {
     return absl::ErrnoToStatus(errno,
                                absl::StrCat("mapping ", bytes, " bytes"));

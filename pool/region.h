@@ -23,8 +23,7 @@ class Mapping {
   static absl::StatusOr<Mapping> Create(size_t bytes, bool huge = false);
 
   Mapping() = default;
-  Mapping(Mapping&& other) noexcept
-      : bytes_(std::exchange(other.bytes_, {})) {}
+  Mapping(Mapping&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
   Mapping& operator=(Mapping&& other) noexcept {
     std::swap(bytes_, other.bytes_);
     return *this;

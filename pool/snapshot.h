@@ -25,6 +25,9 @@ struct PoolSnapshot {
     uint64_t steals = 0;     // other caches that this thread emptied
     uint64_t shortages = 0;  // allocations that had to search all caches
     uint64_t failures = 0;   // allocations that found too few buffers
+    bool biased = false;     // now: its owner uses it without atomics
+    uint64_t biases = 0;     // times that it became so
+    uint64_t revocations = 0;  // times that its owner found the bias taken
   };
 
   uint32_t capacity = 0;
@@ -36,9 +39,12 @@ struct PoolSnapshot {
   uint32_t waiting = 0;      // sessions that wait
   uint32_t shortages = 0;    // allocations that are short right now
   bool pressed = false;      // caches are bypassed
+  bool biased = false;       // thread caches may be biased (PoolOptions::bias)
+  uint64_t barriers = 0;     // system calls made to take bias away
+  uint64_t refusals = 0;     // those that the system refused
 
   std::vector<Core> cores;  // by core pool
-  Core cold;  // where buffers lie whose memory is not committed
+  Core cold;                // where buffers lie whose memory is not committed
   std::vector<Thread> threads;
 };
 

@@ -17,8 +17,8 @@ struct PoolPass {
   size_t slot;
 };
 
-// Which cache of which pool the calling thread uses. A binding to a pool that is
-// gone matches none.
+// Which cache of which pool the calling thread uses. A binding to a pool that
+// is gone matches none.
 struct ThreadBinding {
   uint64_t pool_id = 0;
   ThreadCache<StdPlatform>* cache = nullptr;

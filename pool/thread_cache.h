@@ -5,9 +5,13 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <limits>
+#include <optional>
 #include <span>
 
-#include "tandem/pool/counters.h"
+#include "tandem/pool/bias_policy.h"
+#include "tandem/pool/section.h"
+#include "tandem/pool/thread_counters.h"
 #include "tandem/pool/types.h"
 
 namespace tandem {
@@ -16,100 +20,231 @@ namespace tandem {
 enum class ThreadToken : uintptr_t {};
 inline constexpr ThreadToken kNoThread{0};
 
-// What one thread did with a pool. Written by that thread alone.
-template <class Platform>
-struct ThreadCounters {
-  OwnedCounter<Platform> takes;      // buffers taken out of the cache
-  OwnedCounter<Platform> gives;      // buffers put into the cache
-  OwnedCounter<Platform> refills;    // batches fetched from the core pools
-  OwnedCounter<Platform> flushes;    // batches returned to them
-  OwnedCounter<Platform> bypasses;   // operations that went past the cache
-  OwnedCounter<Platform> retreats;   // pushes taken back out under pressure
-  OwnedCounter<Platform> steals;     // other caches emptied
-  OwnedCounter<Platform> shortages;  // allocations that had to sweep
-  OwnedCounter<Platform> failures;   // allocations that found too few
+// How often a cache's bias is taken and given. An epoch is a stretch of a
+// cache's life with bias, and the stretch without bias that follows it.
+enum class Epoch : uint32_t {};
+
+// How an attempt of a cache's owner in shared mode ended.
+enum class SharedResult {
+  kDone,
+  kUnfit,   // too few buffers, or too little room; nothing has changed
+  kBiased,  // a signal handler has brought the bias back; nothing has changed
 };
 
-// The buffers that one thread keeps for itself, as a small lock-free stack that
-// anyone may take from.
+// The words of a thread cache that a restartable section works on.
+template <class Platform>
+struct CacheWords {
+  static constexpr uint32_t kMaxSlots = 128;
+
+  typename Platform::template OwnAtomic<uint64_t> word;
+  typename Platform::template OwnAtomic<uint32_t> seized;
+  typename Platform::template OwnAtomic<uint32_t> bias;
+  std::array<typename Platform::template OwnAtomic<uint32_t>, kMaxSlots> slots;
+};
+
+// The buffers that one thread keeps for itself, as a small stack that anyone
+// may take from, and that its owner, while it has the bias, uses with no atomic
+// read-modify-write at all (P2, P3).
 //
-//   owner    push and pop, one compare-and-swap each on a line of its own,
-//            whatever the number of buffers
-//   others   Steal, the same way
+// State. `word` is {epoch 32, tag 22, top 10}; buffers lie in slots[0, top).
+// `seized` and `bias` are epochs. The cache is
 //
-// Protocol. `word_` is {version 54, top 10}; buffers lie in slots_[0, top).
-// Who takes copies slots below the top it read and lowers the top by a
-// compare-and-swap; who pushes fills slots from the top up and raises the top
-// by a compare-and-swap. Every change adds one to the version. Only the owner
-// pushes, so slots below the top that somebody read change only after the
-// version has: a copy that was overtaken never passes its compare-and-swap.
+//   biased   while seized < bias: its owner alone changes it, in restartable
+//            sections that write slots and the low half of the word;
+//   shared   else: everybody, the owner too, changes the word by
+//            compare-and-swap, which adds one to the tag.
+//
+//            ┌──── thief: Seize (seized = epoch), Barrier, Revoked ────┐
+//         biased                                                     shared
+//            └── owner, BeginBias: epoch + 1, look, bias = epoch ─────┘
+//
+// Taking the bias. A thief raises `seized` to the epoch that it read, then
+// calls the platform's barrier itself, then may Steal, expecting that epoch.
+// After the barrier the owner is in no section that had read the older
+// `seized`, and all that it did in earlier ones is seen. That somebody else has
+// raised `seized` says nothing of a barrier; `revoked`, which is written after
+// one has returned, does, and spares it.
+//
+// Giving it back. Only the owner moves the epoch, by compare-and-swap, so a
+// thief that still expects the old one fails. The epoch is visible before the
+// owner itself goes by it (`bias` comes last): in between, the owner looks for
+// pressure once more, and a signal handler finds the cache still shared.
+//
+// Shared protocol. Who takes copies slots below the top it read and lowers the
+// top; who pushes fills slots from the top up and raises the top. Only the
+// owner pushes, so slots below a top that somebody read change only after the
+// version {epoch, tag} has: a copy that was overtaken never passes its
+// compare-and-swap. The owner may use it at any time, bias or not.
 //
 // Pressure. The cache knows nothing of it, but PoolCore's argument that no
-// buffer stays idle in a cache while somebody is short rests on TryPush and
-// Steal being seq_cst with respect to the ledger: see PoolCore.
+// buffer stays idle in a cache while somebody is short rests on BeginBias,
+// PushShared, Seize and Steal being seq_cst with respect to the ledger.
 //
-// Signals (P10). A push is the one operation that a handler on the owner's
-// thread must not interleave with its own: between reading the top and filling
-// the slot, a handler's push would fill the same slot. PushScope hides the
-// cache meanwhile, and the handler's push is refused. A pop needs no such care:
-// the compare-and-swap of the one that was interrupted fails.
+// Signals (P10). A section is restarted by a signal. The owner's operations in
+// shared mode and the way back to bias are not: a handler's push between
+// reading the top and filling the slot would fill the same slot, and a
+// handler's section leaves the version as it is. So the owner hides the cache
+// meanwhile: a handler that finds it hidden goes past it, and does not bring
+// the bias back.
 //
-// Threads:   TryPop, TryPush: the owner and its handlers. Steal, size: any.
-// Progress:  lock-free.
+// Threads:   Seize, Revoked, Steal, size: any. The rest: the owner and its
+//            handlers. Progress: lock-free; sections do not fail for ever, as
+//            each restart means that the thread was preempted or interrupted.
 // Lifetime:  type-stable: records are never unmapped before the pool is gone,
-//            and the version goes on when another thread takes one over.
-// ABA (P5):  a word repeats only after 2^54 changes of this one cache.
+//            and the epochs go on when another thread takes one over.
+// ABA (P5):  the version repeats only after 2^32 epochs. One lasts until the
+//            owner has come back to bias, which takes it at least 2^8 shared
+//            operations (BiasPolicy), or until half of the 2^22 tags are used:
+//            2^40 operations or more.
 template <class Platform>
 class alignas(kCacheLine) ThreadCache {
  public:
-  static constexpr uint32_t kMaxSlots = 128;
+  static constexpr uint32_t kMaxSlots = CacheWords<Platform>::kMaxSlots;
 
-  ThreadCache()
-      : word_(0), owner_(static_cast<uintptr_t>(kNoThread)), hidden_(0) {
-    for (auto& slot : slots_) slot.store(0, std::memory_order::relaxed);
+  ThreadCache() : revoked_(0), hidden_(0), owner_(0) {
+    // relaxed, all: published with the pool.
+    words_.word.store(Pack(1, 0, 0), std::memory_order::relaxed);
+    words_.seized.store(1, std::memory_order::relaxed);
+    words_.bias.store(1, std::memory_order::relaxed);
+    revoked_.store(1, std::memory_order::relaxed);
+    for (auto& slot : words_.slots) slot.store(0, std::memory_order::relaxed);
   }
 
-  // Takes out.size() buffers, the most recently pushed first; all or none.
-  bool TryPop(std::span<BufferIndex> out) {
-    return Take(out, static_cast<uint32_t>(out.size())) != 0;
+  // --- The owner, biased. All or none.
+
+  // Takes out.size() buffers.
+  SectionResult PopBiased(std::span<BufferIndex> out) {
+    return Platform::PopBiased(words_, out);
   }
 
-  // Takes up to out.size() buffers, as many as there are; 0 if empty.
-  uint32_t Steal(std::span<BufferIndex> out) { return Take(out, 1); }
+  // Puts all of `in`, in order, if at most `limit` are cached then.
+  SectionResult PushBiased(std::span<const BufferIndex> in, uint32_t limit) {
+    return Platform::PushBiased(words_, in, limit);
+  }
 
-  // Puts all of `in`, in order, if at most `limit` are cached then and the
-  // caller has not interrupted another push; all or none.
-  bool TryPush(std::span<const BufferIndex> in, uint32_t limit) {
-    // relaxed: written by this very thread.
-    if (hidden_.load(std::memory_order::relaxed) != 0) return false;
-    const PushScope scope(*this);
+  // --- The owner, shared. All or none; kUnfit if a handler finds it hidden
+  // too.
+
+  SharedResult PopShared(std::span<BufferIndex> out) {
+    const HideScope scope(*this);
+    if (!scope.hides()) return SharedResult::kUnfit;
+    if (biased()) return SharedResult::kBiased;
+    const auto count = static_cast<uint32_t>(out.size());
+    return Take(out, count, std::nullopt) != 0 ? SharedResult::kDone
+                                               : SharedResult::kUnfit;
+  }
+
+  SharedResult PushShared(std::span<const BufferIndex> in, uint32_t limit) {
+    const HideScope scope(*this);
+    if (!scope.hides()) return SharedResult::kUnfit;
+    if (biased()) return SharedResult::kBiased;
     const auto count = static_cast<uint32_t>(in.size());
     // (1) acquire: pairs with (5), so that a thief's copies of the slots that
     // are filled here come before.
-    uint64_t word = word_.load(std::memory_order::acquire);
+    uint64_t word = words_.word.load(std::memory_order::acquire);
     for (;;) {
       const uint32_t top = TopOf(word);
-      if (top + count > limit) return false;
+      if (top + count > limit) return SharedResult::kUnfit;
+      if (TagOf(word) >= kTagLimit) word = Renew(word);
       for (uint32_t i = 0; i < count; ++i) {
         // relaxed: published by (2).
-        slots_[top + i].store(static_cast<uint32_t>(in[i]),
-                              std::memory_order::relaxed);
+        words_.slots[TopOf(word) + i].store(static_cast<uint32_t>(in[i]),
+                                            std::memory_order::relaxed);
       }
       // (2) seq_cst: release pairs with (3), publishing the slots; the total
       // order is what PoolCore's look at the ledger afterwards relies on.
       // Failure, acquire: as (1).
-      if (word_.compare_exchange_strong(word, Next(word, top + count),
-                                        std::memory_order::seq_cst,
-                                        std::memory_order::acquire)) {
-        return true;
+      if (words_.word.compare_exchange_strong(
+              word, Next(word, TopOf(word) + count), std::memory_order::seq_cst,
+              std::memory_order::acquire)) {
+        return SharedResult::kDone;
       }
     }
   }
 
+  // --- The owner, bias or not.
+
+  // Takes up to out.size() buffers, as many as there are; 0 if none, or hidden.
+  uint32_t PopUpTo(std::span<BufferIndex> out) {
+    for (;;) {
+      const auto part = out.first(std::min(size_t{size()}, out.size()));
+      if (part.empty() || hidden()) return 0;
+      if (PopBiased(part) == SectionResult::kDone ||
+          PopShared(part) == SharedResult::kDone) {
+        return static_cast<uint32_t>(part.size());
+      }
+    }
+  }
+
+  // Brings the bias back: begins a new epoch, which thieves have to seize, and
+  // uses it unless `look` finds that there is pressure now. True if biased.
+  template <class Look>
+  bool BeginBias(Look look) {
+    const HideScope scope(*this);
+    if (!scope.hides() || biased()) return false;
+    uint64_t word = words_.word.load();
+    const uint32_t next = std::max(EpochOf(word), words_.seized.load()) + 1;
+    // (6) seq_cst: either the look that follows sees a thief's pressure, or the
+    // thief's Seize sees this epoch.
+    if (!words_.word.compare_exchange_strong(word,
+                                             Pack(next, 0, TopOf(word)))) {
+      return false;
+    }
+    if (look()) {
+      SeizeOwn();
+      return false;
+    }
+    // relaxed: read by this very thread. A thief that has seized the epoch
+    // already is seen by the sections, which read `seized` each time.
+    words_.bias.store(next, std::memory_order::relaxed);
+    return true;
+  }
+
+  // Takes the owner's own bias, for which no barrier is needed: it is in no
+  // section, and none of its own that a handler interrupted goes on. Returns
+  // the epoch, for Steal.
+  Epoch SeizeOwn() {
+    const Epoch epoch = Seize();
+    SetRevoked(epoch);
+    return epoch;
+  }
+
+  // --- Anyone.
+
+  // Takes the bias of the epoch that the cache is in. Unless IsRevoked then, a
+  // barrier must follow, and SetRevoked, before Steal.
+  Epoch Seize() {
+    const uint32_t epoch = EpochOf(words_.word.load());
+    GrowTo(words_.seized, epoch);
+    return Epoch{epoch};
+  }
+  // acquire, with the release in GrowTo: what the owner did before somebody's
+  // barrier is seen by who relies on it here.
+  bool IsRevoked(Epoch epoch) const {
+    return revoked_.load(std::memory_order::acquire) >=
+           static_cast<uint32_t>(epoch);
+  }
+  void SetRevoked(Epoch epoch) {
+    GrowTo(revoked_, static_cast<uint32_t>(epoch));
+  }
+
+  // Takes up to out.size() buffers of a cache that was revoked in this epoch.
+  // Returns how many, 0 if it is empty; nothing if the epoch is over.
+  std::optional<uint32_t> Steal(Epoch epoch, std::span<BufferIndex> out) {
+    return Take(out, 1, epoch);
+  }
+
   // Buffers in the cache at some moment of the call.
   uint32_t size() const {
-    // relaxed: a figure for people, nothing is followed.
-    return TopOf(word_.load(std::memory_order::relaxed));
+    // relaxed: a hint, nothing is followed.
+    return TopOf(words_.word.load(std::memory_order::relaxed));
+  }
+
+  // True if the cache is biased, at some moment of the call.
+  bool biased() const {
+    // relaxed, both: a figure for people.
+    return words_.seized.load(std::memory_order::relaxed) <
+           words_.bias.load(std::memory_order::relaxed);
   }
 
   // Ownership of the record, for CacheRegistry: whose it is, kNoThread if
@@ -123,16 +258,33 @@ class alignas(kCacheLine) ThreadCache {
   void Disown() { owner_.store(static_cast<uintptr_t>(kNoThread)); }
   ThreadToken owner() const { return ThreadToken{owner_.load()}; }
 
+  // Buffers that have gone through the cache, in and out.
+  uint64_t operations() const {
+    return counters.takes.Get() + counters.gives.Get();
+  }
+
+  // The owner's alone.
   ThreadCounters<Platform> counters;
+  BiasPolicy policy;
 
  private:
-  // Hides the cache from the owner's own signal handlers.
-  class PushScope {
+  using Word32 = typename Platform::template OwnAtomic<uint32_t>;
+
+  // Hides the cache from the owner's signal handlers, unless it is hidden: then
+  // this is in a handler, which has to go past it.
+  class HideScope {
    public:
-    explicit PushScope(ThreadCache& cache) : cache_(cache) { Set(1); }
-    ~PushScope() { Set(0); }
-    PushScope(const PushScope&) = delete;
-    PushScope& operator=(const PushScope&) = delete;
+    explicit HideScope(ThreadCache& cache)
+        : cache_(cache), hides_(!cache.hidden()) {
+      if (hides_) Set(1);
+    }
+    ~HideScope() {
+      if (hides_) Set(0);
+    }
+    HideScope(const HideScope&) = delete;
+    HideScope& operator=(const HideScope&) = delete;
+
+    bool hides() const { return hides_; }
 
    private:
     void Set(uint32_t value) {
@@ -142,46 +294,84 @@ class alignas(kCacheLine) ThreadCache {
       Platform::SignalFence();
     }
     ThreadCache& cache_;
+    const bool hides_;
   };
 
-  static constexpr int kTopBits = 10;
-  static_assert(kMaxSlots < 1u << kTopBits);
+  bool hidden() const {
+    // relaxed: written by this very thread.
+    return hidden_.load(std::memory_order::relaxed) != 0;
+  }
 
+  static constexpr int kTopBits = 10;
+  static constexpr int kTagBits = 22;
+  static_assert(kMaxSlots < 1u << kTopBits);
+  // From here on the owner moves to a new epoch rather than use up the tags: a
+  // thief alone can't, it takes at least one buffer for each.
+  static constexpr uint32_t kTagLimit = 1u << (kTagBits - 1);
+
+  static constexpr uint64_t Pack(uint32_t epoch, uint32_t tag, uint32_t top) {
+    return uint64_t{epoch} << 32 | tag << kTopBits | top;
+  }
+  static constexpr uint32_t EpochOf(uint64_t word) {
+    return static_cast<uint32_t>(word >> 32);
+  }
+  static constexpr uint32_t TagOf(uint64_t word) {
+    return static_cast<uint32_t>(word) >> kTopBits;
+  }
   static constexpr uint32_t TopOf(uint64_t word) {
     return word & ((1u << kTopBits) - 1);
   }
   static constexpr uint64_t Next(uint64_t word, uint32_t top) {
-    return ((word >> kTopBits) + 1) << kTopBits | top;
+    return Pack(EpochOf(word), TagOf(word) + 1, top);
   }
 
-  // Takes as many as there are up to out.size(), but no fewer than `at_least`.
-  uint32_t Take(std::span<BufferIndex> out, uint32_t at_least) {
+  static void GrowTo(Word32& word, uint32_t value) {
+    uint32_t seen = word.load();
+    while (seen < value && !word.compare_exchange_weak(seen, value)) {
+    }
+  }
+
+  // Moves a shared cache to a new epoch, which is shared from its first moment
+  // as it is seized before it begins. Owner only. Returns the word as it is.
+  uint64_t Renew(uint64_t word) {
+    const uint32_t next = std::max(EpochOf(word), words_.seized.load()) + 1;
+    GrowTo(words_.seized, next);
+    SetRevoked(Epoch{next});
+    uint64_t renewed = Pack(next, 0, TopOf(word));
+    return words_.word.compare_exchange_strong(word, renewed) ? renewed : word;
+  }
+
+  // Takes as many as there are up to out.size(), but no fewer than `at_least`;
+  // 0 if there are fewer. Nothing if the cache has left `epoch`, if given.
+  std::optional<uint32_t> Take(std::span<BufferIndex> out, uint32_t at_least,
+                               std::optional<Epoch> epoch) {
     // (3) acquire: pairs with (2), so that the slots below the top are seen.
     // seq_cst: a sweep's look at the cache must not come before the pressure
     // that the sweep serves (PoolCore).
-    uint64_t word = word_.load();
+    uint64_t word = words_.word.load();
     for (;;) {
+      if (epoch && *epoch != Epoch{EpochOf(word)}) return std::nullopt;
       const uint32_t top = TopOf(word);
       if (top < at_least) return 0;
       const uint32_t count = std::min(top, static_cast<uint32_t>(out.size()));
       for (uint32_t i = 0; i < count; ++i) {
         // (4) relaxed: (5) succeeds only if no slot below the top has changed.
         out[i] = BufferIndex{
-            slots_[top - 1 - i].load(std::memory_order::relaxed)};
+            words_.slots[top - 1 - i].load(std::memory_order::relaxed)};
       }
       // (5) seq_cst: release pairs with (1): with acquire alone, the loads (4)
       // may be performed after it, when the owner has filled the slots anew.
       // Failure: as (3).
-      if (word_.compare_exchange_strong(word, Next(word, top - count))) {
+      if (words_.word.compare_exchange_strong(word, Next(word, top - count))) {
         return count;
       }
     }
   }
 
-  typename Platform::template OwnAtomic<uint64_t> word_;
+  CacheWords<Platform> words_;
+  Word32 revoked_;
+  Word32 hidden_;
   typename Platform::template OwnAtomic<uintptr_t> owner_;
-  typename Platform::template OwnAtomic<uint32_t> hidden_;
-  std::array<typename Platform::template OwnAtomic<uint32_t>, kMaxSlots> slots_;
 };
 
 }  // namespace tandem

@@ -31,8 +31,8 @@ void WakeSleeper(void* word) noexcept {
 // steady_clock is CLOCK_MONOTONIC, which the kernel compares with.
 timespec ToTimespec(std::chrono::steady_clock::time_point time) {
   using std::chrono::nanoseconds, std::chrono::seconds;
-  const auto since = std::chrono::duration_cast<nanoseconds>(
-      time.time_since_epoch());
+  const auto since =
+      std::chrono::duration_cast<nanoseconds>(time.time_since_epoch());
   const auto whole = std::chrono::duration_cast<seconds>(since);
   return {.tv_sec = whole.count(), .tv_nsec = (since - whole).count()};
 }
@@ -49,8 +49,7 @@ WaitStatus BlockUntilServed(SessionBuffers& session,
     // Read before the look at the wait: a word that has changed since then
     // lets nobody sleep.
     auto* const word = session.wait_word();
-    const auto seen =
-        word == nullptr ? 0 : static_cast<uint32_t>(word->load());
+    const auto seen = word == nullptr ? 0 : static_cast<uint32_t>(word->load());
     const WaitStatus status = session.FinishWait();
     if (status != WaitStatus::kWaiting) return status;
     if (std::chrono::steady_clock::now() >= deadline) {

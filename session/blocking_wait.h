@@ -11,7 +11,8 @@ namespace tandem {
 // Waits by blocking the calling thread.
 //
 //   if (session.AllocateBuffers(BlockingWaker()) == Allocation::kWaiting) {
-//     status = BlockUntilServed(session, std::chrono::steady_clock::now() + 5s);
+//     status = BlockUntilServed(session, std::chrono::steady_clock::now() +
+//     5s);
 //   }
 //
 // The thread sleeps in the kernel (futex) on the wait's own word, which belongs
@@ -24,10 +25,9 @@ Waker BlockingWaker();
 // wait is cancelled; if it was granted just then, the buffers are kept and the
 // answer is kGranted. kCancelled: the deadline passed, or another thread
 // cancelled the wait. kNone: there was no wait.
-WaitStatus BlockUntilServed(
-    SessionBuffers& session,
-    std::chrono::steady_clock::time_point deadline =
-        std::chrono::steady_clock::time_point::max());
+WaitStatus BlockUntilServed(SessionBuffers& session,
+                            std::chrono::steady_clock::time_point deadline =
+                                std::chrono::steady_clock::time_point::max());
 
 }  // namespace tandem
 

@@ -69,8 +69,8 @@ class BufferAwaitable : private EventNotifier::Node,
                : Allocation::kExhausted;
   }
 
-  // Ends the wait: the coroutine goes on with kExhausted. False if it was served
-  // before, and goes on with its buffers.
+  // Ends the wait: the coroutine goes on with kExhausted. False if it was
+  // served before, and goes on with its buffers.
   bool Cancel() {
     if (!session_.CancelWait()) return false;
     notifier_.Post(*this);

@@ -39,9 +39,8 @@ void EventNotifier::Post(Node& node) {
     node.next = top;
     // (2) release: pairs with (3), publishing the node. Nodes are taken all at
     // once, so none can come back while it is compared (no ABA).
-  } while (!posted_.compare_exchange_weak(top, &node,
-                                          std::memory_order::release,
-                                          std::memory_order::relaxed));
+  } while (!posted_.compare_exchange_weak(
+      top, &node, std::memory_order::release, std::memory_order::relaxed));
   if (top != nullptr) return;  // Whoever found the list empty has written.
   const int saved_errno = errno;
   eventfd_write(fd_, 1);

@@ -22,11 +22,12 @@ namespace tandem {
 //           Dispatch: the event loop's thread.
 // Memory:   none beyond the nodes, which their owners embed.
 // Lifetime: a node must live until its function has been called, or until its
-//           wait was cancelled with success; the notifier longer than all nodes.
+//           wait was cancelled with success; the notifier longer than all
+//           nodes.
 class EventNotifier {
  public:
-  // What the event loop is to do for one waiter. On at most one notifier's list,
-  // once.
+  // What the event loop is to do for one waiter. On at most one notifier's
+  // list, once.
   struct Node {
     void (*on_ready)(Node& node) = nullptr;
 

@@ -40,9 +40,9 @@ class RingBuffer {
 
   // Where bytes may be received; Commit those that were.
   Spans<std::byte> writable() {
-    return Wrap(head_ + size_ < capacity() ? head_ + size_
-                                           : head_ + size_ - capacity(),
-                space());
+    return Wrap(
+        head_ + size_ < capacity() ? head_ + size_ : head_ + size_ - capacity(),
+        space());
   }
 
   // The same for writev(2) and readv(2). Returns how many of the two to pass.

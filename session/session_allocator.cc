@@ -28,9 +28,9 @@ constexpr size_t kSpareRecords = 512;
 absl::Status CheckRange(std::string_view option, int64_t value, int64_t min,
                         int64_t max) {
   if (value >= min && value <= max) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("SessionOptions.", option,
-                                                 " is ", value, "; allowed: ",
-                                                 min, " to ", max));
+  return absl::InvalidArgumentError(
+      absl::StrCat("SessionOptions.", option, " is ", value, "; allowed: ", min,
+                   " to ", max));
 }
 
 absl::Status CheckClass(const WaitClass& c, uint32_t capacity) {
@@ -154,8 +154,7 @@ bool SessionAllocator::Take(ClassId id, std::span<BufferIndex> out) {
 }
 
 Allocation SessionAllocator::TakeOrWait(ClassId id, std::span<BufferIndex> out,
-                                        Waker waker,
-                                        TicketWord& ticket) {
+                                        Waker waker, TicketWord& ticket) {
   const Claim claim = ClaimOf(id);
   if (pool_.TakeCheaply(out, claim)) return Allocation::kGranted;
   Queue::Core::Shortage shortage(pool_.core_, pool_.ThisThreadCache());

@@ -64,7 +64,8 @@ struct SessionSnapshot {
 // Threads:  all functions but Create and destruction, any thread.
 // Memory:   waiter records for max_waiters, allocated at creation.
 // Lifetime: one at a time for a pool, which must outlive it; it must outlive
-//           its sessions. Nobody uses the pool while it is created or destroyed.
+//           its sessions. Nobody uses the pool while it is created or
+//           destroyed.
 class SessionAllocator {
  public:
   // InvalidArgument names the option, its value and what is allowed: among
@@ -106,9 +107,7 @@ class SessionAllocator {
   Allocation TakeOrWait(ClassId id, std::span<BufferIndex> out, Waker waker,
                         TicketWord& ticket);
 
-  Buffer Adopt(BufferIndex index) {
-    return Buffer(pool_, pool_.Adopt(index));
-  }
+  Buffer Adopt(BufferIndex index) { return Buffer(pool_, pool_.Adopt(index)); }
 
   Claim ClaimOf(ClassId id) const {
     return {.keep = queue_.rule(id).keep, .rank = Queue::RankOf(id)};

@@ -63,9 +63,9 @@ Allocation SessionBuffers::AllocateBuffers(Waker waker) {
     ReleaseBuffers();
     missing = MissingSides();
   }
-  return TakeOrWait(missing == kBothSides ? allocator_.pair()
-                                          : allocator_.complete(),
-                    missing, waker);
+  return TakeOrWait(
+      missing == kBothSides ? allocator_.pair() : allocator_.complete(),
+      missing, waker);
 }
 
 void SessionBuffers::ReleaseBuffers() {
@@ -129,8 +129,7 @@ Allocation SessionBuffers::TakeOrWait(ClassId id, Sides sides, Waker waker) {
   const auto out = std::span(storage).first(std::popcount(sides));
   DCHECK_EQ(out.size(), allocator_.NeedOf(id));
   awaited_ = sides;
-  const Allocation result =
-      allocator_.TakeOrWait(id, out, waker, ticket_);
+  const Allocation result = allocator_.TakeOrWait(id, out, waker, ticket_);
   // If it waits, the session may belong to another thread by now.
   if (result == Allocation::kGranted) Install(sides, out);
   return result;

@@ -18,9 +18,9 @@ inline constexpr size_t kWaitBuckets = 28;
 // What one class's waits came to (P8).
 template <class Platform>
 struct WaitCounters {
-  SharedCounter<Platform> waits;    // subscribed
-  SharedCounter<Platform> grants;   // served
-  SharedCounter<Platform> cancels;  // left
+  SharedCounter<Platform> waits;       // subscribed
+  SharedCounter<Platform> grants;      // served
+  SharedCounter<Platform> cancels;     // left
   SharedCounter<Platform> wait_nanos;  // of those served, in sum
   std::array<SharedCounter<Platform>, kWaitBuckets> buckets;
 

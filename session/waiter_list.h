@@ -142,8 +142,7 @@ class WaiterList {
         at = {&next, after};
       }
     }
-    return at.link->compare_exchange_strong(at.value,
-                                            Changed(at.value, index));
+    return at.link->compare_exchange_strong(at.value, Changed(at.value, index));
   }
 
   // Takes the marked `node` out from behind `at`, which moves on.

@@ -45,7 +45,8 @@ struct WaitTicket {
 // reserves for the first in order, collects, and offers the buffers by the
 // compare-and-swap; who loses it publishes them again and looks again. So a
 // thread that stops while serving keeps one waiter's buffers in its hands and
-// holds up nobody: the next one that serves reserves others for the same waiter.
+// holds up nobody: the next one that serves reserves others for the same
+// waiter.
 //
 // No wake-up is lost. A subscriber is counted in the ledger, then linked, then
 // serves. A releaser credits the ledger, and serves if it counts waiters. Both
@@ -54,9 +55,9 @@ struct WaitTicket {
 // linked or about to serve. A cancel serves too: it may have held up others.
 //
 // Order. Within a class, by link order. Between classes, by rank: the first
-// class with a waiter is served or nobody is. A class that others have overtaken
-// `max_overtakes` times is due: its first goes before all that came after it,
-// but for class 0 (complete), which is never held back.
+// class with a waiter is served or nobody is. A class that others have
+// overtaken `max_overtakes` times is due: its first goes before all that came
+// after it, but for class 0 (complete), which is never held back.
 //
 // Threads:  any, signal handlers included; wake-ups caused inside a wake-up are
 //           deferred until it returns, not nested.
@@ -157,8 +158,7 @@ class WaiterQueue final : public Waitlist {
     do {
       if (state.version() != ticket.version() || !state.waiting()) return false;
     } while (!record.state.compare_exchange_weak(
-        state.word,
-        state.With(WaiterStatus::kCancelled, kNoBuffer).word));
+        state.word, state.With(WaiterStatus::kCancelled, kNoBuffer).word));
     line.over.Add(1);
     line.counters.cancels.Add(1);
     core_.EndWait();
@@ -265,8 +265,8 @@ class WaiterQueue final : public Waitlist {
       const auto first = lines_[i]->list.First();
       if (!first) continue;
       // relaxed: validated by the compare-and-swap in Grant.
-      const uint64_t arrival = records_[first->index].arrival.load(
-          std::memory_order::relaxed);
+      const uint64_t arrival =
+          records_[first->index].arrival.load(std::memory_order::relaxed);
       if (best && arrival >= best->arrival) continue;
       if (!best || IsDue(*lines_[i])) {
         best = Candidate{i, first->index, first->state, arrival, 0};
@@ -288,8 +288,7 @@ class WaiterQueue final : public Waitlist {
     if (buffers.size() == 2) core_.Chain(buffers[0], buffers[1]);
     uint64_t expected = to.state.word;
     if (!record.state.compare_exchange_strong(
-            expected,
-            to.state.With(WaiterStatus::kGranted, buffers[0]).word)) {
+            expected, to.state.With(WaiterStatus::kGranted, buffers[0]).word)) {
       return false;
     }
     Line& line = *lines_[to.line];

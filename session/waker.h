@@ -13,8 +13,8 @@ namespace tandem {
 // served after it returns, not nested.
 //
 // Without a context, `wake` is given the address of the wait's own word, which
-// outlives the wait: what a thread sleeps on. Without a function nobody is told:
-// the waiter looks by itself.
+// outlives the wait: what a thread sleeps on. Without a function nobody is
+// told: the waiter looks by itself.
 struct Waker {
   void (*wake)(void* context) noexcept = nullptr;
   void* context = nullptr;

@@ -1,0 +1,91 @@
+#ifndef TANDEM_POOL_RSEQ_SECTION_H_
+#define TANDEM_POOL_RSEQ_SECTION_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "tandem/pool/section.h"
+#include "tandem/pool/types.h"
+
+// Under ThreadSanitizer caches are never biased: it does not see the accesses
+// of assembly, nor what membarrier(2) orders.
+#if defined(__SANITIZE_THREAD__)
+#define TANDEM_HAS_SECTIONS 0
+#elif defined(__x86_64__) || defined(__aarch64__)
+#define TANDEM_HAS_SECTIONS 1
+#else
+#define TANDEM_HAS_SECTIONS 0
+#endif
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#undef TANDEM_HAS_SECTIONS
+#define TANDEM_HAS_SECTIONS 0
+#endif
+#endif
+
+namespace tandem {
+
+// Restartable sections (rseq(2)): a few instructions of which the last one
+// commits, and which the kernel starts anew if the thread is preempted,
+// migrated or interrupted by a signal in between, or if another thread calls
+// Barrier. So a section
+//
+//   - happens whole or not at all, as seen by the thread's signal handlers;
+//   - after Barrier has returned true, is either done, with its stores visible
+//     to the caller, or has not begun and will read what the caller wrote
+//     before. No other thread is ever inside one with an older view.
+//
+// It does not order the thread's other accesses, and it does nothing against
+// other threads that write the same words: the protocol of ThreadCache does.
+//
+// Cost: no read-modify-write, no fence, no system call. Barrier is a system
+// call that interrupts each core that runs a thread of this process.
+// Limits: single-stepping across a section restarts it for ever; a shared
+// object with sections in it must not be unloaded while threads use it.
+class RseqSection {
+ public:
+  // True if this process can use sections and Barrier: registers for the latter
+  // at the first call. Not async-signal-safe.
+  static bool Available();
+
+  // Takes `count` (at least 1) buffers off the top: slots[top - count, top), in
+  // this order, into `out`.
+  static SectionResult Pop(const SectionWords& words, BufferIndex* out,
+                           uint32_t count);
+
+  // Puts `count` (at least 1) buffers on top, in order, if there are at most
+  // `limit` then.
+  static SectionResult Push(const SectionWords& words, const BufferIndex* in,
+                            uint32_t count, uint32_t limit);
+
+  // False if the system refuses; then nothing may be concluded.
+  // Async-signal-safe.
+  static bool Barrier();
+
+ private:
+  // Of the field in the calling thread's rseq area that names its section,
+  // relative to the thread pointer. Set by Available.
+  [[gnu::visibility("hidden")]] static inline constinit ptrdiff_t cs_offset_ =
+      0;
+};
+
+}  // namespace tandem
+
+#if TANDEM_HAS_SECTIONS && defined(__x86_64__)
+#include "tandem/pool/rseq_section_x86_64.h"  // IWYU pragma: export
+#elif TANDEM_HAS_SECTIONS
+#include "tandem/pool/rseq_section_aarch64.h"  // IWYU pragma: export
+#else
+namespace tandem {
+inline SectionResult RseqSection::Pop(const SectionWords&, BufferIndex*,
+                                      uint32_t) {
+  return SectionResult::kRevoked;
+}
+inline SectionResult RseqSection::Push(const SectionWords&, const BufferIndex*,
+                                       uint32_t, uint32_t) {
+  return SectionResult::kRevoked;
+}
+}  // namespace tandem
+#endif
+
+#endif  // TANDEM_POOL_RSEQ_SECTION_H_

@@ -1,0 +1,100 @@
+#ifndef TANDEM_POOL_SWEEP_H_
+#define TANDEM_POOL_SWEEP_H_
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "tandem/pool/counters.h"
+#include "tandem/pool/thread_cache.h"
+#include "tandem/pool/types.h"
+
+namespace tandem {
+
+// System calls that sweeps have made to take bias away.
+template <class Platform>
+struct BarrierCounters {
+  SharedCounter<Platform> barriers;
+  // The system refused one: caches that were biased then were passed over.
+  SharedCounter<Platform> refusals;
+};
+
+// Caches whose bias is taken by one barrier.
+inline constexpr size_t kSweepPiece = 128;
+
+namespace internal_sweep {
+
+// Has everything that was seized before take effect: true if it has.
+template <class Platform>
+bool Barrier(BarrierCounters<Platform>& counters) {
+  counters.barriers.Add(1);
+  if (Platform::Barrier()) return true;
+  counters.refusals.Add(1);
+  return false;
+}
+
+// Takes the bias of one cache, of the epoch it is in now; nothing if the system
+// refuses.
+template <class Platform>
+std::optional<Epoch> Revoke(ThreadCache<Platform>& cache, bool own,
+                            BarrierCounters<Platform>& counters) {
+  if (own) return cache.SeizeOwn();
+  const Epoch epoch = cache.Seize();
+  if (!cache.IsRevoked(epoch)) {
+    if (!Barrier(counters)) return std::nullopt;
+    cache.SetRevoked(epoch);
+  }
+  return epoch;
+}
+
+}  // namespace internal_sweep
+
+// Empties caches, whatever their owners are doing: takes the bias of those that
+// have it, by one barrier for up to kSweepPiece caches, then what is in them,
+// and calls loot(cache, buffers) for each that held any. Stops when that
+// returns true, and returns whether it did.
+//
+// `own` is the calling thread's cache, or null. Progress: lock-free; a cache
+// whose owner goes back to bias meanwhile is seized again.
+template <class Platform, class Loot>
+bool SweepCaches(std::span<ThreadCache<Platform>> caches,
+                 const ThreadCache<Platform>* own,
+                 BarrierCounters<Platform>& counters, Loot loot) {
+  using Cache = ThreadCache<Platform>;
+  while (!caches.empty()) {
+    const auto piece = caches.first(std::min(caches.size(), kSweepPiece));
+    caches = caches.subspan(piece.size());
+    std::array<std::optional<Epoch>, kSweepPiece> epochs;
+    bool needs_barrier = false;
+    for (size_t i = 0; i < piece.size(); ++i) {
+      epochs[i] = &piece[i] == own ? piece[i].SeizeOwn() : piece[i].Seize();
+      needs_barrier |= !piece[i].IsRevoked(*epochs[i]);
+    }
+    const bool revoked = !needs_barrier || internal_sweep::Barrier(counters);
+    for (size_t i = 0; i < piece.size(); ++i) {
+      Cache& cache = piece[i];
+      if (revoked) {
+        cache.SetRevoked(*epochs[i]);
+      } else if (!cache.IsRevoked(*epochs[i])) {
+        continue;
+      }
+      std::array<BufferIndex, Cache::kMaxSlots> buffers;
+      std::optional<uint32_t> count;
+      while (epochs[i] && !(count = cache.Steal(*epochs[i], buffers))) {
+        epochs[i] = internal_sweep::Revoke(cache, &cache == own, counters);
+      }
+      if (count.value_or(0) == 0) continue;
+      if (loot(cache, std::span<const BufferIndex>(buffers.data(), *count))) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+}  // namespace tandem
+
+#endif  // TANDEM_POOL_SWEEP_H_

@@ -1,0 +1,26 @@
+#ifndef TANDEM_POOL_THREAD_COUNTERS_H_
+#define TANDEM_POOL_THREAD_COUNTERS_H_
+
+#include "tandem/pool/counters.h"
+
+namespace tandem {
+
+// What one thread did with a pool. Written by that thread alone.
+template <class Platform>
+struct ThreadCounters {
+  OwnedCounter<Platform> takes;        // buffers taken out of the cache
+  OwnedCounter<Platform> gives;        // buffers put into the cache
+  OwnedCounter<Platform> refills;      // batches fetched from the core pools
+  OwnedCounter<Platform> flushes;      // batches returned to them
+  OwnedCounter<Platform> bypasses;     // operations that went past the cache
+  OwnedCounter<Platform> retreats;     // pushes taken back out under pressure
+  OwnedCounter<Platform> steals;       // other caches emptied
+  OwnedCounter<Platform> shortages;    // allocations that had to sweep
+  OwnedCounter<Platform> failures;     // allocations that found too few
+  OwnedCounter<Platform> biases;       // times that the cache became biased
+  OwnedCounter<Platform> revocations;  // times that it found its bias taken
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_POOL_THREAD_COUNTERS_H_
