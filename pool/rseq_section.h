@@ -64,9 +64,9 @@ class RseqSection {
 
  private:
   // Of the field in the calling thread's rseq area that names its section,
-  // relative to the thread pointer. Set by Available.
-  [[gnu::visibility("hidden")]] static inline constinit ptrdiff_t cs_offset_ =
-      0;
+  // relative to the thread pointer. Set by Available. Visible, so that a program
+  // and a shared object with the pool in it have one.
+  static inline constinit ptrdiff_t cs_offset_ = 0;
 };
 
 }  // namespace tandem

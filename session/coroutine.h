@@ -43,7 +43,7 @@ class BufferAwaitable : private EventNotifier::Node,
                   DeadlineList::Time deadline)
       : BufferAwaitable(session, notifier, std::move(request)) {
     deadlines_ = &deadlines;
-    deadlines.Add(*this, deadline);
+    deadline_ = deadline;
   }
 
   ~BufferAwaitable() {
@@ -56,6 +56,7 @@ class BufferAwaitable : private EventNotifier::Node,
     waiter_ = waiter;
     // Set before, as the loop may resume and end this while it still allocates.
     result_ = Allocation::kWaiting;
+    if (deadlines_ != nullptr) deadlines_->Add(*this, deadline_);
     const Allocation result = request_(session_, notifier_.WakerFor(*this));
     if (result == Allocation::kWaiting) return true;
     result_ = result;
@@ -82,6 +83,7 @@ class BufferAwaitable : private EventNotifier::Node,
   EventNotifier& notifier_;
   Request request_;
   DeadlineList* deadlines_ = nullptr;
+  DeadlineList::Time deadline_;
   std::coroutine_handle<> waiter_;
   Allocation result_ = Allocation::kWaiting;
 };

@@ -121,10 +121,12 @@ class WaiterQueue final : public Waitlist {
     record.since_nanos.store(Platform::NowNanos(), std::memory_order::relaxed);
     record.arrival.store(arrivals_.fetch_add(1), std::memory_order::relaxed);
     record.line.store(Int(id), std::memory_order::relaxed);
+    // Counted first, then waiting, then known: who reads the ticket may cancel
+    // the wait at once, and a cancel that is refused means that it is over.
+    line.counters.waits.Add(1);
+    record.state.store(state.word);
     const WaitTicket self = WaitTicket::Of(index, state);
     ticket.store(self.word);
-    record.state.store(state.word);
-    line.counters.waits.Add(1);
     line.list.PrepareLink(index);
     line.list.Append(index, state);
     return ServeAs(self) ? Subscribed::kServed : Subscribed::kWaiting;
@@ -161,6 +163,8 @@ class WaiterQueue final : public Waitlist {
         state.word, state.With(WaiterStatus::kCancelled, kNoBuffer).word));
     line.over.Add(1);
     line.counters.cancels.Add(1);
+    // Whoever was overtaken is gone; the next one starts afresh.
+    if (line.waiting() == 0) line.overtaken.store(0);
     core_.EndWait();
     records_.Drop(ticket.index(), Records::kOwned);
     if (line.list.linked() > 2 * line.waiting() + kDeadSlack) line.list.Purge();

@@ -18,24 +18,31 @@ inline constexpr WaiterIndex kNoWaiter{kMaxCapacity};
 
 enum class WaiterStatus : uint32_t { kIdle, kWaiting, kGranted, kCancelled };
 
-// The word that decides a wait: {version 38, status 2, first buffer 24}. Who
+// The word that decides a wait: {first buffer 24, version 38, status 2}. Who
 // changes it from kWaiting, by compare-and-swap, has served or cancelled it;
 // the version names the wait, so a late helper's attempt on a record that has
 // been reused fails. A version repeats after 2^38 waits in one record.
 //
-// The low half, which a blocked thread sleeps on, holds the status.
+// A blocked thread sleeps on the low half, {version 30, status 2}.
 struct WaiterState {
-  static constexpr int kVersionShift = kIndexBits + 2;
+  static constexpr int kStatusBits = 2;
+  static constexpr int kVersionBits = 38;
 
   static constexpr WaiterState Of(uint64_t version, WaiterStatus status,
                                   BufferIndex buffer) {
-    return {version << kVersionShift |
-            static_cast<uint64_t>(status) << kIndexBits |
-            static_cast<uint32_t>(buffer)};
+    constexpr uint64_t kVersionMask = (uint64_t{1} << kVersionBits) - 1;
+    return {uint64_t{static_cast<uint32_t>(buffer)}
+                << (kVersionBits + kStatusBits) |
+            (version & kVersionMask) << kStatusBits |
+            static_cast<uint64_t>(status)};
   }
-  uint64_t version() const { return word >> kVersionShift; }
-  WaiterStatus status() const { return WaiterStatus(word >> kIndexBits & 3); }
-  BufferIndex buffer() const { return BufferIndex(word & kMaxCapacity); }
+  uint64_t version() const {
+    return word << kIndexBits >> (kIndexBits + kStatusBits);
+  }
+  WaiterStatus status() const { return WaiterStatus(word & 3); }
+  BufferIndex buffer() const {
+    return BufferIndex(word >> (kVersionBits + kStatusBits));
+  }
   bool waiting() const { return status() == WaiterStatus::kWaiting; }
   WaiterState With(WaiterStatus status, BufferIndex buffer) const {
     return Of(version(), status, buffer);
@@ -98,11 +105,10 @@ class WaiterRecords {
 
   // A record with both holds, kNoWaiter if all are in use.
   WaiterIndex Take() {
-    WaiterIndex index = kNoWaiter;
-    if (free_.Pop(links_, {&index, 1}) != 0) {
-      // relaxed: published with the record, by the list's append.
-      (*this)[index].holds.store(kLinked | kOwned, std::memory_order::relaxed);
-    }
+    WaiterIndex index;
+    if (free_.Pop(links_, {&index, 1}) == 0) return kNoWaiter;
+    // relaxed: published with the record, by the list's append.
+    (*this)[index].holds.store(kLinked | kOwned, std::memory_order::relaxed);
     return index;
   }
 
