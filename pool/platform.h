@@ -50,6 +50,7 @@ struct StdPlatform {
     return RseqSection::Push(ViewOf(words), in.data(),
                              static_cast<uint32_t>(in.size()), limit);
   }
+  using SectionArea = tandem::SectionArea;
   static bool Barrier() { return RseqSection::Barrier(); }
 
   // Keeps the compiler from moving accesses across, seen from a signal handler
@@ -78,7 +79,8 @@ struct StdPlatform {
   static SectionWords ViewOf(Words& words) {
     // Little-endian, as both machines that have sections are: the low half
     // comes first.
-    return {.low = reinterpret_cast<uint32_t*>(&words.word),
+    return {.cs = words.area.cs(),
+            .low = reinterpret_cast<uint32_t*>(&words.word),
             .seized = reinterpret_cast<const uint32_t*>(&words.seized),
             .bias = reinterpret_cast<const uint32_t*>(&words.bias),
             .slots = reinterpret_cast<uint32_t*>(words.slots.data())};

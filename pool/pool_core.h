@@ -240,11 +240,14 @@ class PoolCore {
   // The cache of `thread`, its first if it has none yet, null if all are owned;
   // and back again, from its owner or once its owner is gone.
   Cache* ClaimCache(ThreadToken thread) {
-    Cache* const cache = registry_.Find(thread);
-    return cache != nullptr ? cache : registry_.Claim(thread);
+    Cache* cache = registry_.Find(thread);
+    if (cache == nullptr) cache = registry_.Claim(thread);
+    if (cache != nullptr && biased_) cache->Arm();
+    return cache;
   }
   void ReturnCache(Cache& cache) {
     EmptyOwn(cache);
+    cache.Disarm();
     cache.Disown();
   }
   void ReturnCachesOf(ThreadToken thread) {

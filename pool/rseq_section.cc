@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 
 namespace tandem {
 namespace {
@@ -26,12 +27,15 @@ bool RseqSection::Available() {
     // glibc registers an area for each thread, unless it is told not to
     // (GLIBC_TUNABLES=glibc.pthread.rseq=0) or the kernel can't (valgrind).
     if (!TANDEM_HAS_SECTIONS || __rseq_size == 0) return false;
-    if (MemBarrier(kRegister) != 0 || MemBarrier(kBarrier) != 0) return false;
-    cs_offset_ =
-        __rseq_offset + static_cast<ptrdiff_t>(offsetof(struct rseq, rseq_cs));
-    return true;
+    return MemBarrier(kRegister) == 0 && MemBarrier(kBarrier) == 0;
   }();
   return available;
+}
+
+void SectionArea::Arm() {
+  char* const area =
+      static_cast<char*>(__builtin_thread_pointer()) + __rseq_offset;
+  cs_ = reinterpret_cast<uint64_t*>(area + offsetof(struct rseq, rseq_cs));
 }
 
 bool RseqSection::Barrier() {

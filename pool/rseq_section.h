@@ -1,7 +1,6 @@
 #ifndef TANDEM_POOL_RSEQ_SECTION_H_
 #define TANDEM_POOL_RSEQ_SECTION_H_
 
-#include <cstddef>
 #include <cstdint>
 
 #include "tandem/pool/section.h"
@@ -25,10 +24,32 @@
 
 namespace tandem {
 
+// Where the section that a thread is about to enter is named: a field of the
+// thread's rseq area, or, until Arm, a word that the kernel does not look at.
+// Each thread cache has one, for its owner.
+class SectionArea {
+ public:
+  SectionArea() = default;
+  SectionArea(const SectionArea&) = delete;
+  SectionArea& operator=(const SectionArea&) = delete;
+
+  // The calling thread may be restarted from now on. Requires
+  // RseqSection::Available().
+  void Arm();
+  // What Arm named may be gone: the thread ends.
+  void Disarm() { cs_ = &unused_; }
+
+  uint64_t* cs() const { return cs_; }
+
+ private:
+  uint64_t unused_ = 0;
+  uint64_t* cs_ = &unused_;
+};
+
 // Restartable sections (rseq(2)): a few instructions of which the last one
 // commits, and which the kernel starts anew if the thread is preempted,
 // migrated or interrupted by a signal in between, or if another thread calls
-// Barrier. So a section
+// Barrier. So a section of an armed thread
 //
 //   - happens whole or not at all, as seen by the thread's signal handlers;
 //   - after Barrier has returned true, is either done, with its stores visible
@@ -37,6 +58,7 @@ namespace tandem {
 //
 // It does not order the thread's other accesses, and it does nothing against
 // other threads that write the same words: the protocol of ThreadCache does.
+// Where the cache is not biased, it changes nothing, armed or not.
 //
 // Cost: no read-modify-write, no fence, no system call. Barrier is a system
 // call that interrupts each core that runs a thread of this process.
@@ -61,12 +83,6 @@ class RseqSection {
   // False if the system refuses; then nothing may be concluded.
   // Async-signal-safe.
   static bool Barrier();
-
- private:
-  // Of the field in the calling thread's rseq area that names its section,
-  // relative to the thread pointer. Set by Available. Visible, so that a program
-  // and a shared object with the pool in it have one.
-  static inline constinit ptrdiff_t cs_offset_ = 0;
 };
 
 }  // namespace tandem

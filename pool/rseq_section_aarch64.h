@@ -35,8 +35,7 @@
 
 #define TANDEM_SECTION_OPERANDS                                                \
   [low] "Q"(*words.low), [seized] "Q"(*words.seized), [bias] "Q"(*words.bias), \
-      [slots] "r"(words.slots),                                                \
-      [cs] "r"(static_cast<char*>(__builtin_thread_pointer()) + cs_offset_)
+      [slots] "r"(words.slots), [cs] "r"(words.cs)
 
 namespace tandem {
 

@@ -24,7 +24,7 @@
   ".quad 1f, 2f - 1f, 4f\n"           \
   ".popsection\n"                     \
   "0: leaq 3b(%%rip), %%rax\n"        \
-  "movq %%rax, %%fs:(%[cs])\n"        \
+  "movq %%rax, (%[cs])\n"             \
   "1:\n"                              \
   "movl %[bias], %%eax\n"             \
   "cmpl %%eax, %[seized]\n"           \
@@ -44,7 +44,7 @@
 
 #define TANDEM_SECTION_OPERANDS                                                \
   [low] "m"(*words.low), [seized] "m"(*words.seized), [bias] "m"(*words.bias), \
-      [slots] "r"(words.slots), [cs] "r"(cs_offset_)
+      [slots] "r"(words.slots), [cs] "r"(words.cs)
 
 namespace tandem {
 

@@ -19,6 +19,7 @@ enum class SectionResult {
 //   seized  raised by who takes the bias away
 //   bias    the epoch that the owner is biased in; biased: seized < bias
 struct SectionWords {
+  uint64_t* cs;  // SectionArea
   uint32_t* low;
   const uint32_t* seized;
   const uint32_t* bias;

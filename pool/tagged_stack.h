@@ -50,8 +50,8 @@ class TaggedStack {
   }
 
   // Takes up to out.size() nodes from the top, by one compare-and-swap.
-  // Returns how many, 0 only if the stack was empty. What lies beyond in `out` is
-  // unspecified after.
+  // Returns how many, 0 only if the stack was empty. What lies beyond in `out`
+  // is unspecified after.
   size_t Pop(std::span<Link> links, std::span<Index> out) {
     // (3) acquire: pairs with (2), so that the links of what is on the stack
     // are seen. Every change of the head is a read-modify-write: one acquire

@@ -39,6 +39,7 @@ struct CacheWords {
   typename Platform::template OwnAtomic<uint64_t> word;
   typename Platform::template OwnAtomic<uint32_t> seized;
   typename Platform::template OwnAtomic<uint32_t> bias;
+  typename Platform::SectionArea area;
   std::array<typename Platform::template OwnAtomic<uint32_t>, kMaxSlots> slots;
 };
 
@@ -109,6 +110,11 @@ class alignas(kCacheLine) ThreadCache {
     revoked_.store(1, std::memory_order::relaxed);
     for (auto& slot : words_.slots) slot.store(0, std::memory_order::relaxed);
   }
+
+  // Lets the owner, which calls this, use sections; and no longer, before it
+  // gives the cache up. Never biased otherwise.
+  void Arm() { words_.area.Arm(); }
+  void Disarm() { words_.area.Disarm(); }
 
   // --- The owner, biased. All or none.
 

@@ -21,6 +21,8 @@
 namespace tandem {
 namespace {
 
+constexpr int kBuiltInClasses = 3;
+
 // Records beyond two for each waiter: the dead that classes keep, and those of
 // threads that are between two steps.
 constexpr size_t kSpareRecords = 512;
@@ -33,81 +35,75 @@ absl::Status CheckRange(std::string_view option, int64_t value, int64_t min,
                    " to ", max));
 }
 
-absl::Status CheckClass(const WaitClass& c, uint32_t capacity) {
-  const std::string option = absl::StrCat("classes[\"", c.name, "\"]");
-  absl::Status status;
-  status.Update(CheckRange(absl::StrCat(option, ".need"), c.need, 1, 2));
-  status.Update(CheckRange(absl::StrCat(option, ".rank"), c.rank, 0, 255));
-  if (uint64_t{c.need} + c.keep > capacity) {
-    status.Update(absl::InvalidArgumentError(absl::StrCat(
-        "SessionOptions.", option, ".need + keep is ", c.need, " + ", c.keep,
-        "; allowed: up to the pool's capacity, ", capacity)));
-  }
-  return status;
-}
-
-// Names and ranks must tell classes apart. `classes` is in order of rank.
-absl::Status CheckDistinct(std::span<const WaitClass> classes) {
-  for (size_t i = 0; i < classes.size(); ++i) {
-    for (size_t j = 0; j < i; ++j) {
-      if (classes[i].name == classes[j].name) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("SessionOptions.classes has the name \"",
-                         classes[i].name, "\" twice; allowed: once"));
-      }
-      if (classes[i].rank == classes[j].rank) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "SessionOptions.classes[\"", classes[i].name, "\"].rank is ",
-            classes[i].rank, "; allowed: any but that of \"", classes[j].name,
-            "\""));
-      }
-    }
-  }
-  return absl::OkStatus();
-}
-
-std::vector<WaiterQueue<StdPlatform>::ClassRule> RulesOf(
-    std::span<const WaitClass> classes) {
-  std::vector<WaiterQueue<StdPlatform>::ClassRule> rules;
-  for (const WaitClass& c : classes) rules.push_back({c.need, c.keep});
-  return rules;
-}
-
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<SessionAllocator>> SessionAllocator::Create(
-    BufferPool* pool, const SessionOptions& options) {
-  std::vector<WaitClass> classes = {
-      {.name = "complete", .need = 1, .keep = 0, .rank = kCompleteRank},
-      {.name = "pair", .need = 2, .keep = 0, .rank = kPairRank},
-      {.name = "receive",
-       .need = 1,
-       .keep = pool->reserve(),
-       .rank = kReceiveRank},
-  };
+// The options that are numbers.
+absl::Status CheckNumbers(const SessionOptions& options) {
   absl::Status status;
   status.Update(CheckRange("max_waiters", options.max_waiters, 1, kMaxWaiting));
   status.Update(
       CheckRange("max_overtakes", options.max_overtakes, 1, 1'000'000));
   status.Update(CheckRange("classes.size()",
                            static_cast<int64_t>(options.classes.size()), 0,
-                           kMaxClasses - static_cast<int>(classes.size())));
-  absl::c_copy(options.classes, std::back_inserter(classes));
-  absl::c_stable_sort(classes, [](const WaitClass& a, const WaitClass& b) {
+                           kMaxClasses - kBuiltInClasses));
+  for (const WaitClass& c : options.classes) {
+    status.Update(CheckRange(absl::StrCat("classes[\"", c.name, "\"].rank"),
+                             c.rank, kCompleteRank + 1, 255));
+  }
+  return status;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<SessionAllocator::RankedClass>>
+SessionAllocator::RankClasses(const BufferPool& pool,
+                              const SessionOptions& options) {
+  std::vector<RankedClass> classes = {
+      {"complete", kCompleteRank, {.need = 1, .keep = 0}},
+      {"pair", kPairRank, {.need = 2, .keep = 0}},
+      {"receive", kReceiveRank, {.need = 1, .keep = pool.reserve()}},
+  };
+  for (const WaitClass& c : options.classes) {
+    classes.push_back({c.name, c.rank, {.need = 1, .keep = c.keep}});
+  }
+  absl::c_stable_sort(classes, [](const RankedClass& a, const RankedClass& b) {
     return a.rank < b.rank;
   });
-  for (const WaitClass& c : classes) {
-    status.Update(CheckClass(c, pool->capacity()));
+  for (size_t i = 0; i < classes.size(); ++i) {
+    const auto& [name, rank, rule] = classes[i];
+    if (uint64_t{rule.need} + rule.keep > pool.capacity()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "SessionOptions.classes[\"", name, "\"] needs ", rule.need,
+          " and keeps ", rule.keep, "; allowed: together up to the pool's ",
+          "capacity, ", pool.capacity()));
+    }
+    for (const RankedClass& other : std::span(classes).first(i)) {
+      if (name == other.name) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "SessionOptions.classes has the name \"", name,
+            "\" twice; allowed: once, and not that of a built-in class"));
+      }
+      if (rank == other.rank) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "SessionOptions.classes[\"", name, "\"].rank is ", rank,
+            "; allowed: any but that of \"", other.name, "\""));
+      }
+    }
   }
-  status.Update(CheckDistinct(classes));
-  if (!status.ok()) return status;
+  return classes;
+}
+
+absl::StatusOr<std::unique_ptr<SessionAllocator>> SessionAllocator::Create(
+    BufferPool* pool, const SessionOptions& options) {
+  if (absl::Status valid = CheckNumbers(options); !valid.ok()) return valid;
+  absl::StatusOr<std::vector<RankedClass>> classes =
+      RankClasses(*pool, options);
+  if (!classes.ok()) return std::move(classes).status();
   return std::unique_ptr<SessionAllocator>(
-      new SessionAllocator(pool, options, std::move(classes)));
+      new SessionAllocator(pool, options, *std::move(classes)));
 }
 
 SessionAllocator::SessionAllocator(BufferPool* pool,
                                    const SessionOptions& options,
-                                   std::vector<WaitClass> classes)
+                                   std::vector<RankedClass> classes)
     : pool_(*pool),
       classes_(std::move(classes)),
       complete_(IdOfRank(kCompleteRank)),
@@ -131,20 +127,27 @@ SessionAllocator::~SessionAllocator() {
   pool_.core_.SetWaitlist(nullptr);
 }
 
+std::vector<SessionAllocator::Queue::ClassRule> SessionAllocator::RulesOf(
+    const std::vector<RankedClass>& classes) {
+  std::vector<Queue::ClassRule> rules;
+  for (const RankedClass& c : classes) rules.push_back(c.rule);
+  return rules;
+}
+
 ClassId SessionAllocator::IdOfRank(int rank) const {
   const auto at = absl::c_find_if(
-      classes_, [&](const WaitClass& c) { return c.rank == rank; });
+      classes_, [&](const RankedClass& c) { return c.rank == rank; });
   return ClassId(at - classes_.begin());
 }
 
 absl::StatusOr<ClassId> SessionAllocator::FindClass(
     std::string_view name) const {
   const auto at = absl::c_find_if(
-      classes_, [&](const WaitClass& c) { return c.name == name; });
+      classes_, [&](const RankedClass& c) { return c.name == name; });
   if (at != classes_.end()) return ClassId(at - classes_.begin());
   return absl::NotFoundError(absl::StrCat(
       "no class \"", name, "\"; there are: ",
-      absl::StrJoin(classes_, ", ", [](std::string* out, const WaitClass& c) {
+      absl::StrJoin(classes_, ", ", [](std::string* out, const RankedClass& c) {
         absl::StrAppend(out, c.name);
       })));
 }

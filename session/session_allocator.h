@@ -97,8 +97,19 @@ class SessionAllocator {
   using Queue = WaiterQueue<StdPlatform>;
   using TicketWord = Queue::TicketWord;
 
+  // A class, built in or declared.
+  struct RankedClass {
+    std::string name;
+    int rank;
+    Queue::ClassRule rule;
+  };
+
   SessionAllocator(BufferPool* pool, const SessionOptions& options,
-                   std::vector<WaitClass> classes);
+                   std::vector<RankedClass> classes);
+
+  // The built-in and the declared classes in order of rank, or what is wrong.
+  static absl::StatusOr<std::vector<RankedClass>> RankClasses(
+      const BufferPool& pool, const SessionOptions& options);
 
   // Takes a class's need into `out`, all or none.
   bool Take(ClassId id, std::span<BufferIndex> out);
@@ -112,10 +123,12 @@ class SessionAllocator {
   Claim ClaimOf(ClassId id) const {
     return {.keep = queue_.rule(id).keep, .rank = Queue::RankOf(id)};
   }
+  static std::vector<Queue::ClassRule> RulesOf(
+      const std::vector<RankedClass>& classes);
   ClassId IdOfRank(int rank) const;
 
   BufferPool& pool_;
-  const std::vector<WaitClass> classes_;  // in order of rank
+  const std::vector<RankedClass> classes_;  // in order of rank
   const ClassId complete_;
   const ClassId pair_;
   const ClassId receive_;

@@ -118,7 +118,7 @@ SessionBuffers::Sides SessionBuffers::MissingSides() const {
 Allocation SessionBuffers::Take(ClassId id, Sides sides) {
   std::array<BufferIndex, 2> storage;
   const auto out = std::span(storage).first(std::popcount(sides));
-  DCHECK_EQ(out.size(), allocator_.NeedOf(id));
+  CHECK_EQ(out.size(), allocator_.NeedOf(id)) << "not a class for this call";
   if (!allocator_.Take(id, out)) return Allocation::kExhausted;
   Install(sides, out);
   return Allocation::kGranted;
@@ -127,7 +127,7 @@ Allocation SessionBuffers::Take(ClassId id, Sides sides) {
 Allocation SessionBuffers::TakeOrWait(ClassId id, Sides sides, Waker waker) {
   std::array<BufferIndex, 2> storage;
   const auto out = std::span(storage).first(std::popcount(sides));
-  DCHECK_EQ(out.size(), allocator_.NeedOf(id));
+  CHECK_EQ(out.size(), allocator_.NeedOf(id)) << "not a class for this call";
   awaited_ = sides;
   const Allocation result = allocator_.TakeOrWait(id, out, waker, ticket_);
   // If it waits, the session may belong to another thread by now.

@@ -61,8 +61,8 @@ class SessionBuffers {
   Allocation AllocateBuffers();
   Allocation AllocateBuffers(Waker waker);
 
-  // S8: a buffer for one side, in a class that the server declared with a need
-  // of 1; as AllocateReceiveBuffer otherwise.
+  // S8: a buffer for one side, in a class that the server declared; as
+  // AllocateReceiveBuffer otherwise.
   Allocation AllocateBufferAs(ClassId id, Side side);
   Allocation AllocateBufferAs(ClassId id, Side side, Waker waker);
 

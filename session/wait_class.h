@@ -6,13 +6,13 @@
 
 namespace tandem {
 
-// A class of allocations that wait in one first-come order (S8): how many
-// buffers it needs, how many must remain after it is served, who goes first.
+// A class of allocations of one buffer that a server declares (S8): they wait
+// in one first-come order.
 struct WaitClass {
   std::string name;
-  uint32_t need;  // 1 or 2
-  uint32_t keep;  // need + keep is at most the pool's capacity
-  int rank;       // 0 to 255, smaller is served first; no two are equal
+  uint32_t
+      keep;  // buffers that must remain after it: below the pool's capacity
+  int rank;  // 1 to 255, smaller is served first; no two are equal
 };
 
 // Position of a class in its service's order of ranks: 0 is served first.
