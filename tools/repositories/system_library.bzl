@@ -10,7 +10,7 @@ load("@rules_cc//cc:defs.bzl", "cc_library")
 
 cc_library(
     name = "{name}",
-    hdrs = glob(["include/**"]),
+    hdrs = glob(["include/**"], allow_empty = True),
     includes = {includes},
     linkopts = {linkopts},
     visibility = ["//visibility:public"],
