@@ -33,6 +33,11 @@ uint32_t CacheLimit(const PoolOptions& options) {
       std::clamp((options.capacity - options.reserve) / 8, 2u, kMost));
 }
 
+// True if allocations are not what they would be otherwise.
+bool Tampers(const DebugOptions& debug) {
+  return debug.fail_one_in != 0 || debug.cold_first;
+}
+
 // Pieces in which spans of pointers become spans of numbers.
 constexpr size_t kPiece = 128;
 
@@ -74,7 +79,7 @@ BufferPool::Core::Layout BufferPool::Tables::Layout(const PoolOptions& options,
 BufferPool::BufferPool(const PoolOptions& options, Region region,
                        BufferGuard guard, bool biased)
     : debug_(options.debug),
-      tampers_(debug_.fail_one_in != 0 || debug_.cold_first),
+      tampers_(Tampers(debug_)),
       pinned_(options.pinned),
       name_(options.name),
       region_(std::move(region)),
@@ -94,6 +99,16 @@ BufferPool::~BufferPool() {
                << " buffers have not been released";
   }
   guard_.OnDestroy(region_);
+}
+
+std::byte* BufferPool::AcquireUnbiased() {
+  BufferIndex index;
+  if (!Take({&index, 1}, kAnyBuffer)) return nullptr;
+  return Adopt(index, __builtin_return_address(0));
+}
+
+void BufferPool::GiveUnbiased(BufferIndex index) {
+  core_.Give(ThisThreadCache(), {&index, 1});
 }
 
 bool BufferPool::AcquireMany(std::span<std::byte*> out) {

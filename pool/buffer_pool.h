@@ -66,9 +66,10 @@ class BufferPool {
   // May take the last one; waits its turn behind all sessions that wait.
   [[nodiscard, gnu::always_inline]] std::byte* Acquire() {
     BufferIndex index;
-    if (!Take({&index, 1}, kAnyBuffer)) [[unlikely]]
-      return nullptr;
-    return Adopt(index);
+    if (core_.TakeBiased(BoundCache(), {&index, 1}, kAnyBuffer)) [[likely]] {
+      return Adopt(index);
+    }
+    return AcquireUnbiased();
   }
 
   // As Acquire; the buffer is released when the result goes.
@@ -80,7 +81,9 @@ class BufferPool {
   // Takes back a buffer that was acquired from this pool.
   [[gnu::always_inline]] void Release(std::byte* buffer) {
     const BufferIndex index = Surrender(buffer);
-    core_.Give(ThisThreadCache(), {&index, 1});
+    if (!core_.GiveBiased(BoundCache(), {&index, 1})) [[unlikely]] {
+      GiveUnbiased(index);
+    }
   }
 
   // Takes back many, as cheaply as one.
@@ -127,7 +130,13 @@ class BufferPool {
   BufferPool(const PoolOptions& options, Region region, BufferGuard guard,
              bool biased);
 
-  // The calling thread's cache, null to go past it.
+  // The calling thread's cache, null to go past it or if it is not bound yet.
+  Cache* BoundCache() const {
+    const ThreadBinding& binding = thread_bindings[pass_.slot];
+    return binding.pool_id == pass_.id ? binding.cache : nullptr;
+  }
+
+  // The same, bound now at the latest.
   Cache* ThisThreadCache() {
     const ThreadBinding& binding = thread_bindings[pass_.slot];
     if (binding.pool_id == pass_.id) [[likely]]
@@ -157,7 +166,11 @@ class BufferPool {
     return index;
   }
 
-  [[gnu::always_inline]] bool Take(std::span<BufferIndex> out, Claim claim) {
+  // Acquire and Release where the fast path does not serve.
+  std::byte* AcquireUnbiased();
+  void GiveUnbiased(BufferIndex index);
+
+  bool Take(std::span<BufferIndex> out, Claim claim) {
     Cache* const cache = ThisThreadCache();
     if (tampers_ && !Tamper(cache)) [[unlikely]]
       return false;
@@ -172,7 +185,8 @@ class BufferPool {
     return core_.TakeCheaply(cache, out, claim);
   }
 
-  // What DebugOptions asks of an allocation. False if it is to fail.
+  // What DebugOptions asks of an allocation. False if it is to fail. Pools that
+  // do this are not biased, so that the fast path need not ask.
   bool Tamper(Cache* cache);
 
   const DebugOptions debug_;

@@ -55,6 +55,12 @@ absl::Status Validate(const PoolOptions& options) {
         "PoolOptions.debug.guard_pages is true; allowed: false with "
         "huge_pages = kExplicit"));
   }
+  if (options.bias == Bias::kBiased &&
+      (options.debug.fail_one_in != 0 || options.debug.cold_first)) {
+    status.Update(absl::InvalidArgumentError(
+        "PoolOptions.bias is kBiased; allowed: kAuto or kShared with "
+        "debug.fail_one_in or debug.cold_first"));
+  }
   if (options.pinned && options.debug.guard_pages) {
     status.Update(absl::InvalidArgumentError(
         "PoolOptions.debug.guard_pages is true; allowed: false with pinned"));

@@ -31,7 +31,7 @@ enum class Bias {
 };
 
 // Aids to find faults in the program that uses the pool. Each costs nothing
-// while it is off.
+// while it is off. fail_one_in and cold_first keep thread caches shared.
 struct DebugOptions {
   // Every so many allocations, on average, fails for no reason; 0 for never.
   uint32_t fail_one_in = 0;

@@ -102,26 +102,35 @@ class PoolCore {
 
   // Take, but gives up where it would have to search other threads' caches or
   // dig into the reserve: a Shortage is the next thing to try.
-  [[gnu::always_inline]] bool TakeCheaply(Cache* cache,
-                                          std::span<BufferIndex> out,
-                                          Claim claim) {
+  bool TakeCheaply(Cache* cache, std::span<BufferIndex> out, Claim claim) {
+    return TakeBiased(cache, out, claim) || TakeUnbiased(cache, out, claim);
+  }
+
+  // The fast path of Take and Give alone: false if the cache is not biased, or
+  // holds too few or too many.
+  [[gnu::always_inline]] bool TakeBiased(Cache* cache,
+                                         std::span<BufferIndex> out,
+                                         Claim claim) {
     if (cache != nullptr && claim.keep <= reserve_ &&
         cache->PopBiased(out) == SectionResult::kDone) [[likely]] {
       cache->counters.takes.Add(out.size());
       return true;
     }
-    return TakeUnbiased(cache, out, claim);
+    return false;
   }
-
-  // Gives back buffers that the caller owns, at least one.
-  [[gnu::always_inline]] void Give(Cache* cache,
-                                   std::span<const BufferIndex> in) {
+  [[gnu::always_inline]] bool GiveBiased(Cache* cache,
+                                         std::span<const BufferIndex> in) {
     if (cache != nullptr && cache->PushBiased(in, cache_limit_) ==
                                 SectionResult::kDone) [[likely]] {
       cache->counters.gives.Add(in.size());
-      return;
+      return true;
     }
-    GiveUnbiased(cache, in);
+    return false;
+  }
+
+  // Gives back buffers that the caller owns, at least one.
+  void Give(Cache* cache, std::span<const BufferIndex> in) {
+    if (!GiveBiased(cache, in)) GiveUnbiased(cache, in);
   }
 
   // Reserves n buffers past the cache, all or none, for Collect to fetch in as
