@@ -136,14 +136,14 @@ Region::Region(Mapping mapping, const PoolOptions& options, size_t lead,
                      : static_cast<size_t>(sysconf(_SC_PAGESIZE))) {}
 
 size_t Region::Discard(BufferIndex index) const {
-  const auto start = reinterpret_cast<uintptr_t>(Address(index));
-  const uintptr_t first = RoundUp(start, page_size_);
-  const uintptr_t last = (start + buffer_size_) / page_size_ * page_size_;
+  // Of the mapping's bytes, which begin with a page.
+  const size_t start = Address(index) - bytes().data();
+  const size_t first = RoundUp(start, page_size_);
+  const size_t last = (start + buffer_size_) / page_size_ * page_size_;
   if (first >= last) return 0;
-  const size_t bytes = last - first;
-  return madvise(reinterpret_cast<void*>(first), bytes, MADV_DONTNEED) == 0
-             ? bytes
-             : 0;
+  const std::span<std::byte> pages = bytes().subspan(first, last - first);
+  return madvise(pages.data(), pages.size(), MADV_DONTNEED) == 0 ? pages.size()
+                                                                 : 0;
 }
 
 }  // namespace tandem

@@ -27,31 +27,31 @@ class DeadlineList {
 
    private:
     friend class DeadlineList;
-    bool listed() const { return next != nullptr; }
+    bool listed() const { return next_ != nullptr; }
 
-    Time deadline;
-    Node* previous = nullptr;
-    Node* next = nullptr;
+    Time deadline_;
+    Node* previous_ = nullptr;
+    Node* next_ = nullptr;
   };
 
-  DeadlineList() { ends_.previous = ends_.next = &ends_; }
+  DeadlineList() { ends_.previous_ = ends_.next_ = &ends_; }
   DeadlineList(const DeadlineList&) = delete;
   DeadlineList& operator=(const DeadlineList&) = delete;
 
   void Add(Node& node, Time deadline) {
-    node.deadline = deadline;
-    node.previous = ends_.previous;
-    node.next = &ends_;
-    node.previous->next = node.next->previous = &node;
+    node.deadline_ = deadline;
+    node.previous_ = ends_.previous_;
+    node.next_ = &ends_;
+    node.previous_->next_ = node.next_->previous_ = &node;
     earliest_ = std::min(earliest_, deadline);
   }
 
   // Nothing happens if the node is not listed.
   void Remove(Node& node) {
     if (!node.listed()) return;
-    node.previous->next = node.next;
-    node.next->previous = node.previous;
-    node.previous = node.next = nullptr;
+    node.previous_->next_ = node.next_;
+    node.next_->previous_ = node.previous_;
+    node.previous_ = node.next_ = nullptr;
   }
 
   // No deadline is earlier: how long the loop may sleep. Time::max() for ever.
@@ -65,19 +65,19 @@ class DeadlineList {
     // any node, also one that is about to be called.
     DeadlineList expired;
     earliest_ = Time::max();
-    for (Node* node = ends_.next; node != &ends_;) {
+    for (Node* node = ends_.next_; node != &ends_;) {
       Node& seen = *node;
-      node = node->next;
-      if (seen.deadline <= now) {
+      node = node->next_;
+      if (seen.deadline_ <= now) {
         Remove(seen);
-        expired.Add(seen, seen.deadline);
+        expired.Add(seen, seen.deadline_);
       } else {
-        earliest_ = std::min(earliest_, seen.deadline);
+        earliest_ = std::min(earliest_, seen.deadline_);
       }
     }
     size_t count = 0;
-    while (expired.ends_.next != &expired.ends_) {
-      Node& node = *expired.ends_.next;
+    while (expired.ends_.next_ != &expired.ends_) {
+      Node& node = *expired.ends_.next_;
       Remove(node);
       ++count;
       node.on_expired(node);

@@ -23,11 +23,11 @@ absl::StatusOr<std::unique_ptr<EventNotifier>> EventNotifier::Create() {
 EventNotifier::~EventNotifier() { close(fd_); }
 
 Waker EventNotifier::WakerFor(Node& node) {
-  node.notifier = this;
+  node.notifier_ = this;
   return {.wake =
               [](void* context) noexcept {
                 Node& woken = *static_cast<Node*>(context);
-                woken.notifier->Post(woken);
+                woken.notifier_->Post(woken);
               },
           .context = &node};
 }
@@ -36,7 +36,7 @@ void EventNotifier::Post(Node& node) {
   // (1) relaxed: the link is published by (2).
   Node* top = posted_.load(std::memory_order::relaxed);
   do {
-    node.next = top;
+    node.next_ = top;
     // (2) release: pairs with (3), publishing the node. Nodes are taken all at
     // once, so none can come back while it is compared (no ABA).
   } while (!posted_.compare_exchange_weak(
@@ -56,14 +56,14 @@ size_t EventNotifier::Dispatch() {
   Node* last = posted_.exchange(nullptr, std::memory_order::acquire);
   Node* first = nullptr;
   while (last != nullptr) {
-    Node* const before = std::exchange(last->next, first);
+    Node* const before = std::exchange(last->next_, first);
     first = std::exchange(last, before);
   }
   size_t count = 0;
   while (first != nullptr) {
     Node& node = *first;
     // Before the call, which may post the node again or destroy it.
-    first = node.next;
+    first = node.next_;
     ++count;
     node.on_ready(node);
   }

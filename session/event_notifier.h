@@ -33,8 +33,8 @@ class EventNotifier {
 
    private:
     friend class EventNotifier;
-    EventNotifier* notifier = nullptr;
-    Node* next = nullptr;
+    EventNotifier* notifier_ = nullptr;
+    Node* next_ = nullptr;
   };
 
   // The system's error if no eventfd(2) can be had.
