@@ -58,7 +58,8 @@ struct Claim {
 //
 // Threads:   any; `cache` is the calling thread's own, or null to go past it.
 // Progress:  lock-free (P4): a thread stopped anywhere keeps only what is in
-//            its hands, at most one batch, and may leave pressure on.
+//            its hands, what it asked for and at most one batch (half of a
+//            cache), and may leave pressure on.
 // Signals:   every function may be called by a handler that interrupted any.
 template <class Platform>
 class PoolCore {
@@ -80,7 +81,7 @@ class PoolCore {
   explicit PoolCore(const Layout& layout)
       : reserve_(layout.reserve),
         cache_limit_(layout.cache_limit),
-        batch_((layout.cache_limit + 1) / 2),
+        batch_(std::max((layout.cache_limit + 1) / 2, 1u)),
         biased_(layout.biased),
         core_pools_(layout.cores, layout.links),
         registry_(layout.caches) {
@@ -170,7 +171,7 @@ class PoolCore {
     // only after every cache has been emptied.
     bool Reserve(uint32_t n, Claim claim) {
       const bool early = SweepCaches<Platform>(
-          core_.registry_.InUse(), cache_, core_.barriers_,
+          core_.registry_.InUse(), cache_, core_.batch_, core_.barriers_,
           [&](Cache& victim, std::span<const BufferIndex> loot) {
             core_.Publish(loot);
             if (cache_ != nullptr && &victim != cache_) {
@@ -386,7 +387,7 @@ class PoolCore {
   }
 
   void EmptyOwn(Cache& cache) {
-    SweepCaches<Platform>({&cache, 1}, &cache, barriers_,
+    SweepCaches<Platform>({&cache, 1}, &cache, batch_, barriers_,
                           [&](Cache&, std::span<const BufferIndex> buffers) {
                             Publish(buffers);
                             return false;

@@ -54,41 +54,45 @@ std::optional<Epoch> Revoke(ThreadCache<Platform>& cache, bool own,
 
 // Empties caches, whatever their owners are doing: takes the bias of those that
 // have it, by one barrier for up to kSweepPiece caches, then what is in them,
-// and calls loot(cache, buffers) for each that held any. Stops when that
-// returns true, and returns whether it did.
+// at most `batch` buffers (1 to kMaxSlots) at a time, and calls loot(cache,
+// buffers) for each lot. Stops when that returns true, and returns whether it
+// did.
 //
 // `own` is the calling thread's cache, or null. Progress: lock-free; a cache
 // whose owner goes back to bias meanwhile is seized again.
 template <class Platform, class Loot>
 bool SweepCaches(std::span<ThreadCache<Platform>> caches,
-                 const ThreadCache<Platform>* own,
+                 const ThreadCache<Platform>* own, size_t batch,
                  BarrierCounters<Platform>& counters, Loot loot) {
   using Cache = ThreadCache<Platform>;
   while (!caches.empty()) {
     const auto piece = caches.first(std::min(caches.size(), kSweepPiece));
     caches = caches.subspan(piece.size());
-    std::array<std::optional<Epoch>, kSweepPiece> epochs;
+    std::array<Epoch, kSweepPiece> epochs;
     bool needs_barrier = false;
     for (size_t i = 0; i < piece.size(); ++i) {
       epochs[i] = &piece[i] == own ? piece[i].SeizeOwn() : piece[i].Seize();
-      needs_barrier |= !piece[i].IsRevoked(*epochs[i]);
+      needs_barrier |= !piece[i].IsRevoked(epochs[i]);
     }
-    const bool revoked = !needs_barrier || internal_sweep::Barrier(counters);
+    if (needs_barrier && internal_sweep::Barrier(counters)) {
+      for (size_t i = 0; i < piece.size(); ++i) piece[i].SetRevoked(epochs[i]);
+    }
     for (size_t i = 0; i < piece.size(); ++i) {
       Cache& cache = piece[i];
-      if (revoked) {
-        cache.SetRevoked(*epochs[i]);
-      } else if (!cache.IsRevoked(*epochs[i])) {
-        continue;
-      }
-      std::array<BufferIndex, Cache::kMaxSlots> buffers;
-      std::optional<uint32_t> count;
-      while (epochs[i] && !(count = cache.Steal(*epochs[i], buffers))) {
-        epochs[i] = internal_sweep::Revoke(cache, &cache == own, counters);
-      }
-      if (count.value_or(0) == 0) continue;
-      if (loot(cache, std::span<const BufferIndex>(buffers.data(), *count))) {
-        return true;
+      std::array<BufferIndex, Cache::kMaxSlots> storage;
+      const auto buffers = std::span(storage).first(batch);
+      std::optional<Epoch> epoch = epochs[i];
+      if (!cache.IsRevoked(*epoch)) continue;  // The barrier was refused.
+      while (epoch) {
+        const std::optional<uint32_t> count = cache.Steal(*epoch, buffers);
+        if (!count) {
+          epoch = internal_sweep::Revoke(cache, &cache == own, counters);
+        } else if (*count == 0) {
+          break;
+        } else if (loot(cache,
+                        std::span<const BufferIndex>(buffers).first(*count))) {
+          return true;
+        }
       }
     }
   }

@@ -116,6 +116,8 @@ class alignas(kCacheLine) ThreadCache {
   void Arm() { words_.area.Arm(); }
   void Disarm() { words_.area.Disarm(); }
 
+  // All takes are off the top, and put what has lain there longest first.
+
   // --- The owner, biased. All or none.
 
   // Takes out.size() buffers.
@@ -363,7 +365,7 @@ class alignas(kCacheLine) ThreadCache {
       for (uint32_t i = 0; i < count; ++i) {
         // (4) relaxed: (5) succeeds only if no slot below the top has changed.
         out[i] = BufferIndex{
-            words_.slots[top - 1 - i].load(std::memory_order::relaxed)};
+            words_.slots[top - count + i].load(std::memory_order::relaxed)};
       }
       // (5) seq_cst: release pairs with (1): with acquire alone, the loads (4)
       // may be performed after it, when the owner has filled the slots anew.

@@ -23,9 +23,15 @@ namespace {
 
 constexpr int kBuiltInClasses = 3;
 
-// Records beyond two for each waiter: the dead that classes keep, and those of
-// threads that are between two steps.
-constexpr size_t kSpareRecords = 512;
+// Records for whoever can be somewhere: those who wait and as many who left and
+// are still linked, those who were served and have not collected, of whom each
+// holds a buffer, the dead that classes keep beyond, and threads between two
+// steps.
+size_t RecordCount(uint32_t max_waiters, uint32_t capacity) {
+  constexpr size_t kSpare = 512;
+  return std::min<size_t>(2 * size_t{max_waiters} + capacity + kSpare,
+                          kMaxCapacity);
+}
 
 absl::Status CheckRange(std::string_view option, int64_t value, int64_t min,
                         int64_t max) {
@@ -109,7 +115,7 @@ SessionAllocator::SessionAllocator(BufferPool* pool,
       complete_(IdOfRank(kCompleteRank)),
       pair_(IdOfRank(kPairRank)),
       receive_(IdOfRank(kReceiveRank)),
-      records_(2 * size_t{options.max_waiters} + kSpareRecords),
+      records_(RecordCount(options.max_waiters, pool->capacity())),
       links_(records_.size()),
       queue_(pool_.core_, RulesOf(classes_),
              {.max_waiters = options.max_waiters,

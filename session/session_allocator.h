@@ -62,7 +62,9 @@ struct SessionSnapshot {
 // (SessionBuffers) allocate through it.
 //
 // Threads:  all functions but Create and destruction, any thread.
-// Memory:   waiter records for max_waiters, allocated at creation.
+// Memory:   waiter records, allocated at creation: 64 bytes for each buffer,
+// and
+//           twice that for each of max_waiters.
 // Lifetime: one at a time for a pool, which must outlive it; it must outlive
 //           its sessions. Nobody uses the pool while it is created or
 //           destroyed.
