@@ -46,7 +46,8 @@ constexpr size_t kPiece = 128;
 absl::StatusOr<std::unique_ptr<BufferPool>> BufferPool::Create(
     const PoolOptions& options) {
   if (absl::Status valid = Validate(options); !valid.ok()) return valid;
-  const bool biased = options.bias != Bias::kShared && RseqSection::Available();
+  const bool biased = options.bias != Bias::kShared &&
+                      !Tampers(options.debug) && RseqSection::Available();
   if (options.bias == Bias::kBiased && !biased) {
     return absl::FailedPreconditionError(
         "PoolOptions.bias is kBiased, but this system, or the way it runs this "

@@ -14,7 +14,7 @@ struct ThreadCounters {
   OwnedCounter<Platform> flushes;      // batches returned to them
   OwnedCounter<Platform> bypasses;     // operations that went past the cache
   OwnedCounter<Platform> retreats;     // pushes taken back out under pressure
-  OwnedCounter<Platform> steals;       // other caches emptied
+  OwnedCounter<Platform> steals;       // batches taken out of other caches
   OwnedCounter<Platform> shortages;    // allocations that had to sweep
   OwnedCounter<Platform> failures;     // allocations that found too few
   OwnedCounter<Platform> biases;       // times that the cache became biased
