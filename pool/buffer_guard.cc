@@ -90,9 +90,10 @@ void BufferGuard::OnTakeExtras(const Region& region, BufferIndex index,
   }
   const std::byte pattern = PatternOf(index);
   if (canaries_) {
-    std::memset(buffer + region.buffer_size(), static_cast<int>(pattern),
-                kCanaryBytes);
-    Poison(buffer + region.buffer_size(), kCanaryBytes);
+    std::byte* const canary = buffer + region.buffer_size();
+    Unpoison(canary, kCanaryBytes);
+    std::memset(canary, static_cast<int>(pattern), kCanaryBytes);
+    Poison(canary, kCanaryBytes);
   }
   // A buffer that was never released before has no pattern yet.
   if (integrity_ && StateOf(index).filled) {

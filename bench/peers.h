@@ -1,0 +1,202 @@
+#ifndef TANDEM_BENCH_PEERS_H_
+#define TANDEM_BENCH_PEERS_H_
+
+#include <algorithm>
+#include <array>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdlib>
+#include <mutex>
+#include <span>
+#include <vector>
+
+namespace tandem::bench {
+
+inline constexpr size_t kBufferSize = 16 * 1024;
+inline constexpr size_t kCapacity = 4096;
+// Buffers that a thread keeps: Tandem's cache of a pool of kCapacity.
+inline constexpr size_t kThreadBuffers = 128;
+static_assert(kCapacity >= 16 * kThreadBuffers, "enough for 16 threads");
+
+// What Tandem is measured against, behind one interface, that of Tandem itself:
+// Acquire, Release, AcquireMany and ReleaseMany. Each thread makes one object
+// for itself, before the clock runs. Nobody touches a buffer's memory.
+
+// Addresses of buffers for those peers that hand out what they are given.
+inline std::byte* BufferAddress(size_t index) {
+  static std::byte* const memory =
+      static_cast<std::byte*>(std::malloc(kCapacity * kBufferSize));
+  return memory + index * kBufferSize;
+}
+
+// The limit: an array of pointers that belongs to one thread, bounds checked.
+// It is not shared, so it can neither hand over to another thread nor wait.
+class ThreadArray {
+ public:
+  explicit ThreadArray(int thread) {
+    for (own_.count = 0; own_.count < kThreadBuffers; ++own_.count) {
+      own_.buffers[own_.count] =
+          BufferAddress(thread * kThreadBuffers + own_.count);
+    }
+  }
+
+  std::byte* Acquire() {
+    if (own_.count == 0) [[unlikely]]
+      return nullptr;
+    return own_.buffers[--own_.count];
+  }
+  void Release(std::byte* buffer) {
+    if (own_.count == kThreadBuffers) [[unlikely]]
+      std::abort();
+    own_.buffers[own_.count++] = buffer;
+  }
+  bool AcquireMany(std::span<std::byte*> out) {
+    if (own_.count < out.size()) [[unlikely]]
+      return false;
+    own_.count -= out.size();
+    for (size_t i = 0; i < out.size(); ++i) {
+      out[i] = own_.buffers[own_.count + i];
+    }
+    return true;
+  }
+  void ReleaseMany(std::span<std::byte* const> buffers) {
+    if (kThreadBuffers - own_.count < buffers.size()) [[unlikely]]
+      std::abort();
+    for (size_t i = 0; i < buffers.size(); ++i) {
+      own_.buffers[own_.count + i] = buffers[i];
+    }
+    own_.count += buffers.size();
+  }
+
+ private:
+  struct Stack {
+    size_t count;
+    std::array<std::byte*, kThreadBuffers> buffers;
+  };
+  static inline constinit thread_local Stack own_ = {};
+};
+
+// The C library's allocator: unbounded, so nobody ever waits for it.
+class Malloc {
+ public:
+  explicit Malloc(int /*thread*/) {}
+
+  std::byte* Acquire() {
+    return static_cast<std::byte*>(std::malloc(kBufferSize));
+  }
+  void Release(std::byte* buffer) { std::free(buffer); }
+  bool AcquireMany(std::span<std::byte*> out) {
+    for (std::byte*& buffer : out) {
+      buffer = Acquire();
+      if (buffer == nullptr) [[unlikely]]
+        std::abort();
+    }
+    return true;
+  }
+  void ReleaseMany(std::span<std::byte* const> buffers) {
+    for (std::byte* const buffer : buffers) Release(buffer);
+  }
+};
+
+// One free list for all threads under one lock, taken once for many buffers.
+class MutexList {
+ public:
+  explicit MutexList(int /*thread*/) : list_(Shared()) {}
+
+  std::byte* Acquire() {
+    const std::lock_guard lock(list_.mutex);
+    if (list_.free.empty()) [[unlikely]]
+      return nullptr;
+    std::byte* const buffer = list_.free.back();
+    list_.free.pop_back();
+    return buffer;
+  }
+  void Release(std::byte* buffer) {
+    const std::lock_guard lock(list_.mutex);
+    list_.free.push_back(buffer);
+  }
+  bool AcquireMany(std::span<std::byte*> out) {
+    const std::lock_guard lock(list_.mutex);
+    if (list_.free.size() < out.size()) [[unlikely]]
+      return false;
+    list_.TakeLast(out);
+    return true;
+  }
+  void ReleaseMany(std::span<std::byte* const> buffers) {
+    const std::lock_guard lock(list_.mutex);
+    list_.free.insert(list_.free.end(), buffers.begin(), buffers.end());
+  }
+
+ protected:
+  struct List {
+    explicit List(size_t capacity) {
+      for (size_t i = 0; i < capacity; ++i) free.push_back(BufferAddress(i));
+    }
+    void TakeLast(std::span<std::byte*> out) {
+      std::copy(free.end() - out.size(), free.end(), out.begin());
+      free.resize(free.size() - out.size());
+    }
+
+    std::mutex mutex;
+    std::condition_variable released;
+    std::vector<std::byte*> free;
+  };
+  static List& Shared() {
+    static List& list = *new List(kCapacity);
+    return list;
+  }
+  explicit MutexList(List& list) : list_(list) {}
+
+  List& list_;
+};
+
+// The same with a condition variable for who finds too few: in no order, and
+// whoever comes between a release and a wake-up overtakes.
+class WaitingMutexList : public MutexList {
+ public:
+  // Of `capacity` buffers, the same for every object.
+  explicit WaitingMutexList(size_t capacity) : MutexList(Small(capacity)) {}
+
+  // True if it had to wait.
+  bool AcquireWaiting(std::span<std::byte*> out) {
+    std::unique_lock lock(list_.mutex);
+    const bool waits = list_.free.size() < out.size();
+    list_.released.wait(lock, [&] { return list_.free.size() >= out.size(); });
+    list_.TakeLast(out);
+    return waits;
+  }
+  void ReleaseAndWake(std::span<std::byte* const> buffers) {
+    ReleaseMany(buffers);
+    list_.released.notify_one();
+  }
+
+ private:
+  static List& Small(size_t capacity) {
+    static List& list = *new List(capacity);
+    return list;
+  }
+};
+
+// A session over a peer: two buffers, taken and returned together.
+template <class Peer>
+class PlainSession {
+ public:
+  explicit PlainSession(Peer& peer) : peer_(peer) {}
+
+  bool AllocateBuffers() {
+    return buffers_[0] != nullptr || peer_.AcquireMany(buffers_);
+  }
+  void ReleaseBuffers() {
+    if (buffers_[0] == nullptr) return;
+    peer_.ReleaseMany(buffers_);
+    buffers_ = {};
+  }
+
+ private:
+  Peer& peer_;
+  std::array<std::byte*, 2> buffers_ = {};
+};
+
+}  // namespace tandem::bench
+
+#endif  // TANDEM_BENCH_PEERS_H_

@@ -1,0 +1,80 @@
+#ifndef TANDEM_BENCH_SUMMARY_H_
+#define TANDEM_BENCH_SUMMARY_H_
+
+#include <compare>
+#include <map>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "benchmark/benchmark.h"
+
+namespace tandem::bench {
+
+// What a run is of.
+struct RunKey {
+  std::string scenario;
+  std::string peer;
+  int threads;
+
+  auto operator<=>(const RunKey&) const = default;
+};
+
+// Splits "<scenario>/<peer>".
+RunKey KeyOf(const std::string& name, int threads);
+
+// Read-modify-writes per operation.
+struct RmwPerOperation {
+  double shared;  // on words that many threads write
+  double own;     // on a thread's own line
+};
+
+// The results of all runs, and the table that a person wants to see first.
+class Summary {
+ public:
+  // On so many cores; `biased` as TandemIsBiased.
+  Summary(int cores, bool biased) : cores_(cores), biased_(biased) {}
+
+  // A repetition; of an aggregate only the median counts, and that only where
+  // no repetition is known.
+  void Add(const benchmark::BenchmarkReporter::Run& run);
+  void AddRmw(const RunKey& key, RmwPerOperation rmw) { rmw_[key] = rmw; }
+
+  bool empty() const { return measured_.empty(); }
+  void Print(std::ostream& out) const;
+
+ private:
+  // The repetitions of one benchmark.
+  struct Measured {
+    std::vector<double> nanos;  // of processor time for an operation
+    std::vector<double> rates;  // operations per second, all threads together
+  };
+
+  // Median, where it was measured.
+  std::optional<double> Nanos(const RunKey& key) const;
+  // Operations per second with all threads over those with one.
+  std::optional<double> Speedup(const RunKey& key) const;
+  // The part of the cores that runs got which never sleep; the rest went to
+  // other programs.
+  double ShareOfCores() const;
+  // How far from their median the middle half of a benchmark's repetitions
+  // lies: the median of all benchmarks.
+  double Noise() const;
+
+  void PrintTable(std::ostream& out) const;
+  void PrintGoals(std::ostream& out) const;
+  void PrintRemarks(std::ostream& out) const;
+  // A peer's figures with one thread, as a list.
+  std::string OneThread(const char* peer) const;
+
+  const int cores_;
+  const bool biased_;
+  std::map<RunKey, Measured> measured_;
+  std::map<RunKey, double> waits_;
+  std::map<RunKey, RmwPerOperation> rmw_;
+};
+
+}  // namespace tandem::bench
+
+#endif  // TANDEM_BENCH_SUMMARY_H_

@@ -1,0 +1,147 @@
+// What a buffer costs: Tandem beside its peers, in the same run.
+//
+//   bazel run -c opt //bench:throughput
+//   bazel run -c opt //bench:throughput -- --benchmark_filter=one_buffer
+//
+// takes about a minute and a half on two cores, prints Google Benchmark's lines
+// and then one table with the ratios between them. Every flag of Google
+// Benchmark works; --benchmark_out=FILE keeps each repetition.
+//
+// Peers, all of which do the same work on buffers of 16 KiB, whose memory none
+// of them touches:
+//   tandem        a pool of 4096 with default options
+//   thread_array  a thread_local array of pointers, bounds checked: the limit
+//   malloc        glibc's, never giving memory back to the system (its best)
+//   mutex_list    one free list under a std::mutex
+// and Tandem with one option changed, where one thread tells enough:
+//   tandem_shared     as where there are no restartable sequences
+//   tandem_unchecked  without the check for double release
+//
+// Scenarios, by what a user does:
+//   one_buffer    takes one buffer and returns it
+//   pair          takes two together and returns them together
+//   session_pair  the same through a session (SessionBuffers)
+//   batch_of_32   takes 32 together and returns them together
+//   burst_of_64   takes 64 one by one, then returns them one by one
+//   hand_off      one thread takes a buffer, another returns it
+//   waiting       8 buffers and more sessions than that is enough for: takes
+//                 two, blocking the thread until it can, yields, returns them
+//
+// Method. Each figure is the median of 7 repetitions of at least 50 ms. The
+// repetitions of all benchmarks are run in random order, so that a slow moment
+// of the machine does not fall on one peer alone. What an operation costs is
+// processor time, all threads together, so that what else the machine runs is
+// left out; a thread that sleeps, for a lock or for buffers, costs nothing
+// meanwhile. How operations scale with threads is wall time.
+//   A thread warms up before the clock runs: code, caches, the peer's state.
+// Threads of one run stay on cores by turns; with more threads than cores they
+// share them. The process has had a second thread before the first run, as
+// every server has: glibc leaves locks out in one that never had. Read-modify-
+// writes are counted in a program of their own (throughput_counted.cc), because
+// counting costs time.
+//
+// To repeat figures: an idle machine (the last line of the output tells the
+// noise), a fixed frequency (`cpupower frequency-set -g performance`), and on
+// large machines one socket (`numactl -N 0 -m 0`).
+
+#include <malloc.h>
+
+#include <climits>
+#include <cstdlib>
+#include <iostream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "benchmark/benchmark.h"
+#include "tandem/bench/counted_run.h"
+#include "tandem/bench/measurement.h"
+#include "tandem/bench/scenarios.h"
+#include "tandem/bench/summary.h"
+
+namespace tandem::bench {
+namespace {
+
+// Shows results as Google Benchmark would, but for the repetitions one by one,
+// and keeps them for the summary.
+class SummaryReporter : public benchmark::BenchmarkReporter {
+ public:
+  SummaryReporter(benchmark::BenchmarkReporter& display, Summary& summary)
+      : display_(display), summary_(summary) {}
+
+  bool ReportContext(const Context& context) override {
+    return display_.ReportContext(context);
+  }
+  void ReportRuns(const std::vector<Run>& runs) override {
+    std::vector<Run> shown;
+    for (const Run& run : runs) {
+      summary_.Add(run);
+      if (run.run_type == Run::RT_Iteration ? run.repetitions <= 1
+                                            : run.aggregate_name == "median") {
+        shown.push_back(run);
+      }
+    }
+    if (!shown.empty()) display_.ReportRuns(shown);
+  }
+  void Finalize() override { display_.Finalize(); }
+
+ private:
+  benchmark::BenchmarkReporter& display_;
+  Summary& summary_;
+};
+
+void PrintHelp() {
+  std::cout
+      << "What a buffer costs: Tandem beside a thread's own array, malloc and\n"
+         "a list under a mutex. Ends with a table of ratios.\n\n"
+         "  bazel run -c opt //bench:throughput -- [flags]\n\n"
+         "Names are scenario/peer: --benchmark_filter=one_buffer or =/tandem.\n"
+         "Set unless given: --benchmark_repetitions=7, min_time=0.05, random\n"
+         "interleaving. Google Benchmark's flags:\n\n";
+  benchmark::PrintDefaultHelp();
+}
+
+int Main(int argc, char** argv) {
+  // First, so that flags of the same name override them.
+  std::string interleaving = "--benchmark_enable_random_interleaving=true";
+  std::string repetitions = "--benchmark_repetitions=7";
+  std::string min_time = "--benchmark_min_time=0.05";
+  if (kNewLibrary) min_time += "s";
+  std::vector<char*> arguments = {argv[0], interleaving.data(),
+                                  repetitions.data(), min_time.data()};
+  arguments.insert(arguments.end(), argv + 1, argv + argc);
+  int count = static_cast<int>(arguments.size());
+  arguments.push_back(nullptr);
+  benchmark::Initialize(&count, arguments.data(), PrintHelp);
+  if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) {
+    return EXIT_FAILURE;
+  }
+
+  Summary summary(CoreCount(), TandemIsBiased());
+  mallopt(M_TRIM_THRESHOLD, INT_MAX);
+  std::thread([] {}).join();
+  RegisterTandem();
+  RegisterPeers();
+  const auto& display = benchmark::CreateDefaultDisplayReporter();
+  SummaryReporter reporter(*display, summary);
+  benchmark::RunSpecifiedBenchmarks(&reporter);
+  if (summary.empty()) return EXIT_SUCCESS;
+
+  const absl::Status counted =
+      AddCountedRuns(argv[0], benchmark::GetBenchmarkFilter(), summary);
+  // What is piped on as JSON or CSV stays clean.
+  const bool for_people =
+      dynamic_cast<benchmark::ConsoleReporter*>(&*display) != nullptr;
+  std::ostream& out = for_people ? std::cout : std::cerr;
+  summary.Print(out);
+  if (!counted.ok()) {
+    out << "Read-modify-writes were not counted: " << counted.message() << "\n";
+  }
+  return EXIT_SUCCESS;
+}
+
+}  // namespace
+}  // namespace tandem::bench
+
+int main(int argc, char** argv) { return tandem::bench::Main(argc, argv); }

@@ -1,0 +1,140 @@
+// P2, P3: bias, as far as it shows: who has it, what takes it, what it costs.
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "gtest/gtest.h"
+#include "tandem/pool/buffer_pool.h"
+#include "tandem/tests/pool/testing.h"
+
+namespace tandem {
+namespace {
+
+class BiasTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!pool_->Snapshot().biased) {
+      GTEST_SKIP() << "no restartable sequences here";
+    }
+  }
+
+  // In the order of their first use.
+  PoolSnapshot::Thread Thread(size_t i) {
+    return pool_->Snapshot().threads.at(i);
+  }
+
+  const std::unique_ptr<BufferPool> pool_ =
+      NewPool({.capacity = 1'024, .cache_size = 8});
+};
+
+// P2
+TEST_F(BiasTest, QuietCacheBecomesBiased) {
+  pool_->Release(pool_->Acquire());
+  EXPECT_FALSE(Thread(0).biased) << "a new cache starts in shared mode";
+  FillCache(*pool_);
+  EXPECT_TRUE(Thread(0).biased);
+  EXPECT_EQ(Thread(0).biases, 1u);
+  EXPECT_EQ(pool_->Snapshot().barriers, 0u);
+}
+
+// P3
+TEST_F(BiasTest, WhoRunsDryTakesTheBias) {
+  Companion other;
+  other.Run([&] { FillCache(*pool_); });
+  ASSERT_TRUE(Thread(0).biased);
+  ASSERT_GE(Thread(0).cached, 4u);
+  ExpectCanTake(*pool_, 1'024);
+  EXPECT_FALSE(Thread(0).biased);
+  EXPECT_EQ(Thread(0).cached, 0u);
+  EXPECT_NE(pool_->Snapshot().barriers, 0u);
+  EXPECT_EQ(pool_->Snapshot().refusals, 0u);
+}
+
+// P3: one barrier serves a whole sweep over the caches.
+TEST_F(BiasTest, OneBarrierTakesTheBiasOfAllCaches) {
+  std::array<Companion, 12> others;
+  for (Companion& other : others) {
+    other.Run([&] { FillCache(*pool_); });
+  }
+  std::vector<std::byte*> all(1'024);
+  ASSERT_TRUE(pool_->AcquireMany(all));
+  EXPECT_EQ(pool_->Snapshot().barriers, 1u);
+  pool_->ReleaseMany(all);
+}
+
+// P3: and so if it takes several sweeps, each of which stops early.
+TEST_F(BiasTest, SweepsThatStopEarlyShareTheirBarrier) {
+  std::array<Companion, 12> others;
+  for (Companion& other : others) {
+    other.Run([&] { FillCache(*pool_); });
+  }
+  const std::vector<std::byte*> all = TakeAll(*pool_);
+  EXPECT_EQ(all.size(), 1'024u);
+  EXPECT_EQ(pool_->Snapshot().barriers, 1u);
+  pool_->ReleaseMany(all);
+}
+
+// P2: rarer by each time it was taken, so that a pool around exhaustion does
+// not make system calls all the time.
+TEST_F(BiasTest, OwnerGoesBackToBiasLaterAfterEachRevocation) {
+  Companion owner;
+  owner.Run([&] { pool_->Release(pool_->Acquire()); });
+  uint64_t last = 0;
+  for (int round = 0; round < 4; ++round) {
+    uint64_t operations = 0;
+    owner.Run([&] {
+      const uint64_t before = pool_->Snapshot().threads[0].biases;
+      while (pool_->Snapshot().threads[0].biases == before) {
+        pool_->Release(pool_->Acquire());
+        ++operations;
+      }
+    });
+    EXPECT_GT(operations, last);
+    last = operations;
+    ExpectCanTake(*pool_, 1'024);
+  }
+}
+
+// P3: its owner uses the cache all the same.
+TEST_F(BiasTest, OwnerFindsItsBiasTakenAndGoesOn) {
+  Companion owner;
+  owner.Run([&] { FillCache(*pool_); });
+  for (int round = 0; round < 10; ++round) {
+    ExpectCanTake(*pool_, 1'024);
+    owner.Run([&] { ExpectCanTake(*pool_, 1'024); });
+  }
+  EXPECT_NE(Thread(0).revocations, 0u);
+}
+
+// P2: portable everywhere, on demand.
+TEST(BiasOptionTest, SharedPoolIsNeverBiased) {
+  const std::unique_ptr<BufferPool> pool =
+      NewPool({.capacity = 64, .bias = Bias::kShared});
+  for (int i = 0; i < 2'000; ++i) pool->Release(pool->Acquire());
+  const PoolSnapshot snapshot = pool->Snapshot();
+  EXPECT_FALSE(snapshot.biased);
+  EXPECT_FALSE(snapshot.threads.at(0).biased);
+  EXPECT_EQ(snapshot.threads.at(0).biases, 0u);
+  ExpectCanTake(*pool, 64);
+  EXPECT_EQ(pool->Snapshot().barriers, 0u);
+}
+
+// P2: and refused where it can't be had.
+TEST(BiasOptionTest, BiasOnDemandIsHadOrRefused) {
+  const bool can = NewPool({})->Snapshot().biased;
+  const auto pool = BufferPool::Create({.bias = Bias::kBiased});
+  EXPECT_EQ(pool.ok(), can);
+  if (can) {
+    EXPECT_TRUE((*pool)->Snapshot().biased);
+  } else {
+    EXPECT_EQ(pool.status().code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_TRUE(pool.status().message().starts_with(
+        "PoolOptions.bias is kBiased, but"));
+  }
+}
+
+}  // namespace
+}  // namespace tandem

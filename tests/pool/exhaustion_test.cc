@@ -1,0 +1,341 @@
+// P3: exhaustion is exact, whatever the threads are doing whose caches hold the
+// buffers that somebody else needs.
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <fstream>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tandem/pool/buffer_pool.h"
+#include "tandem/tests/pool/stepper.h"
+#include "tandem/tests/pool/testing.h"
+
+namespace tandem {
+namespace {
+
+// Waits until a thread of this process is asleep in the kernel.
+void WaitUntilAsleep(pid_t thread) {
+  const std::string path =
+      "/proc/self/task/" + std::to_string(thread) + "/stat";
+  for (;;) {
+    std::ifstream stat(path);
+    std::string line;
+    std::getline(stat, line);
+    const size_t name_end = line.rfind(')');
+    if (name_end != std::string::npos && line[name_end + 2] == 'S') return;
+    std::this_thread::yield();
+  }
+}
+
+class Pipe {
+ public:
+  Pipe() { EXPECT_EQ(pipe(ends_.data()), 0); }
+  ~Pipe() {
+    close(ends_[0]);
+    close(ends_[1]);
+  }
+  // Both async-signal-safe.
+  void BlockInRead() {
+    char byte;
+    while (read(ends_[0], &byte, 1) != 1) {
+    }
+  }
+  void Unblock() { EXPECT_EQ(write(ends_[1], "x", 1), 1); }
+
+ private:
+  std::array<int, 2> ends_;
+};
+
+using ExhaustionTest = BothWaysTest;
+
+// P3: OpenDataPlane's case (odp-dpdk issue 194).
+TEST_P(ExhaustionTest, OfThirtyTwoBuffersThirtyOneAreLeftWhenAThreadTakesOne) {
+  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 32});
+  Companion first;
+  std::byte* one = nullptr;
+  first.Run([&] { one = pool->Acquire(); });
+  ASSERT_NE(one, nullptr);
+  ExpectCanTake(*pool, 31);
+  pool->Release(one);
+  ExpectCanTake(*pool, 32);
+}
+
+// P3: the other way round: what the first has returned is in its cache.
+TEST_P(ExhaustionTest, OneThreadTakesAllThatLiesInParkedThreadsCaches) {
+  const std::unique_ptr<BufferPool> pool =
+      NewPool({.capacity = 100, .cache_size = 16});
+  std::array<Companion, 6> others;
+  for (Companion& other : others) {
+    other.Run([&] { FillCache(*pool); });
+  }
+  ASSERT_GE(pool->Snapshot().cached, 48u);
+  ExpectCanTake(*pool, 100);
+}
+
+// P3: any distribution of buffers over the caches of any number of threads.
+TEST_P(ExhaustionTest, OneThreadTakesAllWhateverTheDistribution) {
+  std::mt19937_64 random(TestSeed());
+  for (int round = 0; round < 100; ++round) {
+    const auto capacity = static_cast<uint32_t>(1 + random() % 200);
+    const std::unique_ptr<BufferPool> pool =
+        NewPool({.capacity = capacity,
+                 .reserve = static_cast<uint32_t>(random() % (capacity + 1)),
+                 .cache_size = static_cast<uint32_t>(random() % 129),
+                 .core_pools = static_cast<uint32_t>(1 + random() % 4)});
+    std::vector<Companion> others(random() % 8);
+    std::vector<std::byte*> all = TakeAll(*pool);
+    ASSERT_EQ(all.size(), capacity);
+    for (Companion& other : others) {
+      const size_t share = random() % (all.size() + 1);
+      other.Run([&] {
+        for (size_t i = 0; i < share; ++i) {
+          pool->Release(all.back());
+          all.pop_back();
+        }
+      });
+    }
+    pool->ReleaseMany(all);
+    ExpectCanTake(*pool, capacity);
+  }
+}
+
+// P3: all or none, but all if they are there.
+TEST_P(ExhaustionTest, BatchIsMetOutOfSeveralCaches) {
+  const std::unique_ptr<BufferPool> pool =
+      NewPool({.capacity = 4, .reserve = 0, .cache_size = 1});
+  std::vector<std::byte*> all = TakeAll(*pool);
+  std::array<Companion, 4> others;
+  for (size_t i = 0; i < all.size(); ++i) {
+    others[i].Run([&] { pool->Release(all[i]); });
+  }
+  ASSERT_EQ(pool->Snapshot().cached, 4u);
+  ASSERT_TRUE(pool->AcquireMany(all));
+  EXPECT_EQ(pool->Acquire(), nullptr);
+  pool->ReleaseMany(all);
+}
+
+// P3: nothing of it depends on whose turn it is.
+TEST_P(ExhaustionTest, EveryThreadInTurnTakesAll) {
+  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
+  std::array<Companion, 5> others;
+  for (int round = 0; round < 20; ++round) {
+    for (Companion& other : others) {
+      other.Run([&] { ExpectCanTake(*pool, 64); });
+    }
+  }
+}
+
+// P3: blocked for an hour.
+TEST_P(ExhaustionTest, CacheOfAThreadBlockedInReadIsFound) {
+  const std::unique_ptr<BufferPool> pool =
+      NewPool({.capacity = 64, .cache_size = 32});
+  Pipe pipe;
+  std::atomic<pid_t> id = 0;
+  std::thread blocked([&] {
+    FillCache(*pool);
+    id = gettid();
+    pipe.BlockInRead();
+  });
+  while (id == 0) std::this_thread::yield();
+  WaitUntilAsleep(id);
+  EXPECT_GE(pool->Snapshot().cached, 16u);
+  ExpectCanTake(*pool, 64);
+  pipe.Unblock();
+  blocked.join();
+}
+
+Pipe* handler_pipe = nullptr;
+std::atomic<bool> in_handler = false;
+
+// P3: stopped wherever a signal happened to come.
+TEST_P(ExhaustionTest, CacheOfAThreadAsleepInASignalHandlerIsFound) {
+  const std::unique_ptr<BufferPool> pool =
+      NewPool({.capacity = 64, .cache_size = 32});
+  Pipe pipe;
+  Pipe pipe_of_handler;
+  handler_pipe = &pipe_of_handler;
+  in_handler = false;
+  struct sigaction action = {};
+  action.sa_handler = [](int) {
+    in_handler = true;
+    handler_pipe->BlockInRead();
+  };
+  struct sigaction before;
+  ASSERT_EQ(sigaction(SIGUSR1, &action, &before), 0);
+  std::atomic<pid_t> id = 0;
+  std::thread blocked([&] {
+    FillCache(*pool);
+    id = gettid();
+    pipe.BlockInRead();
+  });
+  while (id == 0) std::this_thread::yield();
+  ASSERT_EQ(pthread_kill(blocked.native_handle(), SIGUSR1), 0);
+  while (!in_handler) std::this_thread::yield();
+  WaitUntilAsleep(id);
+  EXPECT_GE(pool->Snapshot().cached, 16u);
+  ExpectCanTake(*pool, 64);
+  pipe_of_handler.Unblock();
+  pipe.Unblock();
+  blocked.join();
+  sigaction(SIGUSR1, &before, nullptr);
+}
+
+// P3, P6
+TEST_P(ExhaustionTest, CachesOfFinishedThreadsAreFound) {
+  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
+  for (int i = 0; i < 10; ++i) Companion().Run([&] { FillCache(*pool); });
+  ExpectCanTake(*pool, 64);
+}
+
+// P3: the last look is exact while others exhaust the pool as well: what all of
+// them have got together is everything.
+TEST_P(ExhaustionTest, ThreadsThatExhaustThePoolTogetherGetAllOfIt) {
+  constexpr size_t kThreads = 4;
+  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 61});
+  for (int round = 0; round < 200; ++round) {
+    std::array<Companion, kThreads> threads;
+    std::array<std::vector<std::byte*>, kThreads> taken;
+    for (size_t i = 0; i < kThreads; ++i) {
+      threads[i].Start([&, i] { taken[i] = TakeAll(*pool); });
+    }
+    size_t sum = 0;
+    for (size_t i = 0; i < kThreads; ++i) {
+      threads[i].Wait();
+      sum += taken[i].size();
+    }
+    // Nobody has released any, so the last to fail has seen the end.
+    EXPECT_EQ(sum, 61u);
+    for (size_t i = 0; i < kThreads; ++i) pool->ReleaseMany(taken[i]);
+  }
+}
+
+// S1, P3: caches hold nothing of the reserve.
+TEST_P(ExhaustionTest, ReserveNeverEntersACache) {
+  const std::unique_ptr<BufferPool> pool =
+      NewPool({.capacity = 64, .reserve = 10, .cache_size = 16});
+  std::array<Companion, 8> others;
+  for (Companion& other : others) {
+    other.Run([&] {
+      for (int i = 0; i < 10; ++i) {
+        FillCache(*pool);
+        EXPECT_GE(pool->Snapshot().available, 10u);
+      }
+    });
+  }
+  EXPECT_GE(pool->Snapshot().cached, 27u);
+}
+
+// P3, P4: a thread stopped for ever, before any instruction of any operation.
+class StoppedThreadTest : public BothWaysTest {
+ protected:
+  static constexpr uint32_t kCapacity = 40;
+  static constexpr uint32_t kCacheSize = 8;
+
+  using Held = std::vector<std::byte*>;
+  using Operation = void (*)(BufferPool&, Held&);
+
+  // Stops this thread before every instruction of `operation` in turn, and
+  // checks that another one gets all buffers but those in its hands: what it
+  // held before, and up to `in_operation` more. Then lets it go on, and checks
+  // that none is lost.
+  void CheckStops(uint32_t in_operation, Operation prepare,
+                  Operation operation) {
+    if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
+    const std::unique_ptr<BufferPool> pool = NewPool(
+        {.buffer_size = 64, .capacity = kCapacity, .cache_size = kCacheSize});
+    Companion other;
+    FillCache(*pool);
+    other.Run([&] { FillCache(*pool); });
+    Held held;
+    held.reserve(kCapacity);
+    prepare(*pool, held);
+    const size_t in_hands = held.size() + in_operation;
+    Stepper::InterruptEverywhere(
+        [&] { operation(*pool, held); },
+        [&] {
+          std::thread([&] {
+            const std::vector<std::byte*> taken = TakeAll(*pool);
+            EXPECT_GE(taken.size() + in_hands, kCapacity);
+            pool->ReleaseMany(taken);
+          }).join();
+        },
+        [&] {
+          pool->ReleaseMany(held);
+          ExpectCanTake(*pool, kCapacity);
+          EXPECT_EQ(pool->Snapshot().refusals, 0u);
+        });
+  }
+
+  static void Acquire(BufferPool& pool, Held& held) {
+    held.push_back(pool.Acquire());
+  }
+  static void Release(BufferPool& pool, Held& held) {
+    pool.Release(held.back());
+    held.pop_back();
+  }
+  // How many buffers this thread has cached.
+  static uint32_t Cached(const BufferPool& pool) {
+    return pool.Snapshot().threads.at(0).cached;
+  }
+};
+
+TEST_P(StoppedThreadTest, StoppedInAcquireHidesOne) {
+  CheckStops(
+      1, [](BufferPool&, Held&) {}, Acquire);
+}
+
+TEST_P(StoppedThreadTest, StoppedInReleaseHidesOnlyWhatItHeld) {
+  CheckStops(0, Acquire, Release);
+}
+
+// A refill: the batch is in its hands too.
+TEST_P(StoppedThreadTest, StoppedInARefillHidesABatch) {
+  CheckStops(
+      1 + kCacheSize / 2,
+      [](BufferPool& pool, Held& held) {
+        while (Cached(pool) > 0) Acquire(pool, held);
+      },
+      Acquire);
+}
+
+// A flush: half the cache is in its hands.
+TEST_P(StoppedThreadTest, StoppedInAFlushHidesABatch) {
+  CheckStops(
+      kCacheSize / 2,
+      [](BufferPool& pool, Held& held) {
+        held.resize(kCacheSize + 1);
+        EXPECT_TRUE(pool.AcquireMany(held));
+        while (Cached(pool) < kCacheSize) Release(pool, held);
+      },
+      Release);
+}
+
+// A sweep: what it takes out of other threads' caches goes through its hands.
+TEST_P(StoppedThreadTest, StoppedInASweepHidesABatch) {
+  CheckStops(
+      1 + kCacheSize / 2,
+      [](BufferPool& pool, Held& held) {
+        while (pool.Snapshot().available > pool.reserve() || Cached(pool) > 0) {
+          Acquire(pool, held);
+        }
+      },
+      Acquire);
+}
+
+INSTANTIATE_TEST_SUITE_P(Pool, ExhaustionTest, BothWays(), BiasName);
+
+INSTANTIATE_TEST_SUITE_P(Pool, StoppedThreadTest, BothWays(), BiasName);
+
+}  // namespace
+}  // namespace tandem

@@ -1,0 +1,187 @@
+// P10: what random signals hit once in a million, hit for certain: a handler at
+// every single instruction of every operation.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tandem/pool/buffer_pool.h"
+#include "tandem/tests/pool/stepper.h"
+#include "tandem/tests/pool/testing.h"
+
+namespace tandem {
+namespace {
+
+constexpr uint32_t kCapacity = 48;
+PoolOptions Options() {
+  return {.buffer_size = 64,
+          .capacity = kCapacity,
+          .cache_size = 8,
+          .max_threads = 4};
+}
+
+class InterruptedTest : public BothWaysTest {
+ protected:
+  using Held = std::vector<std::byte*>;
+
+  struct Operation {
+    const char* name;
+    std::function<void(BufferPool&, Held&)> run;
+  };
+
+  static const std::vector<Operation>& Operations() {
+    static const auto& operations = *new std::vector<Operation>{
+        {"Acquire",
+         [](BufferPool& pool, Held& held) {
+           std::byte* const buffer = pool.Acquire();
+           if (buffer != nullptr) held.push_back(buffer);
+         }},
+        {"Release",
+         [](BufferPool& pool, Held& held) {
+           if (held.empty()) return;
+           pool.Release(held.back());
+           held.pop_back();
+         }},
+        {"AcquireMany",
+         [](BufferPool& pool, Held& held) {
+           std::array<std::byte*, 3> three;
+           if (pool.AcquireMany(three)) {
+             held.insert(held.end(), three.begin(), three.end());
+           }
+         }},
+        {"ReleaseMany",
+         [](BufferPool& pool, Held& held) {
+           if (held.size() < 3) return;
+           pool.ReleaseMany(std::span(held).last(3));
+           held.resize(held.size() - 3);
+         }},
+    };
+    return operations;
+  }
+
+  static const std::vector<Operation>& Interruptions() {
+    static const auto& interruptions = *new std::vector<Operation>{
+        {"take",
+         [](BufferPool& pool, Held& held) {
+           Operations()[0].run(pool, held);
+           Operations()[2].run(pool, held);
+         }},
+        {"return",
+         [](BufferPool& pool, Held& held) {
+           Operations()[1].run(pool, held);
+           Operations()[3].run(pool, held);
+         }},
+        {"take and return",
+         [](BufferPool& pool, Held& held) {
+           Operations()[0].run(pool, held);
+           Operations()[1].run(pool, held);
+         }},
+    };
+    return interruptions;
+  }
+
+  // Brings a pool into a state that operations are to be tried in. Returns what
+  // it left in the caller's hands.
+  using Prepare = Held (*)(BufferPool&);
+
+  void CheckAllPairs(Prepare prepare) {
+    if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
+    for (const Operation& outer : Operations()) {
+      for (const Operation& inner : Interruptions()) {
+        SCOPED_TRACE(std::string(inner.name) + " in " + outer.name);
+        Check(prepare, outer, inner);
+        if (HasFailure()) return;
+      }
+    }
+  }
+
+ private:
+  void Check(Prepare prepare, const Operation& outer, const Operation& inner) {
+    const std::unique_ptr<BufferPool> pool = NewPool(Options());
+    Held all = prepare(*pool);
+    const size_t half = all.size() / 2;
+    Held mine(all.begin(), all.begin() + half);
+    Held handlers(all.begin() + half, all.end());
+    mine.reserve(kCapacity);
+    handlers.reserve(kCapacity);
+    Stepper::InterruptEverywhere(
+        [&] { outer.run(*pool, mine); }, [&] { inner.run(*pool, handlers); },
+        [&] {
+          const size_t held = mine.size() + handlers.size();
+          ExpectAtRest(*pool, static_cast<uint32_t>(held));
+          ExpectCanTake(*pool, kCapacity - held);
+          pool->ReleaseMany(mine);
+          pool->ReleaseMany(handlers);
+          ExpectCanTake(*pool, kCapacity);
+        });
+  }
+};
+
+TEST_P(InterruptedTest, WithBuffersInTheCache) {
+  CheckAllPairs([](BufferPool& pool) {
+    FillCache(pool);
+    Held held(10);
+    for (std::byte*& buffer : held) buffer = pool.Acquire();
+    return held;
+  });
+}
+
+TEST_P(InterruptedTest, WithAFullCache) {
+  CheckAllPairs([](BufferPool& pool) {
+    Held held(30);
+    for (std::byte*& buffer : held) buffer = pool.Acquire();
+    while (pool.Snapshot().cached < 8) {
+      pool.Release(held.back());
+      held.pop_back();
+    }
+    return held;
+  });
+}
+
+TEST_P(InterruptedTest, WithAnEmptyCache) {
+  CheckAllPairs([](BufferPool& pool) {
+    Held held(10);
+    for (std::byte*& buffer : held) buffer = pool.Acquire();
+    while (pool.Snapshot().cached != 0) held.push_back(pool.Acquire());
+    return held;
+  });
+}
+
+TEST_P(InterruptedTest, WithNothingLeft) {
+  CheckAllPairs([](BufferPool& pool) {
+    Held held = TakeAll(pool);
+    pool.Release(held.back());
+    held.pop_back();
+    return held;
+  });
+}
+
+// P10: and if it uses another pool than the thread, which meets its own for the
+// first time, in the place of one that is gone.
+TEST_P(InterruptedTest, ByTheUseOfAnotherPoolInTheFirstUseOfOne) {
+  if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
+  const std::unique_ptr<BufferPool> known = NewPool(Options());
+  FillCache(*known);
+  ExpectCanTake(*NewPool(Options()), kCapacity);  // Leaves its place.
+  const std::unique_ptr<BufferPool> fresh = NewPool(Options());
+  Stepper::InterruptEverywhere(
+      [&] { fresh->Release(fresh->Acquire()); },
+      [&] { known->Release(known->Acquire()); },
+      [&] {
+        for (BufferPool* const pool : {known.get(), fresh.get()}) {
+          ExpectAtRest(*pool, 0);
+          ExpectCanTake(*pool, kCapacity);
+        }
+      });
+}
+
+INSTANTIATE_TEST_SUITE_P(Pool, InterruptedTest, BothWays(), BiasName);
+
+}  // namespace
+}  // namespace tandem

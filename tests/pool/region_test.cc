@@ -1,0 +1,185 @@
+#include "tandem/pool/region.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tandem/pool/buffer_pool.h"
+#include "tandem/tests/pool/testing.h"
+
+namespace tandem {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Pages of the span that are in memory.
+size_t PagesIn(std::span<std::byte> bytes) {
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  std::vector<unsigned char> present((bytes.size() + page - 1) / page);
+  EXPECT_EQ(mincore(bytes.data(), bytes.size(), present.data()), 0);
+  return std::count_if(present.begin(), present.end(),
+                       [](unsigned char p) { return (p & 1) != 0; });
+}
+
+class RegionLayoutTest : public ::testing::TestWithParam<PoolOptions> {};
+
+// P1: a buffer is known by pointer and by index, one to one.
+TEST_P(RegionLayoutTest, IndexAndPointerNameTheSameBuffer) {
+  const absl::StatusOr<Region> region = Region::Create(GetParam());
+  ASSERT_TRUE(region.ok()) << region.status();
+  for (uint32_t i = 0; i < region->capacity(); ++i) {
+    EXPECT_EQ(region->Find(region->Address(BufferIndex{i})), BufferIndex{i});
+  }
+}
+
+// P7: whatever does not start a buffer is none.
+TEST_P(RegionLayoutTest, NoOtherPointerIsABuffer) {
+  const absl::StatusOr<Region> region = Region::Create(GetParam());
+  ASSERT_TRUE(region.ok()) << region.status();
+  const std::byte* const first = region->Address(BufferIndex{0});
+  const size_t stride = region->stride();
+  for (size_t at = 1; at < 3 * stride; ++at) {
+    if (at % stride == 0) continue;
+    ASSERT_EQ(region->Find(first + at), kNoBuffer) << at;
+  }
+  const std::byte* const end = first + stride * region->capacity();
+  EXPECT_EQ(region->Find(end), kNoBuffer);
+  EXPECT_EQ(region->Find(first - stride), kNoBuffer);
+  EXPECT_EQ(region->Find(nullptr), kNoBuffer);
+  EXPECT_EQ(region->Find(reinterpret_cast<void*>(~uintptr_t{0})), kNoBuffer);
+  // What offset / stride would wrap around to.
+  EXPECT_EQ(region->Find(first + (~uint64_t{0} / stride) * stride), kNoBuffer);
+}
+
+// P1: buffers lie apart, in one span, each at the start of a cache line.
+TEST_P(RegionLayoutTest, BuffersLieApartInsideTheRegionOnTheirOwnLines) {
+  const absl::StatusOr<Region> region = Region::Create(GetParam());
+  ASSERT_TRUE(region.ok()) << region.status();
+  const std::byte* free_from = region->bytes().data();
+  for (uint32_t i = 0; i < region->capacity(); ++i) {
+    const std::byte* const buffer = region->Address(BufferIndex{i});
+    EXPECT_GE(buffer, free_from);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer) % kCacheLine, 0u);
+    free_from = buffer + region->buffer_size();
+  }
+  EXPECT_LE(free_from, region->bytes().data() + region->bytes().size());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Region, RegionLayoutTest,
+    ::testing::Values(
+        PoolOptions{.buffer_size = 64, .capacity = 1'000},
+        PoolOptions{.buffer_size = 192, .capacity = 777},
+        PoolOptions{.buffer_size = 4'160, .capacity = 100},
+        PoolOptions{.capacity = 64},
+        PoolOptions{.capacity = 64, .debug = {.canaries = true}},
+        PoolOptions{.capacity = 16, .debug = {.guard_pages = true}},
+        PoolOptions{.buffer_size = 64,
+                    .capacity = 16,
+                    .debug = {.canaries = true, .guard_pages = true}}));
+
+// P1: memory is committed as it is first used.
+TEST(RegionTest, NothingIsCommittedBeforeItsFirstUse) {
+  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 256});
+  const std::vector<std::byte*> all = TakeAll(*pool);
+  EXPECT_EQ(PagesIn(pool->region()), 0u);
+  std::memset(all[7], 1, pool->buffer_size());
+  EXPECT_EQ(PagesIn(pool->region()),
+            pool->buffer_size() / sysconf(_SC_PAGESIZE));
+  pool->ReleaseMany(all);
+}
+
+// P1: prefault.
+TEST(RegionTest, PrefaultCommitsEverything) {
+  const std::unique_ptr<BufferPool> pool =
+      NewPool({.capacity = 256, .prefault = true});
+  EXPECT_EQ(PagesIn(pool->region()),
+            pool->region().size() / sysconf(_SC_PAGESIZE));
+}
+
+// P1: what has been used before is used again, not fresh memory.
+TEST(RegionTest, UsedBuffersAreHandedOutBeforeColdOnes) {
+  const std::unique_ptr<BufferPool> pool =
+      NewPool({.capacity = 1'024, .cache_size = 0});
+  std::vector<std::byte*> few(10);
+  ASSERT_TRUE(pool->AcquireMany(few));
+  pool->ReleaseMany(few);
+  const std::set<std::byte*> used(few.begin(), few.end());
+  for (int round = 0; round < 100; ++round) {
+    ASSERT_TRUE(pool->AcquireMany(few));
+    EXPECT_EQ(std::set(few.begin(), few.end()), used);
+    pool->ReleaseMany(few);
+  }
+}
+
+// P1: the region goes with its pool.
+TEST(RegionTest, MemoryIsUnmappedWithThePool) {
+  std::unique_ptr<BufferPool> pool = NewPool({.capacity = 1'024});
+  const std::span<std::byte> region = pool->region();
+  pool.reset();
+  std::vector<unsigned char> present(region.size() / sysconf(_SC_PAGESIZE));
+  EXPECT_EQ(mincore(region.data(), region.size(), present.data()), -1);
+  EXPECT_EQ(errno, ENOMEM);
+}
+
+// P1: huge pages as the system finds them are no condition.
+TEST(RegionTest, TransparentHugePagesWork) {
+  ExpectCanTake(
+      *NewPool({.capacity = 512, .huge_pages = HugePages::kTransparent}), 512);
+}
+
+// P1: huge pages that are demanded are there, or creation says that they
+// aren't.
+TEST(RegionTest, ExplicitHugePagesAreHadOrRefused) {
+  const auto pool =
+      BufferPool::Create({.capacity = 100, .huge_pages = HugePages::kExplicit});
+  if (pool.ok()) {
+    ExpectCanTake(**pool, 100);
+    EXPECT_EQ((*pool)->region().size() % (2u << 20), 0u);
+  } else {
+    EXPECT_EQ(pool.status().code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_THAT(std::string(pool.status().message()),
+                HasSubstr("mapping 2097152 bytes"));
+  }
+}
+
+// P1: NUMA policy.
+TEST(RegionTest, MemoryMayBeInterleavedOrBoundToANode) {
+  for (const NumaPolicy policy : {NumaPolicy::kInterleave, NumaPolicy::kBind}) {
+    const auto pool =
+        BufferPool::Create({.capacity = 64, .numa_policy = policy});
+    if (absl::IsUnimplemented(pool.status()) ||
+        absl::IsPermissionDenied(pool.status())) {
+      GTEST_SKIP() << pool.status();
+    }
+    ASSERT_TRUE(pool.ok()) << pool.status();
+    const std::vector<std::byte*> all = TakeAll(**pool);
+    for (std::byte* const buffer : all) std::memset(buffer, 1, 16 * 1024);
+    (*pool)->ReleaseMany(all);
+  }
+}
+
+// P1: a node that the machine doesn't have is told.
+TEST(RegionTest, NodeThatIsNotThereIsRefused) {
+  const auto pool =
+      BufferPool::Create({.numa_policy = NumaPolicy::kBind, .numa_node = 999});
+  ASSERT_FALSE(pool.ok());
+  EXPECT_THAT(std::string(pool.status().message()),
+              HasSubstr("PoolOptions.numa_policy, node 999"));
+}
+
+}  // namespace
+}  // namespace tandem

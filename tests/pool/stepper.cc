@@ -1,0 +1,169 @@
+#include "tandem/tests/pool/stepper.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+
+#include "gtest/gtest.h"
+#include "tandem/tests/pool/testing.h"
+
+namespace tandem {
+namespace {
+
+struct Plan {
+  uint64_t seen = 0;  // instructions
+  // Called before each, with its number. False to go on without.
+  const std::function<bool(uint64_t)>* before = nullptr;
+  int64_t section_start = 0;
+  int64_t section_end = 0;
+};
+constinit thread_local Plan plan;
+
+#ifdef __x86_64__
+constexpr greg_t kTrapFlag = 0x100;
+
+// Of the kernel's struct rseq_cs.
+struct SectionDescriptor {
+  uint32_t version;
+  uint32_t flags;
+  greg_t start;
+  greg_t length;
+  greg_t abort;
+};
+
+// The trap after a restartable sequence has been announced makes the kernel
+// abort it, for ever. It is told from the signature before the abort handler;
+// rax has the descriptor. Goes to the start then, with nothing announced: the
+// section runs like other code, and nobody is let in until it has ended.
+bool InSection(greg_t (&registers)[NGREG]) {
+  constexpr uint32_t kSignature = 0x53053053;
+  greg_t& next = registers[REG_RIP];
+  uint32_t before;
+  std::memcpy(&before, reinterpret_cast<const char*>(next) - sizeof(before),
+              sizeof(before));
+  if (before == kSignature) {
+    const auto* const descriptor =
+        reinterpret_cast<const SectionDescriptor*>(registers[REG_RAX]);
+    plan.section_start = descriptor->start;
+    plan.section_end = descriptor->start + descriptor->length;
+    next = plan.section_start;
+  }
+  return next >= plan.section_start && next < plan.section_end;
+}
+
+void OnTrap(int, siginfo_t*, void* context) {
+  auto& registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
+  if (InSection(registers)) return;
+  if (!(*plan.before)(plan.seen++)) registers[REG_EFL] &= ~kTrapFlag;
+}
+
+// The lines below the stack pointer are the caller's own (red zone).
+[[gnu::noinline]] void SetTrapFlag() {
+  asm volatile(
+      "subq $128, %%rsp; pushfq; orq $0x100, (%%rsp); popfq; addq $128, "
+      "%%rsp" ::
+          : "memory", "cc");
+}
+[[gnu::noinline]] void ClearTrapFlag() {
+  asm volatile(
+      "subq $128, %%rsp; pushfq; andq $-0x101, (%%rsp); popfq; addq $128, "
+      "%%rsp" ::
+          : "memory", "cc");
+}
+#endif
+
+void Step([[maybe_unused]] const std::function<void()>& operation,
+          [[maybe_unused]] const std::function<bool(uint64_t)>& before) {
+#ifdef __x86_64__
+  plan = {.before = &before};
+  SetTrapFlag();
+  operation();
+  ClearTrapFlag();
+#endif
+}
+
+// Instructions between two that are tried: all are where they are few.
+constexpr uint64_t kStride =
+#ifdef __OPTIMIZE__
+    kAsan ? 61 : 1;
+#else
+    11;
+#endif
+
+}  // namespace
+
+bool Stepper::Works() {
+#ifdef __x86_64__
+  if (kTsan) return false;
+  struct sigaction action = {};
+  action.sa_sigaction = OnTrap;
+  action.sa_flags = SA_SIGINFO;
+  sigaction(SIGTRAP, &action, nullptr);
+  static const bool works = Count([] {
+                              for (int i = 0; i < 10; ++i) asm volatile("nop");
+                            }) > 10;
+  return works;
+#else
+  return false;
+#endif
+}
+
+bool Stepper::InterruptAt(uint64_t at, const Function& operation,
+                          const Function& interrupt) {
+  bool done = false;
+  Step(operation, [&](uint64_t number) {
+    if (number != at) return true;
+    done = true;
+    interrupt();
+    return false;
+  });
+  return done;
+}
+
+void Stepper::InterruptEverywhere(const Function& operation,
+                                  const Function& interrupt,
+                                  const Function& check) {
+  bool is_copy = false;
+  bool failed = false;
+  std::fflush(stdout);
+  Step(operation, [&](uint64_t number) {
+    if (number % kStride != 0) return true;
+    const pid_t copy = fork();
+    if (copy == 0) {
+      is_copy = true;
+      interrupt();
+      return false;
+    }
+    int status = -1;
+    waitpid(copy, &status, 0);
+    if (status == 0) return true;
+    failed = true;
+    std::fprintf(stderr, "interrupted before instruction %llu\n",
+                 static_cast<unsigned long long>(number));
+    return false;
+  });
+  if (is_copy) {
+    check();
+    std::fflush(stdout);
+    _exit(::testing::Test::HasFailure() ? 1 : 0);
+  }
+  EXPECT_FALSE(failed) << "in a copy of the process, see above";
+  check();
+}
+
+uint64_t Stepper::Count(const Function& operation) {
+  uint64_t count = 0;
+  Step(operation, [&](uint64_t number) {
+    count = number + 1;
+    return true;
+  });
+  return count;
+}
+
+}  // namespace tandem

@@ -1,0 +1,45 @@
+#ifndef TANDEM_TESTS_POOL_STEPPER_H_
+#define TANDEM_TESTS_POOL_STEPPER_H_
+
+#include <cstdint>
+#include <functional>
+
+namespace tandem {
+
+// Runs code one machine instruction at a time, by the processor's trap flag, so
+// that a test can come between any two of them: what random signals hit once in
+// a million, this hits for certain.
+//
+// A restartable sequence counts as one instruction: an interruption within
+// restarts it, which is as if it had come before. Nothing may preempt it while
+// it is stepped over, so other threads must be asleep.
+//
+// Only on x86-64, and not under ThreadSanitizer, whose runtime must not be
+// interrupted just anywhere.
+class Stepper {
+ public:
+  using Function = std::function<void()>;
+
+  // False if this machine or build can't: skip the test.
+  static bool Works();
+
+  // Runs `operation` on this thread, and `interrupt` in a signal handler just
+  // before the operation's instruction number `at`, from 0 up. False if the
+  // operation has ended before that.
+  static bool InterruptAt(uint64_t at, const Function& operation,
+                          const Function& interrupt);
+
+  // As InterruptAt for all instructions in turn, each time in a copy of the
+  // process, where `check` follows. Other threads, asleep for ever in a copy,
+  // are not in it. A test fails if it fails in any of the copies.
+  static void InterruptEverywhere(const Function& operation,
+                                  const Function& interrupt,
+                                  const Function& check);
+
+  // How many instructions `operation` takes now.
+  static uint64_t Count(const Function& operation);
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_TESTS_POOL_STEPPER_H_

@@ -1,0 +1,135 @@
+#ifndef TANDEM_TESTS_POOL_TESTING_H_
+#define TANDEM_TESTS_POOL_TESTING_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <semaphore>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "absl/log/log_entry.h"
+#include "absl/log/log_sink.h"
+#include "absl/log/log_sink_registry.h"
+#include "gtest/gtest.h"
+#include "tandem/pool/buffer_pool.h"
+#include "tandem/pool/options.h"
+
+namespace tandem {
+
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool kAsan = true;
+#else
+inline constexpr bool kAsan = false;
+#endif
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool kTsan = true;
+#else
+inline constexpr bool kTsan = false;
+#endif
+
+// The pool that `options` describes; ends the test program if there is none.
+std::unique_ptr<BufferPool> NewPool(const PoolOptions& options);
+
+// Acquires one by one until the pool is exhausted.
+std::vector<std::byte*> TakeAll(BufferPool& pool);
+
+// Checks that nobody else holds anything: exactly `count` buffers can be taken,
+// all different, and returned.
+void ExpectCanTake(BufferPool& pool, size_t count);
+
+// Checks that while nobody uses the pool, `in_use` buffers are with users, and
+// the ledger counts exactly what lies in the core pools (P1, P8).
+void ExpectAtRest(const BufferPool& pool, uint32_t in_use);
+
+// Leaves the calling thread's cache at least half full, and if the pool can be
+// biased and has plenty, the cache biased.
+void FillCache(BufferPool& pool);
+
+// Marks a buffer as the caller's, and idle again. False if it was not idle, or
+// not the caller's any more. Plain accesses, so that ThreadSanitizer checks
+// that a buffer's contents are handed on with it.
+bool Mark(std::byte* buffer, uint64_t owner);
+bool Unmark(std::byte* buffer, uint64_t owner);
+
+// Writes where ASan would forbid it, for tests of what else would tell.
+void Scribble(std::byte* at);
+
+// Seed of a randomized test, printed: TANDEM_TEST_SEED if set, else a new one.
+uint64_t TestSeed();
+
+// A thread that does what it is told, one thing at a time, and between two
+// things sleeps with its cache as it is.
+class Companion {
+ public:
+  Companion() : thread_([this] { Loop(); }) {}
+  ~Companion() { Finish(); }
+
+  // Has the thread do `work`, and waits for it.
+  void Run(std::function<void()> work) {
+    Start(std::move(work));
+    Wait();
+  }
+  void Start(std::function<void()> work) {
+    work_ = std::move(work);
+    begin_.release();
+  }
+  void Wait() { done_.acquire(); }
+
+  // Ends the thread, after which it has run its destructors.
+  void Finish() {
+    if (thread_.joinable()) {
+      Start(nullptr);
+      thread_.join();
+    }
+  }
+
+ private:
+  void Loop() {
+    for (begin_.acquire(); work_ != nullptr; begin_.acquire()) {
+      work_();
+      done_.release();
+    }
+  }
+
+  std::binary_semaphore begin_{0};
+  std::binary_semaphore done_{0};
+  std::function<void()> work_;
+  std::thread thread_;
+};
+
+// Tests that run once with thread caches that are never biased, and once with
+// caches that are, where the system can.
+class BothWaysTest : public ::testing::TestWithParam<Bias> {
+ protected:
+  std::unique_ptr<BufferPool> NewPool(PoolOptions options) {
+    options.bias = GetParam();
+    return tandem::NewPool(options);
+  }
+};
+inline auto BothWays() { return ::testing::Values(Bias::kShared, Bias::kAuto); }
+inline std::string BiasName(const ::testing::TestParamInfo<Bias>& info) {
+  return info.param == Bias::kShared ? "Shared" : "Biased";
+}
+
+// What is logged while it lives.
+class LogCapture : public absl::LogSink {
+ public:
+  LogCapture() { absl::AddLogSink(this); }
+  ~LogCapture() override { absl::RemoveLogSink(this); }
+  void Send(const absl::LogEntry& entry) override {
+    text_ += entry.text_message();
+    text_ += '\n';
+  }
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_TESTS_POOL_TESTING_H_

@@ -1,0 +1,214 @@
+#ifndef TANDEM_TESTS_SCHEDULE_POOL_WORLD_H_
+#define TANDEM_TESTS_SCHEDULE_POOL_WORLD_H_
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "tandem/pool/pool_core.h"
+#include "tandem/pool/types.h"
+#include "tandem/tests/schedule/explore.h"
+#include "tandem/tests/schedule/relacy_platform.h"
+
+namespace tandem {
+
+// How many buffers may be out of reach at each moment: in users' hands, or in
+// those of an operation in progress. From it follows when an allocation that
+// fails has failed without need (P3).
+class Reach {
+ public:
+  // `hands`: most that the operation about to start may hold besides `held`.
+  void Start(size_t held, size_t hands) {
+    Mine() = {held + hands, 0, true};
+    Renew();
+  }
+  // Returns how many buffers were out of the calling thread's reach, when most
+  // were, since Start, without what this thread itself may have held.
+  size_t Finish(size_t held) {
+    const size_t most = Mine().most_of_others;
+    Mine() = {held, 0, false};
+    return most;
+  }
+
+ private:
+  struct Hands {
+    size_t claimed = 0;
+    size_t most_of_others = 0;
+    bool active = false;
+  };
+
+  Hands& Mine() { return hands_[rl::thread_index()]; }
+  void Renew() {
+    size_t sum = 0;
+    for (const Hands& hands : hands_) sum += hands.claimed;
+    for (Hands& hands : hands_) {
+      if (!hands.active) continue;
+      hands.most_of_others =
+          std::max(hands.most_of_others, sum - hands.claimed);
+    }
+  }
+
+  std::array<Hands, kMaxFibres> hands_;
+};
+
+struct PoolShape {
+  uint32_t capacity;
+  uint32_t caches;
+  uint32_t reserve;
+  uint32_t cache_limit;
+  bool biased = false;
+  uint32_t cores = 2;
+};
+
+// A pool, who holds its buffers, and what must be true of it.
+template <PoolShape kShape>
+class PoolWorld {
+ public:
+  using Core = PoolCore<RelacyPlatform>;
+  using Cache = Core::Cache;
+
+ private:
+  std::array<typename Core::Link, kShape.capacity> links_;
+  std::array<CorePool<RelacyPlatform>, kShape.cores> cores_;
+  std::array<Cache, kShape.caches> caches_;
+
+ public:
+  // Most that an operation in progress may have in its hands, beside what it
+  // was asked for.
+  static constexpr uint32_t kBatch = std::max((kShape.cache_limit + 1) / 2, 1u);
+
+  static constexpr Claim kReceive{kShape.reserve, Rank{2}};
+  static constexpr Claim kPair{0, Rank{1}};
+
+  PoolWorld()
+      : core({.links = links_,
+              .cores = cores_,
+              .caches = caches_,
+              .reserve = kShape.reserve,
+              .cache_limit = kShape.cache_limit,
+              .biased = kShape.biased}) {}
+
+  // Gives every cache to the thread of its number, or one to this thread.
+  void ClaimCaches() {
+    for (uint32_t i = 0; i < kShape.caches; ++i) {
+      owned_[i] = core.ClaimCache(ThreadToken{i + 1});
+    }
+  }
+  void ClaimCache() {
+    const ThreadToken token{rl::thread_index() + 1u};
+    owned_[rl::thread_index()] = core.ClaimCache(token);
+    Require(core.ClaimCache(token) == cache(), "a thread keeps its cache");
+  }
+  void ReturnCache() {
+    owned_[rl::thread_index()] = nullptr;
+    reach_.Start(HeldHere(), kBatch);
+    core.ReturnCachesOf(ThreadToken{rl::thread_index() + 1u});
+    reach_.Finish(HeldHere());
+  }
+
+  // The calling thread's.
+  Cache* cache() { return owned_[rl::thread_index()]; }
+
+  // Has the cache go back to bias at its owner's next quiet operation: the
+  // policy's patience is too long to be explored.
+  static void Hurry(Cache* cache) {
+    if (!kShape.biased || cache == nullptr) return;
+    while (!cache->policy.OnQuietOperation()) {
+    }
+  }
+  Cache& CacheOf(unsigned thread) { return caches_[thread]; }
+
+  void HurryNowAndThen(Cache* cache) {
+    if (kShape.biased && rl::rand(2) == 0) Hurry(cache);
+  }
+
+  // PoolCore's operations, checked.
+  bool Take(std::span<BufferIndex> out, Claim claim) {
+    return Take(cache(), out, claim);
+  }
+  bool Take(Cache* cache, std::span<BufferIndex> out, Claim claim) {
+    HurryNowAndThen(cache);
+    reach_.Start(HeldHere(), out.size() + kBatch);
+    const bool taken = core.Take(cache, out, claim);
+    if (taken) custody.Take(out);
+    FinishTake(taken, out.size(), claim);
+    return taken;
+  }
+  bool TakeUnder(typename Core::Shortage& shortage, std::span<BufferIndex> out,
+                 Claim claim) {
+    reach_.Start(HeldHere(), out.size() + kBatch);
+    const bool taken = shortage.Take(out, claim);
+    if (taken) custody.Take(out);
+    FinishTake(taken, out.size(), claim);
+    return taken;
+  }
+  void Give(std::span<const BufferIndex> buffers) { Give(cache(), buffers); }
+  void Give(Cache* cache, std::span<const BufferIndex> buffers) {
+    HurryNowAndThen(cache);
+    reach_.Start(HeldHere(), kBatch);
+    custody.Give(buffers);
+    core.Give(cache, buffers);
+    reach_.Finish(HeldHere());
+  }
+  void Trim(std::span<BufferIndex> storage) {
+    reach_.Start(HeldHere(), storage.size());
+    const auto warm = storage.first(core.TakeWarm(storage));
+    custody.Take(warm);
+    if (!warm.empty()) {
+      custody.Give(warm);
+      core.PublishCold(warm);
+    }
+    reach_.Finish(HeldHere());
+  }
+
+  // At rest: every buffer is in one place, and the ledger tells the truth.
+  void RequireWhole() {
+    for (const Cache& cache : caches_) {
+      Require(cache.size() <= kShape.cache_limit, "caches keep to their limit");
+    }
+    Require(core.ledger().available() + Cached() + custody.held() ==
+                kShape.capacity,
+            "the ledger counts what is in no cache and nobody's hands");
+    for (Cache& cache : caches_) core.ReturnCache(cache);
+    uint32_t left = core.ledger().available();
+    BufferIndex buffer;
+    for (; core.TakeForWaiter({&buffer, 1}, 0); --left) {
+      custody.Take({&buffer, 1});
+    }
+    Require(left == 0, "the core pools hold what the ledger counts");
+    Require(custody.held() == kShape.capacity, "no buffer is lost");
+    for (const auto& pool : core.core_pools().cores()) {
+      Require(pool.stack.Empty(), "the core pools hold nothing uncounted");
+    }
+    Require(core.core_pools().cold().stack.Empty(), "nor does the cold one");
+  }
+
+  size_t Cached() const {
+    size_t sum = 0;
+    for (const Cache& cache : caches_) sum += cache.size();
+    return sum;
+  }
+
+  Core core;
+  Custody<kShape.capacity> custody;
+
+ private:
+  size_t HeldHere() const { return custody.held(rl::thread_index()); }
+
+  void FinishTake(bool taken, size_t need, Claim claim) {
+    const size_t mine = HeldHere();
+    const size_t others = reach_.Finish(mine);
+    if (barriers_may_fail) return;  // caches may have been passed over
+    Require(taken || kShape.capacity < mine + others + need + claim.keep,
+            "an allocation fails only if it must (P3)");
+  }
+
+  std::array<Cache*, kMaxFibres> owned_{};
+  Reach reach_;
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_TESTS_SCHEDULE_POOL_WORLD_H_

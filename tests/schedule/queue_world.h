@@ -1,0 +1,293 @@
+#ifndef TANDEM_TESTS_SCHEDULE_QUEUE_WORLD_H_
+#define TANDEM_TESTS_SCHEDULE_QUEUE_WORLD_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "tandem/pool/types.h"
+#include "tandem/session/wait_class.h"
+#include "tandem/session/waiter_queue.h"
+#include "tandem/session/waiter_record.h"
+#include "tandem/session/waker.h"
+#include "tandem/tests/schedule/explore.h"
+#include "tandem/tests/schedule/pool_world.h"
+#include "tandem/tests/schedule/relacy_platform.h"
+
+namespace tandem {
+
+inline constexpr ClassId kComplete{0};
+inline constexpr ClassId kPair{1};
+inline constexpr ClassId kReceive{2};
+
+using Queue = WaiterQueue<RelacyPlatform>;
+
+// One session's wait, and what is known of it for a fact.
+struct Waiter {
+  enum class Fate { kNone, kWaiting, kHasBuffers, kCancelled };
+
+  std::span<const BufferIndex> buffers() const {
+    return std::span(storage).first(size);
+  }
+
+  ClassId id{0};
+  Queue::TicketWord ticket{0};
+  Fate fate = Fate::kNone;
+  bool joined = false;  // Allocate has returned, and it waits
+  int wakes = 0;
+  Event woken;
+  // Called in the wake-up, after the buffers have been collected.
+  void (*on_wake)(Waiter& waiter, void* context) = nullptr;
+  void* on_wake_context = nullptr;
+  std::array<BufferIndex, 2> storage{};
+  size_t size = 0;
+};
+
+struct QueueShape {
+  PoolShape pool;
+  uint32_t records = 6;
+  uint32_t max_waiters = 8;
+  uint32_t max_overtakes = 100;
+};
+
+// A pool and the queue of those who wait for it, in the three built-in classes.
+template <QueueShape kShape>
+class QueueWorld : public PoolWorld<kShape.pool> {
+  std::array<Queue::Records::Record, kShape.records> records_;
+  std::array<Queue::Records::Link, kShape.records> record_links_;
+  std::array<Queue::ClassRule, 3> rules_{
+      {{1, 0}, {2, 0}, {1, kShape.pool.reserve}}};
+
+ public:
+  using Pool = PoolWorld<kShape.pool>;
+  using Core = Pool::Core;
+
+  QueueWorld()
+      : queue(this->core, rules_, {kShape.max_waiters, kShape.max_overtakes},
+              records_, record_links_) {
+    this->core.SetWaitlist(&queue);
+    for (size_t i = 0; i < waiters.size(); ++i) {
+      contexts_[i] = {this, &waiters[i]};
+    }
+  }
+
+  // Takes out.size() buffers past the caches, for a test to begin with.
+  void TakeFirst(std::span<BufferIndex> out) {
+    Require(this->core.Take(nullptr, out, {0, Rank{0}}), "all are free");
+    this->custody.Take(out);
+  }
+
+  // As the session layer does it: cheaply, by all means, by waiting. Returns
+  // true if the waiter has its buffers at once.
+  bool Allocate(Waiter& waiter, ClassId id) {
+    waiter.id = id;
+    waiter.joined = false;
+    this->HurryNowAndThen(this->cache());
+    const Facts& facts = facts_[IndexOf(waiter)] = WaitingBefore(waiter);
+    waiter.size = rules_[Int(id)].need;
+    const auto out = std::span(waiter.storage).first(waiter.size);
+    const Claim claim{rules_[Int(id)].keep, Queue::RankOf(id)};
+    if (this->core.TakeCheaply(this->cache(), out, claim)) {
+      return Has(waiter, facts);
+    }
+    typename Core::Shortage shortage(this->core, this->cache());
+    if (shortage.Take(out, claim)) return Has(waiter, facts);
+    return Join(waiter, shortage, facts);
+  }
+
+  // Ends the wait if it can. True if it was this call that did.
+  bool Cancel(Waiter& waiter) {
+    const WaitTicket ticket{waiter.ticket.load()};
+    if (ticket == WaitTicket{}) return false;
+    if (!queue.Cancel(ticket)) return false;
+    Require(waiter.fate != Waiter::Fate::kHasBuffers && waiter.wakes == 0,
+            "who was served was not cancelled as well (S5)");
+    waiter.fate = Waiter::Fate::kCancelled;
+    return true;
+  }
+
+  // Looks how the wait stands; takes the buffers if it was granted.
+  WaiterStatus Look(Waiter& waiter) {
+    const WaitTicket ticket{waiter.ticket.load()};
+    const auto out = std::span(waiter.storage).first(waiter.size);
+    const WaiterStatus status = queue.Collect(ticket, out);
+    if (status == WaiterStatus::kGranted) {
+      Require(waiter.fate != Waiter::Fate::kCancelled,
+              "who was cancelled was not served as well (S5)");
+      waiter.fate = Waiter::Fate::kHasBuffers;
+      this->custody.Take(out);
+    }
+    return status;
+  }
+
+  void GiveBack(Waiter& waiter) {
+    Require(waiter.fate == Waiter::Fate::kHasBuffers, "it has its buffers");
+    waiter.fate = Waiter::Fate::kNone;
+    Release(waiter.buffers());
+  }
+  void Release(std::span<const BufferIndex> buffers) {
+    this->HurryNowAndThen(this->cache());
+    this->custody.Give(buffers);
+    this->core.Give(this->cache(), buffers);
+  }
+
+  bool Waits(const Waiter& waiter) {
+    const Observation now;
+    const WaitTicket ticket{waiter.ticket.load()};
+    if (ticket == WaitTicket{}) return false;
+    const WaiterState state{queue.WordOf(ticket).load()};
+    return state.version() == ticket.version() && state.waiting();
+  }
+
+  // At rest: nobody waits for what is there, and the ledger counts who waits.
+  void RequireNobodySleepsOnBuffers() {
+    const uint32_t available = this->core.ledger().available();
+    uint32_t waiting = 0;
+    for (const Waiter& waiter : waiters) {
+      if (!Waits(waiter)) continue;
+      ++waiting;
+      const auto& rule = rules_[Int(waiter.id)];
+      Require(available < rule.need + rule.keep,
+              "nobody sleeps while the buffers are there (S4)");
+    }
+    const LedgerView ledger = this->core.ledger();
+    Require(ledger.waiting() == waiting, "the ledger counts who waits");
+    Require(ledger.shortages() == 0, "no shortage is left");
+    Require(waiting == 0 || this->Cached() == 0,
+            "no buffer is idle in a cache while somebody waits (P3)");
+  }
+
+  // Ends all waits and gives back all buffers; then all must be whole: each
+  // record can be used again, and each buffer.
+  void RequireWholeAgain() {
+    for (Waiter& waiter : waiters) {
+      if (Waits(waiter)) Require(Cancel(waiter), "who waits can leave");
+      if (waiter.fate == Waiter::Fate::kWaiting) Look(waiter);
+      if (waiter.fate == Waiter::Fate::kHasBuffers) GiveBack(waiter);
+    }
+    Require(this->core.ledger().waiting() == 0, "nobody waits any more");
+    RequireRecordsWhole();
+    this->RequireWhole();
+  }
+
+  Queue queue;
+  std::array<Waiter, 4> waiters;
+  int overloads = 0;
+
+ private:
+  struct Context {
+    QueueWorld* world;
+    Waiter* waiter;
+  };
+  using Facts = std::array<uint64_t, 4>;
+
+  static constexpr uint32_t Int(ClassId id) {
+    return static_cast<uint32_t>(id);
+  }
+
+  size_t IndexOf(const Waiter& waiter) const { return &waiter - &waiters[0]; }
+
+  bool Join(Waiter& waiter, typename Core::Shortage& shortage,
+            const Facts& facts) {
+    waiter.fate = Waiter::Fate::kWaiting;
+    waiter.wakes = 0;
+    switch (queue.Subscribe(shortage, waiter.id,
+                            {Wake, &contexts_[IndexOf(waiter)]},
+                            waiter.ticket)) {
+      case Queue::Subscribed::kServed:
+        Require(waiter.wakes == 0, "who is served at once is not woken");
+        RequireServed(facts);
+        Require(Look(waiter) == WaiterStatus::kGranted, "it has been served");
+        return true;
+      case Queue::Subscribed::kWaiting:
+        waiter.joined = true;
+        return false;
+      case Queue::Subscribed::kOverloaded:
+        waiter.fate = Waiter::Fate::kNone;
+        ++overloads;
+        return false;
+    }
+    return false;
+  }
+
+  bool Has(Waiter& waiter, const Facts& facts) {
+    RequireServed(facts);
+    this->custody.Take(waiter.buffers());
+    waiter.fate = Waiter::Fate::kHasBuffers;
+    return true;
+  }
+
+  static void Wake(void* context) noexcept {
+    const Context& wake = *static_cast<Context*>(context);
+    wake.world->Woken(*wake.waiter);
+  }
+  void Woken(Waiter& waiter) {
+    ++waiter.wakes;
+    Require(waiter.wakes == 1, "a wait is woken once");
+    Require(waiter.fate != Waiter::Fate::kCancelled,
+            "who was cancelled is not woken (S5)");
+    RequireServed(facts_[IndexOf(waiter)]);
+    int& running = wakes_running_[rl::thread_index()];
+    Require(running == 0, "wake-ups are not nested (S4)");
+    ++running;
+    if (waiter.on_wake != nullptr) {
+      Require(Look(waiter) == WaiterStatus::kGranted,
+              "buffers come with the wake-up (S4)");
+      waiter.on_wake(waiter, waiter.on_wake_context);
+    }
+    --running;
+    waiter.woken.Happen();
+  }
+
+  // The tickets of those who wait now and go before `newcomer`.
+  Facts WaitingBefore(const Waiter& newcomer) {
+    Facts facts{};
+    for (size_t i = 0; i < waiters.size(); ++i) {
+      const Waiter& waiter = waiters[i];
+      if (&waiter == &newcomer || !waiter.joined) continue;
+      if (waiter.id > newcomer.id || !Waits(waiter)) continue;
+      const Observation now;
+      facts[i] = waiter.ticket.load();
+    }
+    return facts;
+  }
+  // None of those is waiting still.
+  void RequireServed(const Facts& facts) {
+    const Observation now;
+    for (const uint64_t word : facts) {
+      const WaitTicket ticket{word};
+      if (ticket == WaitTicket{}) continue;
+      const WaiterState state{queue.WordOf(ticket).load()};
+      Require(state.version() != ticket.version() || !state.waiting(),
+              "no later allocation overtakes a waiter (S4)");
+    }
+  }
+
+  void RequireRecordsWhole() {
+    std::array<BufferIndex, kShape.pool.capacity> all;
+    Require(this->core.Take(nullptr, all, {0, Rank{0}}), "all are free");
+    std::array<Queue::TicketWord, kShape.records> tickets;
+    for (uint32_t i = 0; i < kShape.records; ++i) {
+      typename Core::Shortage shortage(this->core, nullptr);
+      const auto result = queue.Subscribe(shortage, kPair, {}, tickets[i]);
+      Require(i >= kShape.max_waiters ? result == Queue::Subscribed::kOverloaded
+                                      : result == Queue::Subscribed::kWaiting,
+              "every record can be used again (S5)");
+    }
+    for (Queue::TicketWord& ticket : tickets) {
+      const WaitTicket wait{ticket.load()};
+      if (wait == WaitTicket{}) continue;
+      Require(queue.Cancel(wait), "who waits can leave");
+    }
+    this->core.Give(nullptr, all);
+  }
+
+  std::array<Context, 4> contexts_;
+  std::array<Facts, 4> facts_;  // when the waiter began to allocate
+  std::array<int, kMaxFibres> wakes_running_{};  // by thread
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_TESTS_SCHEDULE_QUEUE_WORLD_H_

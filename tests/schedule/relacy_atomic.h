@@ -1,0 +1,249 @@
+#ifndef TANDEM_TESTS_SCHEDULE_RELACY_ATOMIC_H_
+#define TANDEM_TESTS_SCHEDULE_RELACY_ATOMIC_H_
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+// After everything of the standard library: relacy defines words of the
+// language as macros, taken back at once.
+#include "relacy/relacy.hpp"
+#undef new
+#undef delete
+#undef malloc
+#undef calloc
+#undef realloc
+#undef free
+#undef assert
+#undef errno
+#undef memory_order_relaxed
+#undef memory_order_consume
+#undef memory_order_acquire
+#undef memory_order_release
+#undef memory_order_acq_rel
+#undef memory_order_seq_cst
+#undef $
+
+// Relacy replaces operator new and delete, but not these, which sanitizers
+// would replace with what does not fit.
+[[gnu::used]] inline void operator delete(void* p, size_t) noexcept {
+  ::operator delete(p);
+}
+[[gnu::used]] inline void operator delete[](void* p, size_t) noexcept {
+  ::operator delete[](p);
+}
+
+namespace tandem {
+
+template <class T>
+class RelacyAtomic;
+
+// What the platform knows of one simulated thread.
+struct Fibre {
+  void (*handler)(void*) = nullptr;  // of the signal to come, if any
+  void* handler_context = nullptr;
+  unsigned steps_to_signal = 0;
+
+  bool uninterrupted = false;    // no signal now
+  bool section_aborted = false;  // its restartable section has to start anew
+  // Touched by each step of its sections, and by barriers.
+  RelacyAtomic<uint32_t>* barrier_word = nullptr;
+};
+
+inline constexpr unsigned kMaxFibres = 8;
+inline std::array<Fibre, kMaxFibres> fibres;
+inline uint64_t current_iteration = 0;
+
+// Whether the system may refuse a barrier in this iteration.
+inline bool barriers_may_fail = false;
+
+inline Fibre& ThisFibre() { return fibres[rl::thread_index()]; }
+
+// Has `handler` run once on the calling simulated thread, as a signal handler
+// would: before its atomic access or signal fence number `steps` from now.
+inline void ArmSignal(unsigned steps, void (*handler)(void*), void* context) {
+  Fibre& fibre = ThisFibre();
+  fibre.handler = handler;
+  fibre.handler_context = context;
+  fibre.steps_to_signal = steps;
+}
+inline void DisarmSignal() { ThisFibre().handler = nullptr; }
+
+inline void DeliverSignal() {
+  Fibre& fibre = ThisFibre();
+  if (fibre.handler == nullptr || fibre.uninterrupted) return;
+  if (rl::ctx().invariant_executing || fibre.steps_to_signal-- != 0) return;
+  const auto handler = fibre.handler;
+  fibre.handler = nullptr;  // does not interrupt itself, unless armed anew
+  handler(fibre.handler_context);
+  fibre.section_aborted = true;
+}
+
+// An atomic of the checker with the interface of std::atomic. The place of the
+// call, for the history, comes in through defaulted arguments.
+//
+// Weaker than relacy's own in one point, as C++ is: a compare-and-swap that
+// fails may have read an old value. Statistics (counters.h) are carried out
+// together with the access that follows: other interleavings of them tell
+// nothing, and would take most of the search.
+template <class T>
+class RelacyAtomic {
+  using Word = std::conditional_t<std::is_pointer_v<T>, uintptr_t, T>;
+
+ public:
+  RelacyAtomic() : RelacyAtomic(T{}) {}
+  RelacyAtomic(T value) : word_(ToWord(value)) {}
+
+  T load(std::memory_order order = std::memory_order::seq_cst,
+         const char* file = __builtin_FILE(),
+         unsigned line = __builtin_LINE()) const {
+    const Access access(file, line);
+    return FromWord(word_.load(Order(order), access.info));
+  }
+
+  void store(T value, std::memory_order order = std::memory_order::seq_cst,
+             const char* file = __builtin_FILE(),
+             unsigned line = __builtin_LINE()) {
+    const Access access(file, line);
+    word_.store(ToWord(value), Order(order), access.info);
+  }
+
+  T exchange(T value, std::memory_order order = std::memory_order::seq_cst,
+             const char* file = __builtin_FILE(),
+             unsigned line = __builtin_LINE()) {
+    const Access access(file, line);
+    return FromWord(word_.exchange(ToWord(value), Order(order), access.info));
+  }
+
+  T fetch_add(T value, std::memory_order order = std::memory_order::seq_cst,
+              const char* file = __builtin_FILE(),
+              unsigned line = __builtin_LINE()) {
+    const Access access(file, line);
+    return word_.fetch_add(value, Order(order), access.info);
+  }
+
+  T fetch_sub(T value, std::memory_order order = std::memory_order::seq_cst,
+              const char* file = __builtin_FILE(),
+              unsigned line = __builtin_LINE()) {
+    const Access access(file, line);
+    return word_.fetch_sub(value, Order(order), access.info);
+  }
+
+  bool compare_exchange_weak(T& expected, T desired, std::memory_order success,
+                             std::memory_order failure,
+                             const char* file = __builtin_FILE(),
+                             unsigned line = __builtin_LINE()) {
+    return Swap<true>(expected, desired, success, failure, file, line);
+  }
+  bool compare_exchange_weak(
+      T& expected, T desired,
+      std::memory_order order = std::memory_order::seq_cst,
+      const char* file = __builtin_FILE(), unsigned line = __builtin_LINE()) {
+    return Swap<true>(expected, desired, order, OfFailure(order), file, line);
+  }
+  bool compare_exchange_strong(T& expected, T desired,
+                               std::memory_order success,
+                               std::memory_order failure,
+                               const char* file = __builtin_FILE(),
+                               unsigned line = __builtin_LINE()) {
+    return Swap<false>(expected, desired, success, failure, file, line);
+  }
+  bool compare_exchange_strong(
+      T& expected, T desired,
+      std::memory_order order = std::memory_order::seq_cst,
+      const char* file = __builtin_FILE(), unsigned line = __builtin_LINE()) {
+    return Swap<false>(expected, desired, order, OfFailure(order), file, line);
+  }
+
+ private:
+  // Around each access: a signal may come before it, and others may run unless
+  // it is a statistic.
+  struct Access {
+    Access(const char* file, unsigned line)
+        : info("", BaseName(file), line),
+          statistic(std::strcmp(info.file_, "counters.h") == 0) {
+      if (statistic) {
+        rl::ctx().disable_preemption();
+      } else {
+        DeliverSignal();
+      }
+    }
+    ~Access() {
+      if (statistic) rl::ctx().enable_preemption();
+    }
+    const rl::debug_info info;
+    const bool statistic;
+  };
+
+  static const char* BaseName(const char* path) {
+    const char* slash = std::strrchr(path, '/');
+    return slash == nullptr ? path : slash + 1;
+  }
+
+  static constexpr rl::memory_order Order(std::memory_order order) {
+    switch (order) {
+      case std::memory_order::relaxed:
+        return rl::mo_relaxed;
+      case std::memory_order::consume:
+        return rl::mo_consume;
+      case std::memory_order::acquire:
+        return rl::mo_acquire;
+      case std::memory_order::release:
+        return rl::mo_release;
+      case std::memory_order::acq_rel:
+        return rl::mo_acq_rel;
+      case std::memory_order::seq_cst:
+        break;
+    }
+    return rl::mo_seq_cst;
+  }
+  static constexpr std::memory_order OfFailure(std::memory_order success) {
+    if (success == std::memory_order::acq_rel) {
+      return std::memory_order::acquire;
+    }
+    if (success == std::memory_order::release) {
+      return std::memory_order::relaxed;
+    }
+    return success;
+  }
+
+  static Word ToWord(T value) { return (Word)value; }
+  static T FromWord(Word word) { return (T)word; }
+
+  template <bool kWeak>
+  bool Swap(T& expected, T desired, std::memory_order success,
+            std::memory_order failure, const char* file, unsigned line) {
+    const Access access(file, line);
+    rl::context& context = rl::ctx();
+    Word word = ToWord(expected);
+    if (context.is_random_sched() && rl::rand(4) == 0) {
+      const Word old = word_.load(Order(failure), access.info);
+      if (old != word) {
+        expected = FromWord(old);
+        return false;
+      }
+    }
+    if (word_.compare_exchange(rl::bool_t<kWeak>(), word, ToWord(desired),
+                               Order(success), rl::mo_relaxed, access.info)) {
+      return true;
+    }
+    // Relacy knows no failure order stronger than that of success: read again
+    // what the failed one has read.
+    context.disable_preemption();
+    word = word_.load(Order(failure), access.info);
+    context.enable_preemption();
+    expected = FromWord(word);
+    return false;
+  }
+
+  rl::atomic<Word> word_;
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_TESTS_SCHEDULE_RELACY_ATOMIC_H_

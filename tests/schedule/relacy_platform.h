@@ -1,0 +1,196 @@
+#ifndef TANDEM_TESTS_SCHEDULE_RELACY_PLATFORM_H_
+#define TANDEM_TESTS_SCHEDULE_RELACY_PLATFORM_H_
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "tandem/pool/section.h"
+#include "tandem/pool/types.h"
+#include "tandem/tests/schedule/relacy_atomic.h"
+
+namespace tandem {
+
+// Whether the owner of a cache is restarted when it should be.
+class SimulatedArea {
+ public:
+  void Arm() { armed_ = true; }
+  void Disarm() { armed_ = false; }
+  bool armed() const { return armed_; }
+
+ private:
+  bool armed_ = false;
+};
+
+// Restartable sections, simulated: the same steps as the assembly, each of
+// which other threads may come before, and which start anew once a signal was
+// handled or another thread's barrier fell between two of them.
+//
+// Weaker than the real barrier in one point: it orders the steps of sections
+// only, as acq_rel on a word of each thread, and nothing else that it does. Not
+// simulated: that the commit stores a half of the word. Nobody but the owner
+// changes the other half, and not in a section.
+class SimulatedSection {
+ public:
+  template <class Words>
+  static SectionResult Pop(Words& words, std::span<BufferIndex> out) {
+    return Run([&]() -> std::optional<SectionResult> {
+      uint64_t word = 0;
+      if (const auto end = Begin(words, word)) return *end;
+      const size_t top = word & kTopMask;
+      if (top < out.size()) return SectionResult::kUnfit;
+      for (size_t i = 0; i < out.size(); ++i) {
+        const auto& slot = words.slots[top - out.size() + i];
+        const auto copy = [&] { out[i] = BufferIndex{slot.load(kRelaxed)}; };
+        if (!Step(words, copy)) return std::nullopt;
+      }
+      return Commit(words, word - out.size());
+    });
+  }
+
+  template <class Words>
+  static SectionResult Push(Words& words, std::span<const BufferIndex> in,
+                            uint32_t limit) {
+    return Run([&]() -> std::optional<SectionResult> {
+      uint64_t word = 0;
+      if (const auto end = Begin(words, word)) return *end;
+      const size_t top = word & kTopMask;
+      if (top + in.size() > limit) return SectionResult::kUnfit;
+      for (size_t i = 0; i < in.size(); ++i) {
+        auto& slot = words.slots[top + i];
+        const auto fill = [&] {
+          slot.store(static_cast<uint32_t>(in[i]), kRelaxed);
+        };
+        if (!Step(words, fill)) return std::nullopt;
+      }
+      return Commit(words, word + in.size());
+    });
+  }
+
+  static bool Barrier() {
+    if (barriers_may_fail && rl::rand(2) == 0) return false;
+    for (Fibre& fibre : fibres) {
+      if (fibre.barrier_word == nullptr || &fibre == &ThisFibre()) continue;
+      rl::ctx().sched();
+      const Uninterrupted scope;
+      fibre.section_aborted = true;
+      fibre.barrier_word->fetch_add(1, std::memory_order::acq_rel);
+    }
+    return true;
+  }
+
+ private:
+  static constexpr auto kRelaxed = std::memory_order::relaxed;
+  static constexpr uint64_t kTopMask = (1u << 10) - 1;
+
+  // Neither signals nor other threads come while it lives.
+  class Uninterrupted {
+   public:
+    Uninterrupted() {
+      ThisFibre().uninterrupted = true;
+      rl::ctx().disable_preemption();
+    }
+    ~Uninterrupted() {
+      rl::ctx().enable_preemption();
+      ThisFibre().uninterrupted = false;
+    }
+    Uninterrupted(const Uninterrupted&) = delete;
+    Uninterrupted& operator=(const Uninterrupted&) = delete;
+  };
+
+  // `body` returns nothing if it has to start anew.
+  template <class Body>
+  static SectionResult Run(Body body) {
+    for (;;) {
+      ThisFibre().section_aborted = false;
+      if (const std::optional<SectionResult> result = body()) return *result;
+    }
+  }
+
+  // False if the section has to start anew.
+  template <class Words, class Access>
+  static bool Step(const Words& words, Access access) {
+    rl::ctx().sched();
+    DeliverSignal();
+    Fibre& fibre = ThisFibre();
+    if (fibre.section_aborted && words.area.armed()) return false;
+    const Uninterrupted scope;
+    fibre.barrier_word->fetch_add(0, std::memory_order::acquire);
+    access();
+    fibre.barrier_word->fetch_add(0, std::memory_order::release);
+    return true;
+  }
+
+  // Reads the word. Returns how the section ends, if it ends here.
+  template <class Words>
+  static std::optional<std::optional<SectionResult>> Begin(Words& words,
+                                                           uint64_t& word) {
+    uint32_t bias = 0;
+    uint32_t seized = 0;
+    if (!Step(words, [&] { bias = words.bias.load(kRelaxed); }) ||
+        !Step(words, [&] { seized = words.seized.load(kRelaxed); })) {
+      return std::optional<SectionResult>();
+    }
+    if (seized >= bias) return SectionResult::kRevoked;
+    if (!Step(words, [&] { word = words.word.load(kRelaxed); })) {
+      return std::optional<SectionResult>();
+    }
+    return std::nullopt;
+  }
+
+  template <class Words>
+  static std::optional<SectionResult> Commit(Words& words, uint64_t word) {
+    if (!Step(words, [&] { words.word.store(word, kRelaxed); }))
+      return std::nullopt;
+    return SectionResult::kDone;
+  }
+};
+
+// The platform of the lock-free core under the checker.
+struct RelacyPlatform {
+  template <class T>
+  using Atomic = RelacyAtomic<T>;
+  template <class T>
+  using OwnAtomic = RelacyAtomic<T>;
+
+  using SectionArea = SimulatedArea;
+
+  template <class Words>
+  static SectionResult PopBiased(Words& words, std::span<BufferIndex> out) {
+    return SimulatedSection::Pop(words, out);
+  }
+  template <class Words>
+  static SectionResult PushBiased(Words& words, std::span<const BufferIndex> in,
+                                  uint32_t limit) {
+    return SimulatedSection::Push(words, in, limit);
+  }
+  static bool Barrier() { return SimulatedSection::Barrier(); }
+
+  static void SignalFence() { DeliverSignal(); }
+
+  template <class T>
+  static T*& PerThread() {
+    static std::array<T*, kMaxFibres> pointers;
+    static uint64_t iteration = 0;
+    if (iteration != current_iteration) {
+      iteration = current_iteration;
+      pointers.fill(nullptr);
+    }
+    return pointers[rl::thread_index()];
+  }
+
+  // Mostly the thread's own; now and then it has migrated.
+  static uint32_t CurrentCore() {
+    const bool migrated = rl::ctx().is_random_sched() && rl::rand(8) == 0;
+    return rl::thread_index() + (migrated ? 1 : 0);
+  }
+
+  static int64_t NowNanos() { return 0; }
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_TESTS_SCHEDULE_RELACY_PLATFORM_H_

@@ -1,0 +1,249 @@
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "tandem/pool/types.h"
+#include "tandem/session/waiter_queue.h"
+#include "tandem/tests/schedule/explore.h"
+#include "tandem/tests/schedule/queue_world.h"
+#include "tandem/tests/schedule/relacy_platform.h"
+
+namespace tandem {
+namespace {
+
+using Fate = Waiter::Fate;
+
+constexpr QueueShape kTwoBuffers{.pool = {.capacity = 2,
+                                          .caches = 2,
+                                          .reserve = 1,
+                                          .cache_limit = 2,
+                                          .biased = true}};
+
+// One thread gives back two buffers, others come and want some.
+struct ReleaseAndSubscribe
+    : ScheduleTest<ReleaseAndSubscribe, QueueWorld<kTwoBuffers>, 3> {
+  void before() {
+    world().ClaimCaches();
+    world().TakeFirst(buffers);
+  }
+  void thread(unsigned index) {
+    if (index != 0) {
+      world().Allocate(world().waiters[index], ClassId(rl::rand(3)));
+    } else if (rl::rand(2) == 0) {
+      world().Release(buffers);
+    } else {
+      world().Release(std::span(buffers).first(1));
+      world().Release(std::span(buffers).last(1));
+    }
+  }
+  void after() {
+    world().RequireNobodySleepsOnBuffers();
+    world().RequireWholeAgain();
+  }
+
+  std::array<BufferIndex, 2> buffers;
+};
+
+// S4, P3
+TEST(WaiterQueueSchedule, NobodySleepsOnBuffersThatWereReleasedMeanwhile) {
+  ExploreAtRandom<ReleaseAndSubscribe>(50'000);
+}
+
+// The same with one waiter, every schedule in order.
+struct OneReleaseAndSubscribe
+    : ScheduleTest<OneReleaseAndSubscribe,
+                   QueueWorld<{.pool = {.capacity = 1,
+                                        .caches = 1,
+                                        .reserve = 0,
+                                        .cache_limit = 1,
+                                        .biased = true},
+                               .records = 1}>,
+                   2> {
+  void before() {
+    world().ClaimCaches();
+    world().TakeFirst({&buffer, 1});
+  }
+  void thread(unsigned index) {
+    if (index == 0) {
+      world().Release({&buffer, 1});
+    } else {
+      world().Allocate(world().waiters[0], kReceive);
+    }
+  }
+  void after() {
+    Require(world().waiters[0].fate != Fate::kNone, "it has it or will");
+    world().RequireNobodySleepsOnBuffers();
+  }
+
+  BufferIndex buffer;
+};
+
+// S4
+TEST(WaiterQueueSchedule, SearchFindsNoWakeUpLostBetweenReleaseAndSubscribe) {
+  ExploreAll<OneReleaseAndSubscribe>(2, 100'000);
+}
+
+// Two buffers are given back by two threads at once, each of which serves; who
+// waits needs both.
+struct TwoServers : ScheduleTest<TwoServers, QueueWorld<kTwoBuffers>, 3> {
+  void before() {
+    world().ClaimCaches();
+    world().TakeFirst(buffers);
+    world().Allocate(world().waiters[0], kPair);
+  }
+  void thread(unsigned index) {
+    if (index < 2) return world().Release({&buffers[index], 1});
+    if (rl::rand(2) == 0) {
+      world().Allocate(world().waiters[1], ClassId(rl::rand(3)));
+    }
+  }
+  void after() {
+    world().RequireNobodySleepsOnBuffers();
+    world().RequireWholeAgain();
+  }
+
+  std::array<BufferIndex, 2> buffers;
+};
+
+// S2, S4
+TEST(WaiterQueueSchedule, ReleasersWhoServeAtOnceLeaveNobodyWaiting) {
+  ExploreAtRandom<TwoServers>(50'000);
+}
+
+// A waiter and another behind it. One thread releases, one cancels the first.
+struct CancelAndGrant
+    : ScheduleTest<CancelAndGrant, QueueWorld<kTwoBuffers>, 3> {
+  void before() {
+    world().ClaimCaches();
+    world().TakeFirst(buffers);
+    world().Allocate(world().waiters[0], kPair);
+  }
+  void thread(unsigned index) {
+    Waiter& first = world().waiters[0];
+    if (index == 0) {
+      world().Release(std::span(buffers).first(1));
+      kept = rl::rand(2) == 0;
+      if (!kept) world().Release(std::span(buffers).last(1));
+    } else if (index == 1) {
+      world().Allocate(world().waiters[1], ClassId(rl::rand(3)));
+    } else if (!world().Cancel(first)) {
+      Require(world().Look(first) == WaiterStatus::kGranted,
+              "a wait that can't be cancelled was granted (S5)");
+    }
+  }
+  void after() {
+    Require(world().waiters[0].fate != Fate::kWaiting, "the first is through");
+    world().RequireNobodySleepsOnBuffers();
+    if (kept) world().Release(std::span(buffers).last(1));
+    world().RequireNobodySleepsOnBuffers();
+    world().RequireWholeAgain();
+  }
+
+  std::array<BufferIndex, 2> buffers;
+  bool kept = false;
+};
+
+// S5
+TEST(WaiterQueueSchedule, OneOfCancelAndGrantWinsAndNothingLeaks) {
+  ExploreAtRandom<CancelAndGrant>(50'000);
+}
+
+// A session is cancelled from another thread while it is about to wait.
+struct CancelAndSubscribe
+    : ScheduleTest<CancelAndSubscribe, QueueWorld<kTwoBuffers>, 2> {
+  void before() { world().TakeFirst(buffers); }
+  void thread(unsigned index) {
+    Waiter& waiter = world().waiters[0];
+    if (index == 0) {
+      world().Allocate(waiter, kPair);
+    } else if (waiter.ticket.load() != 0) {
+      refused = !world().Cancel(waiter);
+    }
+  }
+  void after() {
+    Require(!refused, "nobody serves it, so it can be cancelled (S5)");
+    world().Release(buffers);
+    world().RequireWholeAgain();
+  }
+
+  std::array<BufferIndex, 2> buffers;
+  bool refused = false;
+};
+
+// S5
+TEST(WaiterQueueSchedule, WaitCanBeCancelledAsSoonAsItHasATicket) {
+  ExploreAtRandom<CancelAndSubscribe>(40'000);
+}
+
+// Waits come and go while no buffer is free, in few records, which are used
+// again in one class and another.
+struct ComeAndGo : ScheduleTest<ComeAndGo,
+                                QueueWorld<{.pool = {.capacity = 3,
+                                                     .caches = 1,
+                                                     .reserve = 1,
+                                                     .cache_limit = 1,
+                                                     .biased = true},
+                                            .records = 5}>,
+                                3> {
+  void before() { world().TakeFirst(buffers); }
+  void thread(unsigned index) {
+    Waiter& waiter = world().waiters[index];
+    for (int i = 0; i < 3; ++i) {
+      Require(!world().Allocate(waiter, ClassId(rl::rand(3))), "none is free");
+      if (waiter.fate != Fate::kWaiting) return;  // overloaded
+      if (i == 2 && rl::rand(2) == 0) return;
+      Require(world().Cancel(waiter), "nobody serves it");
+    }
+  }
+  void after() {
+    // One record for each waiter, and two for each of two others that are
+    // between two steps of a cancel: no more are needed.
+    Require(world().overloads == 0, "records do not leak (S5)");
+    world().RequireNobodySleepsOnBuffers();
+    for (const BufferIndex& buffer : buffers) world().Release({&buffer, 1});
+    world().RequireNobodySleepsOnBuffers();
+    world().RequireWholeAgain();
+  }
+
+  std::array<BufferIndex, 3> buffers;
+};
+
+// S5
+TEST(WaiterQueueSchedule, RecordsAreUsedAgainInAnyClassAndNoneIsLost) {
+  ExploreAtRandom<ComeAndGo>(50'000);
+}
+
+// Too many want to wait: some are told so at once, and leave no trace.
+struct TooMany : ScheduleTest<TooMany,
+                              QueueWorld<{.pool = {.capacity = 2,
+                                                   .caches = 1,
+                                                   .reserve = 1,
+                                                   .cache_limit = 1,
+                                                   .biased = true},
+                                          .max_waiters = 2}>,
+                              3> {
+  void before() { world().TakeFirst(buffers); }
+  void thread(unsigned index) {
+    world().Allocate(world().waiters[index], ClassId(rl::rand(3)));
+  }
+  void after() {
+    Require(world().overloads == 1, "the bound is exact (S7)");
+    Require(world().core.ledger().waiting() == 2, "two wait");
+    world().Release(buffers);
+    world().RequireNobodySleepsOnBuffers();
+    world().RequireWholeAgain();
+  }
+
+  std::array<BufferIndex, 2> buffers;
+};
+
+// S7
+TEST(WaiterQueueSchedule, AsManyWaitAsMayAndTheRestAreToldAtOnce) {
+  ExploreAtRandom<TooMany>(40'000);
+}
+
+}  // namespace
+}  // namespace tandem

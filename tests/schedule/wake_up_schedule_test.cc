@@ -1,0 +1,187 @@
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "tandem/pool/types.h"
+#include "tandem/session/waiter_queue.h"
+#include "tandem/tests/schedule/explore.h"
+#include "tandem/tests/schedule/queue_world.h"
+#include "tandem/tests/schedule/relacy_platform.h"
+
+namespace tandem {
+namespace {
+
+using Fate = Waiter::Fate;
+
+constexpr QueueShape kThreeBuffers{.pool = {.capacity = 3,
+                                            .caches = 2,
+                                            .reserve = 1,
+                                            .cache_limit = 2,
+                                            .biased = true}};
+
+// Who is woken gives all back at once, in the wake-up, or asks for more there.
+struct BusyWakeUps : ScheduleTest<BusyWakeUps, QueueWorld<kThreeBuffers>, 2> {
+  void before() {
+    world().ClaimCaches();
+    world().TakeFirst(buffers);
+    for (Waiter& waiter : world().waiters) {
+      waiter.on_wake = [](Waiter& woken, void* self) {
+        static_cast<BusyWakeUps*>(self)->OnWake(woken);
+      };
+      waiter.on_wake_context = this;
+    }
+    for (size_t i = 0; i < 3; ++i) {
+      world().Allocate(world().waiters[i], ClassId(rl::rand(3)));
+    }
+  }
+  void thread(unsigned index) {
+    if (index == 0) return world().Release(std::span(buffers).first(2));
+    world().Release(std::span(buffers).last(1));
+  }
+  void OnWake(Waiter& woken) {
+    world().GiveBack(woken);
+    Waiter& last = world().waiters[3];
+    if (asked || rl::rand(2) == 0) return;
+    asked = true;
+    if (world().Allocate(last, ClassId(rl::rand(3)))) world().GiveBack(last);
+  }
+  void after() {
+    for (size_t i = 0; i < 3; ++i) {
+      Require(world().waiters[i].wakes == 1, "each was woken once (S4)");
+    }
+    Require(!world().Waits(world().waiters[3]), "who asked late as well");
+    world().RequireNobodySleepsOnBuffers();
+    world().RequireWholeAgain();
+  }
+
+  std::array<BufferIndex, 3> buffers;
+  bool asked = false;
+};
+
+// S4
+TEST(WakeUpSchedule, WhatAWakeUpFreesIsServedAfterItAndNotLost) {
+  ExploreAtRandom<BusyWakeUps>(50'000);
+}
+
+// A thread that is stopped anywhere, for ever, in a release, an allocation or a
+// cancel, holds up nobody but by what is in its hands: what it took for itself,
+// and what it has reserved for the waiter it was serving, three at most. Once
+// another has released as many more than the waiters need, all are served.
+struct StoppedAnywhere : ScheduleTest<StoppedAnywhere,
+                                      QueueWorld<{.pool = {.capacity = 8,
+                                                           .caches = 2,
+                                                           .reserve = 0,
+                                                           .cache_limit = 1,
+                                                           .biased = true}}>,
+                                      2> {
+  void before() {
+    world().ClaimCaches();
+    world().TakeFirst(buffers);
+    for (size_t i = 0; i < 3; ++i) {
+      world().Allocate(world().waiters[i], i == 0 ? kPair : kReceive);
+    }
+  }
+  void thread(unsigned index) {
+    if (index == 1) {
+      for (size_t i = 1; i < 8; ++i) world().Release({&buffers[i], 1});
+      for (size_t i = 0; i < 3; ++i) {
+        Require(!world().Waits(world().waiters[i]), "all are served (P4)");
+      }
+      return;
+    }
+    switch (rl::rand(3)) {
+      case 0:
+        world().Release(std::span(buffers).first(1));
+        released = true;
+        break;
+      case 1:
+        world().Cancel(world().waiters[0]);
+        break;
+      default:
+        world().Allocate(world().waiters[3], kComplete);
+    }
+  }
+  void after() {
+    if (!released) world().Release(std::span(buffers).first(1));
+    world().RequireNobodySleepsOnBuffers();
+    world().RequireWholeAgain();
+  }
+
+  std::array<BufferIndex, 8> buffers;
+  bool released = false;
+};
+
+// P4, S4
+TEST(WakeUpSchedule, StoppedThreadHoldsUpNoWakeUpButByWhatIsInItsHands) {
+  ExploreAtRandom<StoppedAnywhere>(50'000);
+}
+
+// Signal handlers that release, cancel and allocate, in the middle of whatever
+// the thread was doing: serving and waking others included.
+struct InterruptedSessions
+    : ScheduleTest<InterruptedSessions, QueueWorld<kThreeBuffers>, 2> {
+  void before() {
+    world().ClaimCaches();
+    world().TakeFirst(buffers);
+    world().Allocate(world().waiters[2], ClassId(rl::rand(3)));
+  }
+  void thread(unsigned index) {
+    if (index == 1) return Release(2);
+    ArmSignal(
+        rl::rand(100),
+        [](void* self) { static_cast<InterruptedSessions*>(self)->OnSignal(); },
+        this);
+    switch (rl::rand(3)) {
+      case 0:
+        Release(0);
+        break;
+      case 1:
+        world().Allocate(world().waiters[0], ClassId(rl::rand(3)));
+        world().Cancel(world().waiters[0]);
+        break;
+      default:
+        world().Cancel(world().waiters[2]);
+    }
+    DisarmSignal();
+  }
+  void OnSignal() {
+    switch (rl::rand(3)) {
+      case 0:
+        return Release(1);
+      case 1:
+        world().Allocate(world().waiters[1], ClassId(rl::rand(3)));
+        return;
+      default:
+        if (world().Allocate(world().waiters[1], kComplete)) {
+          world().GiveBack(world().waiters[1]);
+        }
+    }
+  }
+  void after() {
+    world().RequireNobodySleepsOnBuffers();
+    for (size_t i = 0; i < buffers.size(); ++i) {
+      if (!released[i]) Release(i);
+    }
+    world().RequireNobodySleepsOnBuffers();
+    world().RequireWholeAgain();
+  }
+
+  void Release(size_t i) {
+    released[i] = true;
+    world().Release({&buffers[i], 1});
+  }
+
+  std::array<BufferIndex, 3> buffers;
+  std::array<bool, 3> released{};
+};
+
+// P10
+TEST(WakeUpSchedule, HandlerMayReleaseAllocateAndWaitInTheMiddleOfAnything) {
+  ExploreAtRandom<InterruptedSessions>(100'000);
+}
+
+}  // namespace
+}  // namespace tandem

@@ -1,0 +1,216 @@
+// S8: classes with a margin and a rank, and how often a rank is overtaken.
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <string>
+
+#include "gtest/gtest.h"
+#include "tandem/session/session_buffers.h"
+#include "tandem/tests/session/session_test_util.h"
+
+namespace tandem {
+namespace {
+
+// HAProxy's ranks of today, more or less: urgent before pairs, bulk after them
+// and with a larger margin.
+SessionOptions Declared(uint32_t max_overtakes = 64) {
+  return {.max_overtakes = max_overtakes,
+          .classes = {{.name = "urgent", .keep = 1, .rank = 50},
+                      {.name = "bulk", .keep = 5, .rank = 150}}};
+}
+
+class ClassesTest : public ::testing::Test {
+ protected:
+  Service service_{{.capacity = 16, .reserve = 2, .cache_size = 4}, Declared()};
+  const ClassId urgent_ = *service_.sessions().FindClass("urgent");
+  const ClassId bulk_ = *service_.sessions().FindClass("bulk");
+};
+
+TEST_F(ClassesTest, DeclaredClassLeavesItsMargin) {
+  service_.TakeAllBut(6);
+  SessionBuffers session(service_.sessions());
+  EXPECT_EQ(session.AllocateBufferAs(bulk_, Side::kRequest),
+            Allocation::kGranted);
+  EXPECT_EQ(session.AllocateBufferAs(bulk_, Side::kResponse),
+            Allocation::kExhausted);
+  service_.GiveBackAll();
+}
+
+TEST_F(ClassesTest, DeclaredClassMayKeepLessThanTheReserve) {
+  service_.TakeAllBut(2);
+  SessionBuffers session(service_.sessions());
+  EXPECT_EQ(session.AllocateBufferAs(urgent_, Side::kRequest),
+            Allocation::kGranted);
+  EXPECT_EQ(session.AllocateBufferAs(urgent_, Side::kResponse),
+            Allocation::kExhausted);
+  EXPECT_EQ(service_.Free(), 1u);
+  service_.GiveBackAll();
+}
+
+// Its margin is of what is free: a cache that could serve it is no excuse.
+TEST_F(ClassesTest, DeclaredClassLeavesItsMarginOutOfTheOwnCacheToo) {
+  service_.TakeAllBut(5);
+  std::byte* const own = service_.pool().Acquire();
+  service_.pool().Release(own);
+  const PoolSnapshot before = service_.pool().Snapshot();
+  ASSERT_FALSE(before.pressed);
+  ASSERT_GT(before.cached, 0u);
+  SessionBuffers session(service_.sessions());
+  EXPECT_EQ(session.AllocateBufferAs(bulk_, Side::kRequest),
+            Allocation::kExhausted);
+  service_.GiveBack(1);
+  EXPECT_EQ(session.AllocateBufferAs(bulk_, Side::kRequest),
+            Allocation::kGranted);
+  service_.GiveBackAll();
+}
+
+TEST_F(ClassesTest, ServesInOrderOfRank) {
+  SessionBuffers complete(service_.sessions());
+  HoldOne(complete);
+  service_.TakeAllBut(0);
+  std::string order;
+  LetterWaker r(order, 'r'), b(order, 'b'), p(order, 'p'), u(order, 'u'),
+      c(order, 'c');
+  SessionBuffers receive(service_.sessions());
+  SessionBuffers bulk(service_.sessions());
+  SessionBuffers pair(service_.sessions());
+  SessionBuffers urgent(service_.sessions());
+  ASSERT_EQ(receive.AllocateReceiveBuffer(Side::kRequest, r),
+            Allocation::kWaiting);
+  ASSERT_EQ(bulk.AllocateBufferAs(bulk_, Side::kRequest, b),
+            Allocation::kWaiting);
+  ASSERT_EQ(pair.AllocateBuffers(p), Allocation::kWaiting);
+  ASSERT_EQ(urgent.AllocateBufferAs(urgent_, Side::kRequest, u),
+            Allocation::kWaiting);
+  ASSERT_EQ(complete.AllocateBuffers(c), Allocation::kWaiting);
+  service_.GiveBackAll();
+  EXPECT_EQ(order, "cupbr");
+}
+
+// The class that goes first is served or nobody is: what a lower class could
+// use is kept for it.
+TEST_F(ClassesTest, LowerClassIsNotServedBeforeAHigherOneThatCannotBeYet) {
+  service_.TakeAllBut(5);
+  SessionBuffers bulk(service_.sessions());
+  SessionBuffers receive(service_.sessions());
+  CountingWaker waker;
+  ASSERT_EQ(bulk.AllocateBufferAs(bulk_, Side::kRequest, Waker{}),
+            Allocation::kWaiting);
+  EXPECT_EQ(receive.AllocateReceiveBuffer(Side::kRequest, waker),
+            Allocation::kWaiting);
+  EXPECT_EQ(waker.calls(), 0);
+  service_.GiveBack(1);
+  EXPECT_EQ(bulk.FinishWait(), WaitStatus::kGranted);
+  EXPECT_EQ(waker.calls(), 1);
+  service_.GiveBackAll();
+}
+
+TEST_F(ClassesTest, SnapshotCountsWaitsByClass) {
+  service_.TakeAllBut(0);
+  SessionBuffers first(service_.sessions());
+  SessionBuffers second(service_.sessions());
+  ASSERT_EQ(first.AllocateBufferAs(bulk_, Side::kRequest, Waker{}),
+            Allocation::kWaiting);
+  ASSERT_EQ(second.AllocateBufferAs(bulk_, Side::kRequest, Waker{}),
+            Allocation::kWaiting);
+  const auto bulk = [&] { return service_.sessions().Snapshot().classes[3]; };
+  EXPECT_EQ(bulk().name, "bulk");
+  EXPECT_EQ(bulk().waiting, 2u);
+  EXPECT_TRUE(second.CancelWait());
+  service_.GiveBackAll();
+  EXPECT_EQ(bulk().waiting, 0u);
+  EXPECT_EQ(bulk().waits, 2u);
+  EXPECT_EQ(bulk().grants, 1u);
+  EXPECT_EQ(bulk().cancels, 1u);
+}
+
+// How many fresh pairs overtake a receive that waits, with a bound of `bound`.
+int PairsThatOvertake(uint32_t bound) {
+  Service service({.capacity = 8, .reserve = 2}, Declared(bound));
+  service.TakeAllBut(2);
+  SessionBuffers receive(service.sessions());
+  EXPECT_EQ(receive.AllocateReceiveBuffer(Side::kRequest, Waker{}),
+            Allocation::kWaiting);
+  SessionBuffers pair(service.sessions());
+  int count = 0;
+  while (count < 1000 && pair.AllocateBuffers() == Allocation::kGranted) {
+    pair.ReleaseBuffers();
+    ++count;
+  }
+  EXPECT_EQ(receive.FinishWait(), WaitStatus::kWaiting);
+  service.GiveBackAll();
+  EXPECT_EQ(receive.FinishWait(), WaitStatus::kGranted);
+  return count;
+}
+
+TEST(OvertakingTest, FreshPairsOvertakeAReceiveAsOftenAsAllowedAndNoMore) {
+  EXPECT_EQ(PairsThatOvertake(1), 1);
+  EXPECT_EQ(PairsThatOvertake(3), 3);
+  EXPECT_EQ(PairsThatOvertake(64), 64);
+}
+
+// A pair that subscribes behind a receive that is due is served after it.
+TEST(OvertakingTest, ReceiveThatIsDueGoesBeforePairsThatCameLater) {
+  Service service({.capacity = 8, .reserve = 2}, Declared(2));
+  service.TakeAllBut(2);
+  std::string order;
+  LetterWaker r(order, 'r'), p(order, 'p');
+  SessionBuffers receive(service.sessions());
+  SessionBuffers pair(service.sessions());
+  ASSERT_EQ(receive.AllocateReceiveBuffer(Side::kRequest, r),
+            Allocation::kWaiting);
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_EQ(pair.AllocateBuffers(p), Allocation::kGranted);
+    pair.ReleaseBuffers();
+  }
+  ASSERT_EQ(pair.AllocateBuffers(p), Allocation::kWaiting);
+  EXPECT_EQ(order, "");
+  service.GiveBackAll();
+  EXPECT_EQ(order, "rp");
+}
+
+TEST(OvertakingTest, PairsThatWaitOvertakeAReceiveNoMoreThanAllowed) {
+  Service service({.capacity = 16, .reserve = 2}, Declared(3));
+  service.TakeAllBut(0);
+  std::string order;
+  LetterWaker r(order, 'r');
+  std::deque<LetterWaker> wakers;
+  SessionBuffers receive(service.sessions());
+  ASSERT_EQ(receive.AllocateReceiveBuffer(Side::kRequest, r),
+            Allocation::kWaiting);
+  std::deque<SessionBuffers> pairs;
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_EQ(pairs.emplace_back(service.sessions())
+                  .AllocateBuffers(wakers.emplace_back(order, 'p')),
+              Allocation::kWaiting);
+  }
+  service.GiveBackAll();
+  EXPECT_EQ(order, "ppprpp");
+}
+
+// Complete is never held back, nor does it use up the others' turns.
+TEST(OvertakingTest, CompletesAreNeverHeldBack) {
+  Service service({.capacity = 8, .reserve = 2}, Declared(1));
+  SessionBuffers complete(service.sessions());
+  HoldOne(complete);
+  service.TakeAllBut(2);
+  SessionBuffers receive(service.sessions());
+  ASSERT_EQ(receive.AllocateReceiveBuffer(Side::kRequest, Waker{}),
+            Allocation::kWaiting);
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_EQ(complete.AllocateBuffers(), Allocation::kGranted);
+    complete.ReleaseBuffers();
+    ASSERT_TRUE(complete.has_buffer(Side::kRequest));
+    ASSERT_FALSE(complete.has_buffer(Side::kResponse));
+  }
+  SessionBuffers pair(service.sessions());
+  EXPECT_EQ(pair.AllocateBuffers(), Allocation::kGranted);
+  pair.ReleaseBuffers();
+  EXPECT_EQ(pair.AllocateBuffers(), Allocation::kExhausted);
+  EXPECT_EQ(complete.AllocateBuffers(), Allocation::kGranted);
+  service.GiveBackAll();
+}
+
+}  // namespace
+}  // namespace tandem

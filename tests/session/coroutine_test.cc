@@ -1,0 +1,223 @@
+// Coroutines that wait for buffers: resumed by their loop, not in place (S4).
+
+#include "tandem/session/coroutine.h"
+
+#include <chrono>
+#include <coroutine>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "gtest/gtest.h"
+#include "tandem/session/deadline_list.h"
+#include "tandem/session/event_notifier.h"
+#include "tandem/session/session_buffers.h"
+#include "tandem/tests/session/session_test_util.h"
+
+namespace tandem {
+namespace {
+
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+
+// A coroutine that runs at once and belongs to nobody.
+struct Detached {
+  struct promise_type {
+    Detached get_return_object() { return {}; }
+    std::suspend_never initial_suspend() noexcept { return {}; }
+    std::suspend_never final_suspend() noexcept { return {}; }
+    void return_void() {}
+    void unhandled_exception() { std::terminate(); }
+  };
+};
+
+class CoroutineTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto notifier = EventNotifier::Create();
+    ASSERT_TRUE(notifier.ok()) << notifier.status();
+    notifier_ = *std::move(notifier);
+  }
+
+  Detached Pair(SessionBuffers& session, char name) {
+    Note(name, co_await BuffersFor(session, *notifier_));
+  }
+  Detached PairUntil(SessionBuffers& session, char name,
+                     DeadlineList::Time deadline) {
+    Note(name, co_await BuffersFor(session, *notifier_, deadlines_, deadline));
+  }
+  Detached Receive(SessionBuffers& session, Side side, char name) {
+    Note(name, co_await ReceiveBufferFor(session, side, *notifier_));
+  }
+
+  template <class Awaitable>
+  Detached Await(Awaitable& awaitable, char name) {
+    Note(name, co_await awaitable);
+  }
+
+  // Capital letters for those that were served.
+  void Note(char name, Allocation result) {
+    if (result == Allocation::kGranted) {
+      log_ += static_cast<char>(name - 'a' + 'A');
+    } else {
+      log_ += name;
+      log_ += result == Allocation::kOverloaded ? '!' : '.';
+    }
+  }
+
+  std::unique_ptr<EventNotifier> notifier_;
+  DeadlineList deadlines_;
+  std::string log_;
+};
+
+TEST_F(CoroutineTest, GoesOnAtOnceIfItsBuffersAreThere) {
+  Service service({.capacity = 8});
+  SessionBuffers session(service.sessions());
+  Pair(session, 'a');
+  EXPECT_EQ(log_, "A");
+  EXPECT_TRUE(session.has_buffer(Side::kRequest));
+  EXPECT_EQ(notifier_->Dispatch(), 0u);
+}
+
+TEST_F(CoroutineTest, IsResumedByItsLoopAndNotInPlace) {
+  Service service({.capacity = 8});
+  service.TakeAllBut(0);
+  SessionBuffers session(service.sessions());
+  Pair(session, 'a');
+  EXPECT_EQ(log_, "");
+  service.GiveBackAll();
+  EXPECT_EQ(log_, "");
+  EXPECT_EQ(notifier_->Dispatch(), 1u);
+  EXPECT_EQ(log_, "A");
+  EXPECT_TRUE(session.has_buffer(Side::kRequest));
+  EXPECT_TRUE(session.has_buffer(Side::kResponse));
+}
+
+TEST_F(CoroutineTest, IsResumedOnItsLoopsThread) {
+  Service service({.capacity = 8});
+  service.TakeAllBut(0);
+  SessionBuffers session(service.sessions());
+  Receive(session, Side::kResponse, 'a');
+  std::thread([&] { service.GiveBackAll(); }).join();
+  EXPECT_EQ(log_, "");
+  EXPECT_EQ(notifier_->Dispatch(), 1u);
+  EXPECT_EQ(log_, "A");
+  EXPECT_TRUE(session.has_buffer(Side::kResponse));
+}
+
+TEST_F(CoroutineTest, ManyAreResumedInTheOrderOfService) {
+  Service service({.capacity = 8});
+  service.TakeAllBut(0);
+  std::deque<SessionBuffers> sessions;
+  for (const char name : {'a', 'b', 'c', 'd'}) {
+    Pair(sessions.emplace_back(service.sessions()), name);
+  }
+  service.GiveBackAll();
+  EXPECT_EQ(notifier_->Dispatch(), 4u);
+  EXPECT_EQ(log_, "ABCD");
+}
+
+TEST_F(CoroutineTest, GoesOnWithoutBuffersAtItsDeadline) {
+  Service service({.capacity = 8});
+  service.TakeAllBut(0);
+  SessionBuffers session(service.sessions());
+  const auto start = steady_clock::now();
+  PairUntil(session, 'a', start + seconds(100));
+  EXPECT_EQ(deadlines_.earliest(), start + seconds(100));
+  EXPECT_EQ(deadlines_.Expire(start + seconds(99)), 0u);
+  EXPECT_EQ(service.Waiting(), 1u);
+  EXPECT_EQ(deadlines_.Expire(start + seconds(100)), 1u);
+  EXPECT_EQ(service.Waiting(), 0u);
+  EXPECT_EQ(log_, "");
+  EXPECT_EQ(notifier_->Dispatch(), 1u);
+  EXPECT_EQ(log_, "a.");
+  service.GiveBackAll();
+  EXPECT_FALSE(session.has_buffer(Side::kRequest));
+  EXPECT_EQ(service.Free(), 8u);
+}
+
+TEST_F(CoroutineTest, KeepsItsBuffersIfTheyCameBeforeTheDeadline) {
+  Service service({.capacity = 8});
+  service.TakeAllBut(0);
+  SessionBuffers session(service.sessions());
+  const auto start = steady_clock::now();
+  PairUntil(session, 'a', start + seconds(100));
+  service.GiveBackAll();
+  deadlines_.Expire(start + seconds(100));
+  EXPECT_EQ(notifier_->Dispatch(), 1u);
+  EXPECT_EQ(log_, "A");
+  EXPECT_EQ(notifier_->Dispatch(), 0u);
+}
+
+TEST_F(CoroutineTest, LeavesNoDeadlineBehind) {
+  Service service({.capacity = 8});
+  SessionBuffers session(service.sessions());
+  const auto start = steady_clock::now();
+  PairUntil(session, 'a', start + seconds(100));
+  EXPECT_EQ(log_, "A");
+  EXPECT_EQ(deadlines_.Expire(start + seconds(1000)), 0u);
+}
+
+TEST_F(CoroutineTest, DeadlinesExpireEachInItsTurn) {
+  Service service({.capacity = 8});
+  service.TakeAllBut(0);
+  std::deque<SessionBuffers> sessions;
+  const auto start = steady_clock::now();
+  PairUntil(sessions.emplace_back(service.sessions()), 'a', start + seconds(3));
+  PairUntil(sessions.emplace_back(service.sessions()), 'b', start + seconds(1));
+  PairUntil(sessions.emplace_back(service.sessions()), 'c', start + seconds(2));
+  EXPECT_EQ(deadlines_.Expire(start + seconds(2)), 2u);
+  EXPECT_EQ(deadlines_.earliest(), start + seconds(3));
+  EXPECT_EQ(notifier_->Dispatch(), 2u);
+  EXPECT_EQ(log_, "b.c.");
+  service.GiveBackAll();
+  EXPECT_EQ(notifier_->Dispatch(), 1u);
+  EXPECT_EQ(log_, "b.c.A");
+}
+
+TEST_F(CoroutineTest, AnswersOverloadedAtOnce) {
+  Service service({.capacity = 8}, {.max_waiters = 1});
+  service.TakeAllBut(0);
+  SessionBuffers first(service.sessions());
+  SessionBuffers second(service.sessions());
+  Pair(first, 'a');
+  Pair(second, 'b');
+  EXPECT_EQ(log_, "b!");
+  service.GiveBackAll();
+  notifier_->Dispatch();
+  EXPECT_EQ(log_, "b!A");
+}
+
+TEST_F(CoroutineTest, CancelFromAnotherThreadLetsItGoOn) {
+  Service service({.capacity = 8});
+  service.TakeAllBut(0);
+  SessionBuffers session(service.sessions());
+  auto awaitable = BuffersFor(session, *notifier_);
+  Await(awaitable, 'a');
+  std::thread([&] {
+    EXPECT_TRUE(awaitable.Cancel());
+    EXPECT_FALSE(awaitable.Cancel());
+  }).join();
+  EXPECT_EQ(log_, "");
+  EXPECT_EQ(notifier_->Dispatch(), 1u);
+  EXPECT_EQ(log_, "a.");
+  service.GiveBackAll();
+  EXPECT_EQ(notifier_->Dispatch(), 0u);
+}
+
+TEST_F(CoroutineTest, CancelThatComesTooLateChangesNothing) {
+  Service service({.capacity = 8});
+  service.TakeAllBut(0);
+  SessionBuffers session(service.sessions());
+  auto awaitable = BuffersFor(session, *notifier_);
+  Await(awaitable, 'a');
+  service.GiveBackAll();
+  EXPECT_FALSE(awaitable.Cancel());
+  EXPECT_EQ(notifier_->Dispatch(), 1u);
+  EXPECT_EQ(log_, "A");
+}
+
+}  // namespace
+}  // namespace tandem

@@ -1,0 +1,68 @@
+// S3: after processing, what holds no data goes back; what does stays.
+
+#include <cstddef>
+
+#include "gtest/gtest.h"
+#include "tandem/session/session_buffers.h"
+#include "tandem/tests/session/session_test_util.h"
+
+namespace tandem {
+namespace {
+
+TEST(ReleaseTest, GivesBackWhatIsEmpty) {
+  Service service({.capacity = 8});
+  SessionBuffers session(service.sessions());
+  ASSERT_EQ(session.AllocateBuffers(), Allocation::kGranted);
+  session.ReleaseBuffers();
+  EXPECT_FALSE(session.has_buffer(Side::kRequest));
+  EXPECT_FALSE(session.has_buffer(Side::kResponse));
+  EXPECT_EQ(session.ring(Side::kRequest).capacity(), 0u);
+  EXPECT_EQ(service.Free(), 8u);
+}
+
+TEST(ReleaseTest, KeepsWhatHoldsData) {
+  Service service({.capacity = 8});
+  SessionBuffers session(service.sessions());
+  ASSERT_EQ(session.AllocateBuffers(), Allocation::kGranted);
+  Fill(session, Side::kResponse);
+  const std::byte* const held = session.buffer(Side::kResponse).data();
+  session.ReleaseBuffers();
+  EXPECT_FALSE(session.has_buffer(Side::kRequest));
+  EXPECT_EQ(session.buffer(Side::kResponse).data(), held);
+  EXPECT_EQ(session.ring(Side::kResponse).size(), 1u);
+  EXPECT_EQ(held[0], std::byte{'x'});
+  EXPECT_EQ(service.Free(), 7u);
+}
+
+TEST(ReleaseTest, GivesBackWhatHasBeenConsumed) {
+  Service service({.capacity = 8});
+  SessionBuffers session(service.sessions());
+  HoldOne(session);
+  session.ReleaseBuffers();
+  EXPECT_EQ(service.Free(), 7u);
+  Drain(session, Side::kRequest);
+  session.ReleaseBuffers();
+  EXPECT_EQ(service.Free(), 8u);
+}
+
+TEST(ReleaseTest, OfNothingIsHarmless) {
+  Service service({.capacity = 8});
+  SessionBuffers session(service.sessions());
+  session.ReleaseBuffers();
+  session.ReleaseBuffers();
+  EXPECT_EQ(service.Free(), 8u);
+}
+
+TEST(ReleaseTest, EndOfASessionGivesBackEverything) {
+  Service service({.capacity = 8});
+  {
+    SessionBuffers session(service.sessions());
+    ASSERT_EQ(session.AllocateBuffers(), Allocation::kGranted);
+    Fill(session, Side::kRequest);
+    EXPECT_EQ(service.Free(), 6u);
+  }
+  EXPECT_EQ(service.Free(), 8u);
+}
+
+}  // namespace
+}  // namespace tandem
