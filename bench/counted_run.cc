@@ -6,11 +6,10 @@
 
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <filesystem>
-#include <memory>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -46,6 +45,7 @@ absl::StatusOr<std::string> FindProgram(const char* argv0) {
 // What the program writes to its standard output.
 absl::StatusOr<std::string> OutputOf(std::vector<std::string> command) {
   std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
   for (std::string& word : command) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   std::array<int, 2> ends;

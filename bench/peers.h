@@ -34,38 +34,43 @@ inline std::byte* BufferAddress(size_t index) {
 class ThreadArray {
  public:
   explicit ThreadArray(int thread) {
-    for (own_.count = 0; own_.count < kThreadBuffers; ++own_.count) {
-      own_.buffers[own_.count] =
-          BufferAddress(thread * kThreadBuffers + own_.count);
+    Stack& own = Own();
+    for (own.count = 0; own.count < kThreadBuffers; ++own.count) {
+      own.buffers[own.count] =
+          BufferAddress(thread * kThreadBuffers + own.count);
     }
   }
 
   std::byte* Acquire() {
-    if (own_.count == 0) [[unlikely]]
+    Stack& own = Own();
+    if (own.count == 0) [[unlikely]] {
       return nullptr;
-    return own_.buffers[--own_.count];
+    }
+    return own.buffers[--own.count];
   }
   void Release(std::byte* buffer) {
-    if (own_.count == kThreadBuffers) [[unlikely]]
+    Stack& own = Own();
+    if (own.count == kThreadBuffers) [[unlikely]] {
       std::abort();
-    own_.buffers[own_.count++] = buffer;
+    }
+    own.buffers[own.count++] = buffer;
   }
   bool AcquireMany(std::span<std::byte*> out) {
-    if (own_.count < out.size()) [[unlikely]]
+    Stack& own = Own();
+    if (own.count < out.size()) [[unlikely]] {
       return false;
-    own_.count -= out.size();
-    for (size_t i = 0; i < out.size(); ++i) {
-      out[i] = own_.buffers[own_.count + i];
     }
+    own.count -= out.size();
+    std::copy_n(&own.buffers[own.count], out.size(), out.data());
     return true;
   }
   void ReleaseMany(std::span<std::byte* const> buffers) {
-    if (kThreadBuffers - own_.count < buffers.size()) [[unlikely]]
+    Stack& own = Own();
+    if (kThreadBuffers - own.count < buffers.size()) [[unlikely]] {
       std::abort();
-    for (size_t i = 0; i < buffers.size(); ++i) {
-      own_.buffers[own_.count + i] = buffers[i];
     }
-    own_.count += buffers.size();
+    std::copy_n(buffers.data(), buffers.size(), &own.buffers[own.count]);
+    own.count += buffers.size();
   }
 
  private:
@@ -73,7 +78,10 @@ class ThreadArray {
     size_t count;
     std::array<std::byte*, kThreadBuffers> buffers;
   };
-  static inline constinit thread_local Stack own_ = {};
+  static Stack& Own() {
+    static constinit thread_local Stack own = {};
+    return own;
+  }
 };
 
 // The C library's allocator: unbounded, so nobody ever waits for it.
@@ -133,8 +141,9 @@ class MutexList {
       for (size_t i = 0; i < capacity; ++i) free.push_back(BufferAddress(i));
     }
     void TakeLast(std::span<std::byte*> out) {
-      std::copy(free.end() - out.size(), free.end(), out.begin());
-      free.resize(free.size() - out.size());
+      const size_t rest = free.size() - out.size();
+      std::copy_n(free.data() + rest, out.size(), out.data());
+      free.resize(rest);
     }
 
     std::mutex mutex;

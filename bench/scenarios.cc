@@ -1,16 +1,15 @@
 #include "tandem/bench/scenarios.h"
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <span>
-#include <string>
 #include <thread>
 #include <type_traits>
 
-#include "absl/log/check.h"
 #include "absl/strings/str_cat.h"
 #include "benchmark/benchmark.h"
 #include "tandem/bench/measurement.h"
@@ -19,6 +18,8 @@
 #include "tandem/bench/spsc_ring.h"
 #include "tandem/pool/buffer_pool.h"
 #include "tandem/pool/counting_atomic.h"
+#include "tandem/pool/options.h"
+#include "tandem/pool/platform.h"
 #include "tandem/session/blocking_wait.h"
 #include "tandem/session/session_allocator.h"
 #include "tandem/session/session_buffers.h"
@@ -104,8 +105,9 @@ class RmwCount {
 
 // Stops at once: a measurement of failures is none.
 void CheckGot(bool got) {
-  if (!got) [[unlikely]]
+  if (!got) [[unlikely]] {
     std::abort();
+  }
 }
 
 // Brings code, caches, arenas and the memory of free lists to where a server

@@ -75,10 +75,11 @@ void Summary::Add(const Run& run) {
   if (rate == run.counters.end() || nanos == run.counters.end()) return;
   const RunKey key =
       KeyOf(run.run_name.function_name, static_cast<int>(run.threads));
-  Measured& measured = measured_[key];
-  if (run.run_type == Run::RT_Aggregate) {
-    if (run.aggregate_name != "median" || !measured.rates.empty()) return;
+  if (run.run_type == Run::RT_Aggregate &&
+      (run.aggregate_name != "median" || measured_.count(key) != 0)) {
+    return;
   }
+  Measured& measured = measured_[key];
   measured.rates.push_back(rate->second.value);
   measured.nanos.push_back(nanos->second.value);
   if (const auto waits = run.counters.find(kWaits);
@@ -189,8 +190,8 @@ void Summary::PrintGoals(std::ostream& out) const {
   if (goals.empty()) return;
   out << "\nOne 16 KiB buffer, one thread unless said otherwise:\n" << goals;
   if (ShareOfCores() < kIdleShare) {
-    out << "  Other programs run: threads could not have the cores they "
-           "need.\n";
+    out << "  Other programs run, so that threads could not have the cores "
+           "they need: the last\n  ratio says little.\n";
   }
 }
 
@@ -222,10 +223,10 @@ void Summary::PrintRemarks(std::ostream& out) const {
                            key.threads, Words(key.peer), 100 * waits);
   }
   out << absl::StrFormat(
-      "Noise: half of the repetitions lie within %.1f %% of their median; the "
-      "runs got %.0f %% of\nthe cores.\n"
+      "Half of the repetitions lie within %.1f %% of their median; runs got "
+      "%.0f %% of the cores.\n"
       "-: not measured, or can't be done: an array of one thread's own can "
-      "neither hand\nover nor wait, and malloc has no bound to wait at.\n",
+      "neither hand over\n   nor wait, and malloc has no bound to wait at.\n",
       100 * Noise(), 100 * ShareOfCores());
 }
 

@@ -1,11 +1,11 @@
 #ifndef TANDEM_BENCH_SUMMARY_H_
 #define TANDEM_BENCH_SUMMARY_H_
 
-#include <compare>
 #include <map>
 #include <optional>
 #include <ostream>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "benchmark/benchmark.h"
@@ -18,7 +18,10 @@ struct RunKey {
   std::string peer;
   int threads;
 
-  auto operator<=>(const RunKey&) const = default;
+  friend bool operator<(const RunKey& a, const RunKey& b) {
+    return std::tie(a.scenario, a.peer, a.threads) <
+           std::tie(b.scenario, b.peer, b.threads);
+  }
 };
 
 // Splits "<scenario>/<peer>".

@@ -3,9 +3,9 @@
 //   bazel run -c opt //bench:throughput
 //   bazel run -c opt //bench:throughput -- --benchmark_filter=one_buffer
 //
-// takes about a minute and a half on two cores, prints Google Benchmark's lines
-// and then one table with the ratios between them. Every flag of Google
-// Benchmark works; --benchmark_out=FILE keeps each repetition.
+// takes about a minute and a half, prints Google Benchmark's lines and then one
+// table with the ratios between them. Every flag of Google Benchmark works;
+// --benchmark_out=FILE keeps each repetition.
 //
 // Peers, all of which do the same work on buffers of 16 KiB, whose memory none
 // of them touches:
@@ -40,9 +40,9 @@
 // writes are counted in a program of their own (throughput_counted.cc), because
 // counting costs time.
 //
-// To repeat figures: an idle machine (the last line of the output tells the
-// noise), a fixed frequency (`cpupower frequency-set -g performance`), and on
-// large machines one socket (`numactl -N 0 -m 0`).
+// To repeat figures: an idle machine (the end of the output tells how idle and
+// how noisy it was), a fixed frequency (`cpupower frequency-set -g
+// performance`), and on large machines one socket (`numactl -N 0 -m 0`).
 
 #include <malloc.h>
 
@@ -96,13 +96,16 @@ void PrintHelp() {
       << "What a buffer costs: Tandem beside a thread's own array, malloc and\n"
          "a list under a mutex. Ends with a table of ratios.\n\n"
          "  bazel run -c opt //bench:throughput -- [flags]\n\n"
-         "Names are scenario/peer: --benchmark_filter=one_buffer or =/tandem.\n"
-         "Set unless given: --benchmark_repetitions=7, min_time=0.05, random\n"
-         "interleaving. Google Benchmark's flags:\n\n";
+         "Names are <scenario>/<peer>: --benchmark_filter=hand_off/tandem.\n"
+         "Set unless given: --benchmark_repetitions=7, --benchmark_min_time "
+         "at\n"
+         "0.05 s, --benchmark_enable_random_interleaving. All flags:\n\n";
   benchmark::PrintDefaultHelp();
 }
 
 int Main(int argc, char** argv) {
+  mallopt(M_TRIM_THRESHOLD, INT_MAX);
+  std::thread([] {}).join();
   // First, so that flags of the same name override them.
   std::string interleaving = "--benchmark_enable_random_interleaving=true";
   std::string repetitions = "--benchmark_repetitions=7";
@@ -119,8 +122,6 @@ int Main(int argc, char** argv) {
   }
 
   Summary summary(CoreCount(), TandemIsBiased());
-  mallopt(M_TRIM_THRESHOLD, INT_MAX);
-  std::thread([] {}).join();
   RegisterTandem();
   RegisterPeers();
   const auto& display = benchmark::CreateDefaultDisplayReporter();

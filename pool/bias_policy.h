@@ -19,12 +19,16 @@ class BiasPolicy {
   static constexpr uint32_t kLeastPatience = 1u << 8;
   static constexpr uint32_t kMostPatience = 1u << 16;
 
-  // A shared operation without pressure. True if the bias should come back.
-  bool OnQuietOperation() { return ++quiet_ >= patience_; }
+  // A shared operation without pressure. True if the bias should come back: an
+  // attempt, whether or not it succeeds, begins the count anew.
+  bool OnQuietOperation() {
+    if (++quiet_ < patience_) return false;
+    quiet_ = 0;
+    return true;
+  }
 
   // The cache is biased from now on; `operations` is what it has seen in all.
   void OnBias(uint64_t operations) {
-    quiet_ = 0;
     biased_ = true;
     since_ = operations;
   }

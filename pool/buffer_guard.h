@@ -2,7 +2,6 @@
 #define TANDEM_POOL_BUFFER_GUARD_H_
 
 #include <atomic>
-#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -47,7 +46,8 @@ class BufferGuard {
     if (states_ != nullptr) StateOf(index).filled = false;
   }
 
-  // The pool comes, all idle; it goes, and the memory is ordinary again.
+  // Called once the pool exists, all buffers idle; and before it goes, after
+  // which the memory is ordinary again.
   void OnCreate(const Region& region);
   void OnDestroy(const Region& region);
 

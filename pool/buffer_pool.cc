@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "tandem/pool/ledger.h"
 #include "tandem/pool/rseq_section.h"
 
 namespace tandem {
@@ -27,10 +28,9 @@ uint32_t CorePoolCount(const PoolOptions& options) {
 }
 
 uint32_t CacheLimit(const PoolOptions& options) {
-  constexpr uint32_t kMost = ThreadCache<StdPlatform>::kMaxSlots;
   if (options.debug.no_cache) return 0;
   return options.cache_size.value_or(
-      std::clamp((options.capacity - options.reserve) / 8, 2u, kMost));
+      std::clamp((options.capacity - options.reserve) / 8, 2u, kMaxCacheSize));
 }
 
 // True if allocations are not what they would be otherwise.
@@ -38,8 +38,8 @@ bool Tampers(const DebugOptions& debug) {
   return debug.fail_one_in != 0 || debug.cold_first;
 }
 
-// Pieces in which spans of pointers become spans of numbers.
-constexpr size_t kPiece = 128;
+// Pieces in which spans of pointers become spans of indexes.
+constexpr size_t kPiece = kMaxCacheSize;
 
 }  // namespace
 
@@ -163,7 +163,16 @@ bool BufferPool::Tamper(Cache* cache) {
     z = (z ^ z >> 27) * 0x94D049BB133111EBu;
     if ((z ^ z >> 31) % debug_.fail_one_in == 0) return false;
   }
-  if (debug_.cold_first && cache != nullptr) core_.RaiseOldest(*cache);
+  if (debug_.cold_first && cache != nullptr) {
+    // What has lain longest goes to the top.
+    std::array<BufferIndex, kMaxCacheSize> buffers;
+    const uint32_t count = cache->PopUpTo(buffers);
+    if (count != 0) {
+      std::rotate(buffers.begin(), buffers.begin() + 1,
+                  buffers.begin() + count);
+      core_.Give(cache, {buffers.data(), count});
+    }
+  }
   return true;
 }
 
@@ -175,7 +184,11 @@ absl::StatusOr<size_t> BufferPool::Trim() {
   }
   size_t bytes = 0;
   std::array<BufferIndex, kTrimBatch> batch;
-  while (const size_t count = core_.TakeWarm(batch)) {
+  // In a busy pool buffers keep coming: each has had its turn after capacity().
+  for (size_t done = 0; done < capacity();) {
+    const size_t count = core_.TakeWarm(batch);
+    if (count == 0) break;
+    done += count;
     for (size_t i = 0; i < count; ++i) {
       bytes += region_.Discard(batch[i]);
       guard_.OnDiscard(batch[i]);

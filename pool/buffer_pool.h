@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "tandem/pool/buffer_guard.h"
+#include "tandem/pool/core_pools.h"
 #include "tandem/pool/counters.h"
 #include "tandem/pool/options.h"
 #include "tandem/pool/platform.h"
@@ -18,6 +19,7 @@
 #include "tandem/pool/snapshot.h"
 #include "tandem/pool/thread_binding.h"
 #include "tandem/pool/types.h"
+#include "tandem/pool/waitlist.h"
 
 namespace tandem {
 
@@ -40,10 +42,14 @@ class Buffer;
 //            thread's signal handlers may too, but for Trim and Snapshot.
 // Progress:  lock-free, but for a thread's first use and its end, Create,
 //            destruction, Trim and Snapshot.
-// Cost:      through the thread's cache one uncontended compare-and-swap on a
-//            line of its own, for any number of buffers; one load of a shared
-//            word that changes once a batch; for each buffer a load and a store
-//            on a line that only its owner writes (PoolOptions::detect_misuse).
+// Cost:      through the thread's cache, while it is biased
+// (PoolOptions::bias):
+//            no atomic read-modify-write, no fence, no write to a line that
+//            others use, no system call, for up to 128 buffers at once. While
+//            it is not: one uncontended compare-and-swap on a line of the
+//            thread's own, and loads of one shared word that changes once a
+//            batch. With PoolOptions::detect_misuse, a load and a store more
+//            for each buffer, on a line that only its owner writes.
 // Memory:    one region, mapped at creation, committed as it is first used. The
 //            pool never writes into a buffer unless an option asks it to.
 // Lifetime:  the pool must outlive its buffers and session layers, but not the
@@ -78,7 +84,7 @@ class BufferPool {
   // Fills `out` with buffers, all or none. True if all.
   [[nodiscard]] bool AcquireMany(std::span<std::byte*> out);
 
-  // Takes back a buffer that was acquired from this pool.
+  // Takes back a buffer that was acquired from this pool; not null. Any thread.
   [[gnu::always_inline]] void Release(std::byte* buffer) {
     const BufferIndex index = Surrender(buffer);
     if (!core_.GiveBiased(BoundCache(), {&index, 1})) [[unlikely]] {
@@ -86,7 +92,7 @@ class BufferPool {
     }
   }
 
-  // Takes back many, as cheaply as one.
+  // Takes back all of `buffers`; 128 at a time cost little more than one.
   void ReleaseMany(std::span<std::byte* const> buffers);
 
   // Gives the memory of idle buffers back to the system, a batch at a time, so
@@ -94,14 +100,18 @@ class BufferPool {
   // bytes, FailedPrecondition if the pool is pinned.
   absl::StatusOr<size_t> Trim();
 
+  // What the pool looks like now, and what it has done (P8). Reads every cache
+  // and allocates memory: not for signal handlers.
   PoolSnapshot Snapshot() const;
 
+  const std::string& name() const { return name_; }
   size_t buffer_size() const { return region_.buffer_size(); }
   uint32_t capacity() const { return region_.capacity(); }
   uint32_t reserve() const { return core_.reserve(); }
 
   // All memory of all buffers, in one span, for who registers or pins it once
-  // (io_uring, RDMA); and where in it a buffer lies.
+  // (io_uring, RDMA); and where in it a buffer lies. IndexOf aborts if `buffer`
+  // is none of this pool's; AddressOf requires an index below capacity().
   std::span<std::byte> region() const { return region_.bytes(); }
   BufferIndex IndexOf(const std::byte* buffer) const { return Find(buffer); }
   std::byte* AddressOf(BufferIndex index) const {
@@ -109,6 +119,7 @@ class BufferPool {
   }
 
  private:
+  // Reserves by class, which users of the pool alone have no need of.
   friend class SessionAllocator;
 
   using Core = PoolCore<StdPlatform>;

@@ -1,7 +1,6 @@
 #ifndef TANDEM_POOL_CORE_POOLS_H_
 #define TANDEM_POOL_CORE_POOLS_H_
 
-#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>

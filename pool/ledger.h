@@ -1,7 +1,6 @@
 #ifndef TANDEM_POOL_LEDGER_H_
 #define TANDEM_POOL_LEDGER_H_
 
-#include <atomic>
 #include <cstdint>
 
 #include "tandem/pool/types.h"
@@ -11,7 +10,7 @@ namespace tandem {
 // One reading of the ledger: who is short of buffers, and how many are left.
 struct LedgerView {
   // Buffers that nobody has reserved, in no thread's cache.
-  uint32_t available() const { return word & kMaxCapacity; }
+  uint32_t available() const { return word & kIndexMask; }
   // Sessions that wait or are about to. Never less than really wait; more for
   // as long as somebody who serves or cancels a waiter is between two steps.
   uint32_t waiting() const { return (word >> kWaitingShift) & kCountMask; }
@@ -58,7 +57,7 @@ class Ledger {
 
   // Takes n buffers off if the ledger still reads `view`; else renews `view`.
   // Requires n <= view.available().
-  bool TryReserve(LedgerView& view, uint32_t n) {
+  [[nodiscard]] bool TryReserve(LedgerView& view, uint32_t n) {
     return word_.compare_exchange_weak(view.word, view.word - n);
   }
 
@@ -71,7 +70,7 @@ class Ledger {
 
   // Turns a shortage into a wait, without a gap in the pressure, unless `limit`
   // sessions wait already.
-  bool TryBecomeWaiter(uint32_t limit) {
+  [[nodiscard]] bool TryBecomeWait(uint32_t limit) {
     LedgerView view = Load();
     do {
       if (view.waiting() >= limit) return false;
@@ -80,8 +79,8 @@ class Ledger {
     return true;
   }
 
-  // Called once for each waiter that has been served or has left, after.
-  void DropWaiter() { word_.fetch_sub(kOneWaiting); }
+  // To be called after a waiter has been served or has left, once for each.
+  void EndWait() { word_.fetch_sub(kOneWaiting); }
 
  private:
   static constexpr uint64_t kOneWaiting = uint64_t{1}

@@ -5,8 +5,6 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "tandem/pool/platform.h"
-#include "tandem/pool/thread_cache.h"
 #include "tandem/pool/types.h"
 
 namespace tandem {
@@ -23,7 +21,6 @@ absl::Status CheckRange(std::string_view option, uint64_t value, uint64_t min,
 
 absl::Status Validate(const PoolOptions& options) {
   constexpr uint64_t kMaxBufferSize = uint64_t{1} << 30;
-  constexpr uint32_t kMaxCacheSize = ThreadCache<StdPlatform>::kMaxSlots;
   absl::Status status;
   status.Update(CheckRange("buffer_size", options.buffer_size, kCacheLine,
                            kMaxBufferSize));

@@ -63,14 +63,14 @@ struct PoolOptions {
   size_t buffer_size = 16 * 1024;
   // Buffers in the pool: 1 to kMaxCapacity (2^24 - 1).
   uint32_t capacity = 1024;
-  // The last so many buffers, which only a claim that keeps fewer may take: a
-  // session's pair, Acquire and AcquireMany, but no receive. 0 to capacity.
+  // The last so many buffers are for pairs: a session's receive leaves them,
+  // AllocateBuffers, Acquire and AcquireMany may take them. 0 to capacity.
   uint32_t reserve = 2;
   // Buffers that one thread may cache: 0 to 128. Unset: an eighth of what is
   // not reserve, at least 2, at most 128.
   std::optional<uint32_t> cache_size = std::nullopt;
-  // Threads that can have a cache at once: 0 to 65,536. Further ones work
-  // without, slower.
+  // Threads that can have a cache at once: 0 to 65,536. A thread that finds
+  // none left works without, slower, for as long as it lives.
   uint32_t max_threads = 1024;
   Bias bias = Bias::kAuto;
   // Shards of the shared free list: 1 to 4,096. Unset: one for each core.
@@ -86,10 +86,11 @@ struct PoolOptions {
   // fixed buffers, RDMA): Trim is refused.
   bool pinned = false;
 
-  // Doubly released buffers are detected; foreign and misaligned pointers
-  // always are.
+  // Buffers that are released twice are detected; foreign and misaligned
+  // pointers always are. Costs 64 bytes of memory for each buffer.
   bool detect_misuse = true;
-  // Released buffers are overwritten with zeros.
+  // Released buffers are overwritten with zeros, or with the pattern of
+  // debug.integrity.
   bool zero_on_release = false;
 
   DebugOptions debug = {};

@@ -20,18 +20,18 @@ namespace tandem {
 // above is a template over a platform, so that the very same source runs in
 // production (StdPlatform), in the build that counts read-modify-writes
 // (TANDEM_COUNT_RMW), and under a checker that explores interleavings and weak
-// memory orders (tests/relacy_platform.h).
+// memory orders (tests/schedule/relacy_platform.h).
 struct StdPlatform {
+  // Atomic: a word that many threads write. OwnAtomic: a word on a line that,
+  // as a rule, one thread alone touches.
 #ifdef TANDEM_COUNT_RMW
   template <class T>
   using Atomic = CountingAtomic<T, RmwKind::kShared>;
   template <class T>
   using OwnAtomic = CountingAtomic<T, RmwKind::kOwn>;
 #else
-  // A word that many threads write.
   template <class T>
   using Atomic = std::atomic<T>;
-  // A word on a line that, as a rule, one thread alone touches.
   template <class T>
   using OwnAtomic = std::atomic<T>;
 #endif

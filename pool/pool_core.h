@@ -10,6 +10,7 @@
 #include "tandem/pool/cache_registry.h"
 #include "tandem/pool/core_pools.h"
 #include "tandem/pool/ledger.h"
+#include "tandem/pool/section.h"
 #include "tandem/pool/sweep.h"
 #include "tandem/pool/thread_cache.h"
 #include "tandem/pool/types.h"
@@ -72,7 +73,7 @@ class PoolCore {
     std::span<CorePool<Platform>> cores;  // at least one
     std::span<Cache> caches;              // may be empty
     uint32_t reserve;                     // at most links.size()
-    uint32_t cache_limit;                 // per thread, up to kMaxSlots
+    uint32_t cache_limit;                 // per thread, up to kMaxCacheSize
     bool biased;                          // caches may be; the platform can
   };
 
@@ -95,15 +96,18 @@ class PoolCore {
 
   // Whom to ask about waiters, null for nobody. Not while operations run.
   void SetWaitlist(Waitlist* waitlist) { waitlist_ = waitlist; }
+  bool HasWaitlist() const { return waitlist_ != nullptr; }
 
   // Takes out.size() buffers, at least one, all or none; none only as P3 says.
-  bool Take(Cache* cache, std::span<BufferIndex> out, Claim claim) {
+  [[nodiscard]] bool Take(Cache* cache, std::span<BufferIndex> out,
+                          Claim claim) {
     return TakeCheaply(cache, out, claim) || TakeByAllMeans(cache, out, claim);
   }
 
   // Take, but gives up where it would have to search other threads' caches or
   // dig into the reserve: a Shortage is the next thing to try.
-  bool TakeCheaply(Cache* cache, std::span<BufferIndex> out, Claim claim) {
+  [[nodiscard]] bool TakeCheaply(Cache* cache, std::span<BufferIndex> out,
+                                 Claim claim) {
     return TakeBiased(cache, out, claim) || TakeUnbiased(cache, out, claim);
   }
 
@@ -112,6 +116,8 @@ class PoolCore {
   [[gnu::always_inline]] bool TakeBiased(Cache* cache,
                                          std::span<BufferIndex> out,
                                          Claim claim) {
+    // The reserve never enters a cache, so `keep` remains whatever is taken
+    // from one; a class that keeps more must look at the ledger.
     if (cache != nullptr && claim.keep <= reserve_ &&
         cache->PopBiased(out) == SectionResult::kDone) [[likely]] {
       cache->counters.takes.Add(out.size());
@@ -136,7 +142,7 @@ class PoolCore {
 
   // Reserves n buffers past the cache, all or none, for Collect to fetch in as
   // many pieces as the caller likes.
-  bool Reserve(Cache* cache, uint32_t n, Claim claim) {
+  [[nodiscard]] bool Reserve(Cache* cache, uint32_t n, Claim claim) {
     if (ReserveFree(cache, n, claim)) return true;
     Shortage shortage(*this, cache);
     return shortage.Reserve(n, claim);
@@ -152,9 +158,9 @@ class PoolCore {
     CreditAndServe(Size(buffers));
   }
 
-  // A claim to be short of buffers, for as long as it lives: caches stay empty
-  // once Reserve or Take has failed. What follows under the same shortage (the
-  // session layer's wait) relies on that.
+  // Says that the caller is short of buffers, for as long as this lives. Once
+  // Reserve or Take has failed, caches stay empty until then: what follows
+  // under the same shortage (the session layer's wait) relies on it.
   class Shortage {
    public:
     Shortage(PoolCore& core, Cache* cache) : core_(core), cache_(cache) {
@@ -169,7 +175,7 @@ class PoolCore {
 
     // Reserves n buffers by all means: sweeps until it can be met, and fails
     // only after every cache has been emptied.
-    bool Reserve(uint32_t n, Claim claim) {
+    [[nodiscard]] bool Reserve(uint32_t n, Claim claim) {
       const bool early = SweepCaches<Platform>(
           core_.registry_.InUse(), cache_, core_.batch_, core_.barriers_,
           [&](Cache& victim, std::span<const BufferIndex> loot) {
@@ -185,7 +191,7 @@ class PoolCore {
     }
 
     // Reserve and Collect.
-    bool Take(std::span<BufferIndex> out, Claim claim) {
+    [[nodiscard]] bool Take(std::span<BufferIndex> out, Claim claim) {
       if (!Reserve(Size(out), claim)) return false;
       core_.Collect(out);
       return true;
@@ -193,8 +199,8 @@ class PoolCore {
 
     // Turns the shortage into a wait, with no gap in the pressure, unless
     // `limit` sessions wait already. True if so: then EndWait ends it.
-    bool TryBecomeWait(uint32_t limit) {
-      raised_ = !core_.ledger_.TryBecomeWaiter(limit);
+    [[nodiscard]] bool TryBecomeWait(uint32_t limit) {
+      raised_ = !core_.ledger_.TryBecomeWait(limit);
       return !raised_;
     }
 
@@ -205,7 +211,7 @@ class PoolCore {
   };
 
   // Takes out.size() buffers for who waits already: all caches are empty.
-  bool TakeForWaiter(std::span<BufferIndex> out, uint32_t keep) {
+  [[nodiscard]] bool TakeForWaiter(std::span<BufferIndex> out, uint32_t keep) {
     LedgerView view = ledger_.Load();
     do {
       if (view.available() < Size(out) + keep) return false;
@@ -215,11 +221,11 @@ class PoolCore {
   }
 
   // One wait that TryBecomeWait began is over: served or cancelled.
-  void EndWait() { ledger_.DropWaiter(); }
+  void EndWait() { ledger_.EndWait(); }
 
   // Takes up to out.size() idle buffers whose memory may be in use, none that
   // anyone needs now: for giving memory back. PublishCold returns them.
-  size_t TakeWarm(std::span<BufferIndex> out) {
+  [[nodiscard]] size_t TakeWarm(std::span<BufferIndex> out) {
     LedgerView view = ledger_.Load();
     uint32_t count;
     do {
@@ -237,30 +243,24 @@ class PoolCore {
     CreditAndServe(Size(buffers));
   }
 
-  // Moves the buffer that has lain longest in the caller's own cache to its
-  // top.
-  void RaiseOldest(Cache& cache) {
-    std::array<BufferIndex, Cache::kMaxSlots> buffers;
-    const uint32_t count = cache.PopUpTo(buffers);
-    if (count == 0) return;
-    std::rotate(buffers.begin(), buffers.begin() + 1, buffers.begin() + count);
-    Give(&cache, {buffers.data(), count});
-  }
-
-  // The cache of `thread`, its first if it has none yet, null if all are owned;
-  // and back again, from its owner or once its owner is gone.
+  // The cache of `thread`, which calls this: the one it has, or a free one;
+  // null if none is free.
   Cache* ClaimCache(ThreadToken thread) {
     Cache* cache = registry_.Find(thread);
     if (cache == nullptr) cache = registry_.Claim(thread);
     if (cache != nullptr && biased_) cache->Arm();
     return cache;
   }
+
+  // Empties the cache, whose owner calls this, and makes it free.
   void ReturnCache(Cache& cache) {
     EmptyOwn(cache);
     cache.Disarm();
     cache.Disown();
   }
-  void ReturnCachesOf(ThreadToken thread) {
+
+  // ReturnCache of the calling thread's cache, if it has one.
+  void ReturnCacheOf(ThreadToken thread) {
     Cache* const cache = registry_.Find(thread);
     if (cache != nullptr) ReturnCache(*cache);
   }
@@ -436,7 +436,7 @@ class PoolCore {
 
   // Collects `count` reserved buffers, at most one batch, into the cache.
   void Refill(Cache& cache, uint32_t count) {
-    std::array<BufferIndex, Cache::kMaxSlots> storage;
+    std::array<BufferIndex, kMaxCacheSize> storage;
     const std::span<BufferIndex> batch(storage.data(), count);
     Collect(batch);
     cache.counters.refills.Add(1);
@@ -447,7 +447,7 @@ class PoolCore {
   // Makes room in a full cache for `in`. False if it can't take as many.
   bool FlushThenPush(Cache& cache, std::span<const BufferIndex> in) {
     if (in.size() > batch_) return false;
-    std::array<BufferIndex, Cache::kMaxSlots> storage;
+    std::array<BufferIndex, kMaxCacheSize> storage;
     const uint32_t count = cache.PopUpTo({storage.data(), batch_});
     if (count == 0) return false;
     cache.counters.flushes.Add(1);

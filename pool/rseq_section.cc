@@ -1,13 +1,16 @@
 #include "tandem/pool/rseq_section.h"
 
 #include <linux/membarrier.h>
-#include <sys/rseq.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+
+#if TANDEM_HAS_SECTIONS
+#include <sys/rseq.h>
+#endif
 
 namespace tandem {
 namespace {
@@ -22,21 +25,36 @@ int MemBarrier(int command) {
 
 }  // namespace
 
+#if TANDEM_HAS_SECTIONS
+
 bool RseqSection::Available() {
-  static const bool available = [] {
-    // glibc registers an area for each thread, unless it is told not to
-    // (GLIBC_TUNABLES=glibc.pthread.rseq=0) or the kernel can't (valgrind).
-    if (!TANDEM_HAS_SECTIONS || __rseq_size == 0) return false;
-    return MemBarrier(kRegister) == 0 && MemBarrier(kBarrier) == 0;
-  }();
+  // glibc registers an area for each thread, unless it is told not to
+  // (GLIBC_TUNABLES=glibc.pthread.rseq=0) or the kernel can't (valgrind).
+  static const bool available = __rseq_size != 0 &&
+                                MemBarrier(kRegister) == 0 &&
+                                MemBarrier(kBarrier) == 0;
   return available;
 }
 
-void SectionArea::Arm() {
-  char* const area =
-      static_cast<char*>(__builtin_thread_pointer()) + __rseq_offset;
-  cs_ = reinterpret_cast<uint64_t*>(area + offsetof(struct rseq, rseq_cs));
+rseq* ThreadRseqArea() {
+  if (__rseq_size == 0) return nullptr;
+  return reinterpret_cast<rseq*>(
+      static_cast<char*>(__builtin_thread_pointer()) + __rseq_offset);
 }
+
+void SectionArea::Arm() {
+  // The field's type is a union in some versions of the header.
+  cs_ = reinterpret_cast<uint64_t*>(reinterpret_cast<char*>(ThreadRseqArea()) +
+                                    offsetof(rseq, rseq_cs));
+}
+
+#else
+
+bool RseqSection::Available() { return false; }
+rseq* ThreadRseqArea() { return nullptr; }
+void SectionArea::Arm() {}
+
+#endif
 
 bool RseqSection::Barrier() {
   const int saved_errno = errno;

@@ -8,7 +8,8 @@
 
 // Under ThreadSanitizer caches are never biased: it does not see the accesses
 // of assembly, nor what membarrier(2) orders.
-#if defined(__SANITIZE_THREAD__)
+// Nor with a C library that has no rseq areas.
+#if defined(__SANITIZE_THREAD__) || !__has_include(<sys/rseq.h>)
 #define TANDEM_HAS_SECTIONS 0
 #elif defined(__x86_64__) || defined(__aarch64__)
 #define TANDEM_HAS_SECTIONS 1
@@ -22,7 +23,13 @@
 #endif
 #endif
 
+// Of sys/rseq.h.
+struct rseq;
+
 namespace tandem {
+
+// The calling thread's rseq area; null if it has none that the kernel knows.
+rseq* ThreadRseqArea();
 
 // Where the section that a thread is about to enter is named: a field of the
 // thread's rseq area, or, until Arm, a word that the kernel does not look at.

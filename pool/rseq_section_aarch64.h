@@ -23,7 +23,7 @@
   "cmp w10, w9\n"                     \
   "b.hs %l[revoked]\n"                \
   "ldr w9, %[low]\n"                  \
-  "and w10, w9, #1023\n"
+  "and w10, w9, %[top_mask]\n"
 
 #define TANDEM_SECTION_COMMIT              \
   "str w9, %[low]\n"                       \
@@ -35,27 +35,29 @@
 
 #define TANDEM_SECTION_OPERANDS                                                \
   [low] "Q"(*words.low), [seized] "Q"(*words.seized), [bias] "Q"(*words.bias), \
-      [slots] "r"(words.slots), [cs] "r"(words.cs)
+      [slots] "r"(words.slots), [cs] "r"(words.cs),                            \
+      [top_mask] "i"(kSectionTopMask)
 
 namespace tandem {
 
 [[gnu::always_inline]] inline SectionResult RseqSection::Pop(
     const SectionWords& words, BufferIndex* out, uint32_t count) {
-  asm goto(TANDEM_SECTION_BEGIN
-           "subs w10, w10, %w[count]\n"
-           "b.lo %l[unfit]\n"
-           "add x10, %[slots], w10, uxtw #2\n"
-           "mov w11, wzr\n"
-           "5: ldr w12, [x10, w11, uxtw #2]\n"
-           "str w12, [%[out], w11, uxtw #2]\n"
-           "add w11, w11, #1\n"
-           "cmp w11, %w[count]\n"
-           "b.ne 5b\n"
-           "sub w9, w9, %w[count]\n" TANDEM_SECTION_COMMIT
-           :
-           : TANDEM_SECTION_OPERANDS, [out] "r"(out), [count] "r"(count)
-           : "x9", "x10", "x11", "x12", "cc", "memory"
-           : revoked, unfit);
+  asm volatile goto(
+      TANDEM_SECTION_BEGIN
+      "subs w10, w10, %w[count]\n"
+      "b.lo %l[unfit]\n"
+      "add x10, %[slots], w10, uxtw #2\n"
+      "mov w11, wzr\n"
+      "5: ldr w12, [x10, w11, uxtw #2]\n"
+      "str w12, [%[out], w11, uxtw #2]\n"
+      "add w11, w11, #1\n"
+      "cmp w11, %w[count]\n"
+      "b.ne 5b\n"
+      "sub w9, w9, %w[count]\n" TANDEM_SECTION_COMMIT
+      :
+      : TANDEM_SECTION_OPERANDS, [out] "r"(out), [count] "r"(count)
+      : "x9", "x10", "x11", "x12", "cc", "memory"
+      : revoked, unfit);
   return SectionResult::kDone;
 unfit:
   return SectionResult::kUnfit;
@@ -66,23 +68,23 @@ revoked:
 [[gnu::always_inline]] inline SectionResult RseqSection::Push(
     const SectionWords& words, const BufferIndex* in, uint32_t count,
     uint32_t limit) {
-  asm goto(TANDEM_SECTION_BEGIN
-           "add w11, w10, %w[count]\n"
-           "cmp w11, %w[limit]\n"
-           "b.hi %l[unfit]\n"
-           "add x10, %[slots], w10, uxtw #2\n"
-           "mov w11, wzr\n"
-           "5: ldr w12, [%[in], w11, uxtw #2]\n"
-           "str w12, [x10, w11, uxtw #2]\n"
-           "add w11, w11, #1\n"
-           "cmp w11, %w[count]\n"
-           "b.ne 5b\n"
-           "add w9, w9, %w[count]\n" TANDEM_SECTION_COMMIT
-           :
-           : TANDEM_SECTION_OPERANDS, [in] "r"(in), [count] "r"(count),
-             [limit] "r"(limit)
-           : "x9", "x10", "x11", "x12", "cc", "memory"
-           : revoked, unfit);
+  asm volatile goto(TANDEM_SECTION_BEGIN
+                    "add w11, w10, %w[count]\n"
+                    "cmp w11, %w[limit]\n"
+                    "b.hi %l[unfit]\n"
+                    "add x10, %[slots], w10, uxtw #2\n"
+                    "mov w11, wzr\n"
+                    "5: ldr w12, [%[in], w11, uxtw #2]\n"
+                    "str w12, [x10, w11, uxtw #2]\n"
+                    "add w11, w11, #1\n"
+                    "cmp w11, %w[count]\n"
+                    "b.ne 5b\n"
+                    "add w9, w9, %w[count]\n" TANDEM_SECTION_COMMIT
+                    :
+                    : TANDEM_SECTION_OPERANDS, [in] "r"(in), [count] "r"(count),
+                      [limit] "r"(limit)
+                    : "x9", "x10", "x11", "x12", "cc", "memory"
+                    : revoked, unfit);
   return SectionResult::kDone;
 unfit:
   return SectionResult::kUnfit;

@@ -31,7 +31,7 @@
   "jae %l[revoked]\n"                 \
   "movl %[low], %%eax\n"              \
   "movl %%eax, %%edx\n"               \
-  "andl $1023, %%edx\n"
+  "andl %[top_mask], %%edx\n"
 
 #define TANDEM_SECTION_COMMIT                                                \
   "movl %%eax, %[low]\n"                                                     \
@@ -44,7 +44,8 @@
 
 #define TANDEM_SECTION_OPERANDS                                                \
   [low] "m"(*words.low), [seized] "m"(*words.seized), [bias] "m"(*words.bias), \
-      [slots] "r"(words.slots), [cs] "r"(words.cs)
+      [slots] "r"(words.slots), [cs] "r"(words.cs),                            \
+      [top_mask] "i"(kSectionTopMask)
 
 namespace tandem {
 
@@ -53,32 +54,33 @@ namespace tandem {
   // One buffer: no loop, and no detour by memory that may be in registers.
   if (__builtin_constant_p(count) && count == 1) {
     uint32_t buffer;
-    asm goto(TANDEM_SECTION_BEGIN
-             "jz %l[unfit]\n"
-             "movl -4(%[slots], %%rdx, 4), %[buffer]\n"
-             "decl %%eax\n" TANDEM_SECTION_COMMIT
-             : [buffer] "=&r"(buffer)
-             : TANDEM_SECTION_OPERANDS
-             : "rax", "rdx", "cc", "memory"
-             : revoked, unfit);
+    asm volatile goto(TANDEM_SECTION_BEGIN
+                      "jz %l[unfit]\n"
+                      "movl -4(%[slots], %%rdx, 4), %[buffer]\n"
+                      "decl %%eax\n" TANDEM_SECTION_COMMIT
+                      : [buffer] "=&r"(buffer)
+                      : TANDEM_SECTION_OPERANDS
+                      : "rax", "rdx", "cc", "memory"
+                      : revoked, unfit);
     *out = BufferIndex{buffer};
     return SectionResult::kDone;
   }
-  asm goto(TANDEM_SECTION_BEGIN
-           "subl %[count], %%edx\n"
-           "jb %l[unfit]\n"
-           "leaq (%[slots], %%rdx, 4), %%rdx\n"
-           "xorl %%ecx, %%ecx\n"
-           "5: movl (%%rdx, %%rcx, 4), %%r8d\n"
-           "movl %%r8d, (%[out], %%rcx, 4)\n"
-           "incl %%ecx\n"
-           "cmpl %[count], %%ecx\n"
-           "jne 5b\n"
-           "subl %[count], %%eax\n" TANDEM_SECTION_COMMIT
-           :
-           : TANDEM_SECTION_OPERANDS, [out] "r"(out), [count] "r"(count)
-           : "rax", "rcx", "rdx", "r8", "cc", "memory"
-           : revoked, unfit);
+  asm volatile goto(
+      TANDEM_SECTION_BEGIN
+      "subl %[count], %%edx\n"
+      "jb %l[unfit]\n"
+      "leaq (%[slots], %%rdx, 4), %%rdx\n"
+      "xorl %%ecx, %%ecx\n"
+      "5: movl (%%rdx, %%rcx, 4), %%r8d\n"
+      "movl %%r8d, (%[out], %%rcx, 4)\n"
+      "incl %%ecx\n"
+      "cmpl %[count], %%ecx\n"
+      "jne 5b\n"
+      "subl %[count], %%eax\n" TANDEM_SECTION_COMMIT
+      :
+      : TANDEM_SECTION_OPERANDS, [out] "r"(out), [count] "r"(count)
+      : "rax", "rcx", "rdx", "r8", "cc", "memory"
+      : revoked, unfit);
   return SectionResult::kDone;
 unfit:
   return SectionResult::kUnfit;
@@ -90,35 +92,36 @@ revoked:
     const SectionWords& words, const BufferIndex* in, uint32_t count,
     uint32_t limit) {
   if (__builtin_constant_p(count) && count == 1) {
-    asm goto(TANDEM_SECTION_BEGIN
-             "cmpl %[limit], %%edx\n"
-             "jae %l[unfit]\n"
-             "movl %[buffer], (%[slots], %%rdx, 4)\n"
-             "incl %%eax\n" TANDEM_SECTION_COMMIT
-             :
-             : TANDEM_SECTION_OPERANDS,
-               [buffer] "r"(static_cast<uint32_t>(*in)), [limit] "r"(limit)
-             : "rax", "rdx", "cc", "memory"
-             : revoked, unfit);
+    asm volatile goto(
+        TANDEM_SECTION_BEGIN
+        "cmpl %[limit], %%edx\n"
+        "jae %l[unfit]\n"
+        "movl %[buffer], (%[slots], %%rdx, 4)\n"
+        "incl %%eax\n" TANDEM_SECTION_COMMIT
+        :
+        : TANDEM_SECTION_OPERANDS, [buffer] "r"(static_cast<uint32_t>(*in)),
+          [limit] "r"(limit)
+        : "rax", "rdx", "cc", "memory"
+        : revoked, unfit);
     return SectionResult::kDone;
   }
-  asm goto(TANDEM_SECTION_BEGIN
-           "leal (%%rdx, %q[count]), %%ecx\n"
-           "cmpl %[limit], %%ecx\n"
-           "ja %l[unfit]\n"
-           "leaq (%[slots], %%rdx, 4), %%rdx\n"
-           "xorl %%ecx, %%ecx\n"
-           "5: movl (%[in], %%rcx, 4), %%r8d\n"
-           "movl %%r8d, (%%rdx, %%rcx, 4)\n"
-           "incl %%ecx\n"
-           "cmpl %[count], %%ecx\n"
-           "jne 5b\n"
-           "addl %[count], %%eax\n" TANDEM_SECTION_COMMIT
-           :
-           : TANDEM_SECTION_OPERANDS, [in] "r"(in), [count] "r"(count),
-             [limit] "r"(limit)
-           : "rax", "rcx", "rdx", "r8", "cc", "memory"
-           : revoked, unfit);
+  asm volatile goto(TANDEM_SECTION_BEGIN
+                    "leal (%%rdx, %q[count]), %%ecx\n"
+                    "cmpl %[limit], %%ecx\n"
+                    "ja %l[unfit]\n"
+                    "leaq (%[slots], %%rdx, 4), %%rdx\n"
+                    "xorl %%ecx, %%ecx\n"
+                    "5: movl (%[in], %%rcx, 4), %%r8d\n"
+                    "movl %%r8d, (%%rdx, %%rcx, 4)\n"
+                    "incl %%ecx\n"
+                    "cmpl %[count], %%ecx\n"
+                    "jne 5b\n"
+                    "addl %[count], %%eax\n" TANDEM_SECTION_COMMIT
+                    :
+                    : TANDEM_SECTION_OPERANDS, [in] "r"(in), [count] "r"(count),
+                      [limit] "r"(limit)
+                    : "rax", "rcx", "rdx", "r8", "cc", "memory"
+                    : revoked, unfit);
   return SectionResult::kDone;
 unfit:
   return SectionResult::kUnfit;

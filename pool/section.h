@@ -6,10 +6,10 @@
 namespace tandem {
 
 // How an attempt in a restartable section ended.
-enum class SectionResult {
-  kDone,
-  kUnfit,    // too few buffers, or too little room; nothing has changed
-  kRevoked,  // the cache is not biased; nothing has changed
+enum class [[nodiscard]] SectionResult{
+    kDone,
+    kUnfit,    // too few buffers, or too little room; nothing has changed
+    kRevoked,  // the cache is not biased; nothing has changed
 };
 
 // The words of a thread cache that a section works on. Of these, only `low` and
@@ -18,8 +18,9 @@ enum class SectionResult {
 //   low     {tag 22, top 10}, the low half of the cache's word
 //   seized  raised by who takes the bias away
 //   bias    the epoch that the owner is biased in; biased: seized < bias
+inline constexpr uint32_t kSectionTopMask = 1023;
 struct SectionWords {
-  uint64_t* cs;  // SectionArea
+  uint64_t* cs;  // where the section is named (SectionArea::cs)
   uint32_t* low;
   const uint32_t* seized;
   const uint32_t* bias;

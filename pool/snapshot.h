@@ -21,7 +21,7 @@ struct PoolSnapshot {
     uint64_t refills = 0;    // batches fetched for it
     uint64_t flushes = 0;    // batches returned from it
     uint64_t bypasses = 0;   // releases that went past it
-    uint64_t retreats = 0;   // pushes taken back under pressure
+    uint64_t retreats = 0;   // times that its owner emptied it under pressure
     uint64_t steals = 0;     // batches taken out of other threads' caches
     uint64_t shortages = 0;  // allocations that had to search all caches
     uint64_t failures = 0;   // allocations that found too few buffers

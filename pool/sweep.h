@@ -54,7 +54,7 @@ std::optional<Epoch> Revoke(ThreadCache<Platform>& cache, bool own,
 
 // Empties caches, whatever their owners are doing: takes the bias of those that
 // have it, by one barrier for up to kSweepPiece caches, then what is in them,
-// at most `batch` buffers (1 to kMaxSlots) at a time, and calls loot(cache,
+// at most `batch` buffers (1 to kMaxCacheSize) at a time, and calls loot(cache,
 // buffers) for each lot. Stops when that returns true, and returns whether it
 // did.
 //
@@ -79,7 +79,7 @@ bool SweepCaches(std::span<ThreadCache<Platform>> caches,
     }
     for (size_t i = 0; i < piece.size(); ++i) {
       Cache& cache = piece[i];
-      std::array<BufferIndex, Cache::kMaxSlots> storage;
+      std::array<BufferIndex, kMaxCacheSize> storage;
       const auto buffers = std::span(storage).first(batch);
       std::optional<Epoch> epoch = epochs[i];
       if (!cache.IsRevoked(*epoch)) continue;  // The barrier was refused.

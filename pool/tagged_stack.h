@@ -94,7 +94,7 @@ class TaggedStack {
   static constexpr uint64_t Pack(uint64_t tag, uint32_t index) {
     return tag << kIndexBits | index;
   }
-  static constexpr uint32_t IndexOf(uint64_t head) { return head & kNil; }
+  static constexpr uint32_t IndexOf(uint64_t head) { return head & kIndexMask; }
   static constexpr uint64_t TagOf(uint64_t head) { return head >> kIndexBits; }
 
   typename Platform::template Atomic<uint64_t> head_;

@@ -6,13 +6,10 @@
 #include <bitset>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <vector>
 
-#include "absl/base/attributes.h"
-#include "absl/base/const_init.h"
-#include "absl/base/thread_annotations.h"
 #include "absl/log/check.h"
-#include "absl/synchronization/mutex.h"
 
 namespace tandem {
 
@@ -21,12 +18,12 @@ constinit thread_local std::array<ThreadBinding, kCachedPools + 1>
 
 namespace {
 
-ABSL_CONST_INIT absl::Mutex mutex(absl::kConstInit);
-uint64_t last_pool_id ABSL_GUARDED_BY(mutex) = 0;
-std::bitset<kCachedPools> slots_in_use ABSL_GUARDED_BY(mutex);
+constinit std::mutex mutex;  // guards all but `ending`
+uint64_t last_pool_id = 0;
+std::bitset<kCachedPools> slots_in_use;
 
 // Never destroyed: threads may end after static destructors have run.
-std::vector<ThreadBinder::Core*>& Pools() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+std::vector<ThreadBinder::Core*>& Pools() {
   static auto& pools = *new std::vector<ThreadBinder::Core*>;
   return pools;
 }
@@ -36,20 +33,20 @@ ThreadToken CallingThread() {
   return ThreadToken{reinterpret_cast<uintptr_t>(&thread_bindings)};
 }
 
-// True while the calling thread's caches return. Buffers that they hold may
-// serve a waiter, and its wake-up may use a pool: it goes past the caches.
+// True once the calling thread's caches return, and for the rest of its life.
+// Buffers that they hold may serve a waiter, and its wake-up may use a pool, as
+// may what is destroyed later: it goes past the caches.
 constinit thread_local bool ending = false;
 
 void ReturnCaches(void*) {
   ending = true;
+  // A handler that finds no binding must not make one.
+  StdPlatform::SignalFence();
   thread_bindings.fill({});
-  {
-    const absl::MutexLock lock(&mutex);
-    for (ThreadBinder::Core* core : Pools()) {
-      core->ReturnCachesOf(CallingThread());
-    }
+  const std::lock_guard lock(mutex);
+  for (ThreadBinder::Core* core : Pools()) {
+    core->ReturnCacheOf(CallingThread());
   }
-  ending = false;
 }
 
 // A pthread key and not a thread_local object: its destructor runs after those
@@ -67,7 +64,7 @@ pthread_key_t ExitKey() {
 }  // namespace
 
 PoolPass ThreadBinder::AddPool(Core* core) {
-  const absl::MutexLock lock(&mutex);
+  const std::lock_guard lock(mutex);
   Pools().push_back(core);
   size_t slot = 0;
   while (slot < kCachedPools && slots_in_use[slot]) ++slot;
@@ -76,7 +73,7 @@ PoolPass ThreadBinder::AddPool(Core* core) {
 }
 
 void ThreadBinder::RemovePool(const PoolPass& pass, Core* core) {
-  const absl::MutexLock lock(&mutex);
+  const std::lock_guard lock(mutex);
   std::erase(Pools(), core);
   if (pass.slot < kCachedPools) slots_in_use.reset(pass.slot);
 }

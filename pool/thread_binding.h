@@ -7,6 +7,7 @@
 
 #include "tandem/pool/platform.h"
 #include "tandem/pool/pool_core.h"
+#include "tandem/pool/thread_cache.h"
 
 namespace tandem {
 
@@ -33,9 +34,9 @@ inline constexpr size_t kCachedPools = 64;
 
 // Knows all pools, so that a thread's caches return when it ends (P6).
 //
-// Threads: any, but not signal handlers: these take a lock. They are called at
-// a pool's creation and destruction and at a thread's first use of a pool and
-// its end, which rule P4 exempts.
+// Threads: any, but not signal handlers: AddPool, RemovePool and the end of a
+// thread take a lock, and Bind sets up what ends with the thread. Rule P4
+// exempts a thread's first use of a pool and its end.
 class ThreadBinder {
  public:
   using Core = PoolCore<StdPlatform>;

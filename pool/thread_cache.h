@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <span>
 
@@ -20,27 +20,26 @@ namespace tandem {
 enum class ThreadToken : uintptr_t {};
 inline constexpr ThreadToken kNoThread{0};
 
-// How often a cache's bias is taken and given. An epoch is a stretch of a
-// cache's life with bias, and the stretch without bias that follows it.
+// Number of a stretch of a cache's life: with bias, and then without until the
+// next one begins.
 enum class Epoch : uint32_t {};
 
 // How an attempt of a cache's owner in shared mode ended.
-enum class SharedResult {
-  kDone,
-  kUnfit,   // too few buffers, or too little room; nothing has changed
-  kBiased,  // a signal handler has brought the bias back; nothing has changed
+enum class [[nodiscard]] SharedResult{
+    kDone,
+    kUnfit,   // too few buffers, or too little room; nothing has changed
+    kBiased,  // a signal handler has brought the bias back; nothing has changed
 };
 
 // The words of a thread cache that a restartable section works on.
 template <class Platform>
 struct CacheWords {
-  static constexpr uint32_t kMaxSlots = 128;
-
   typename Platform::template OwnAtomic<uint64_t> word;
   typename Platform::template OwnAtomic<uint32_t> seized;
   typename Platform::template OwnAtomic<uint32_t> bias;
   typename Platform::SectionArea area;
-  std::array<typename Platform::template OwnAtomic<uint32_t>, kMaxSlots> slots;
+  std::array<typename Platform::template OwnAtomic<uint32_t>, kMaxCacheSize>
+      slots;
 };
 
 // The buffers that one thread keeps for itself, as a small stack that anyone
@@ -55,7 +54,7 @@ struct CacheWords {
 //   shared   else: everybody, the owner too, changes the word by
 //            compare-and-swap, which adds one to the tag.
 //
-//            ┌──── thief: Seize (seized = epoch), Barrier, Revoked ────┐
+//            ┌── thief: Seize (seized = epoch), Barrier, SetRevoked ───┐
 //         biased                                                     shared
 //            └── owner, BeginBias: epoch + 1, look, bias = epoch ─────┘
 //
@@ -88,9 +87,11 @@ struct CacheWords {
 // meanwhile: a handler that finds it hidden goes past it, and does not bring
 // the bias back.
 //
-// Threads:   Seize, Revoked, Steal, size: any. The rest: the owner and its
-//            handlers. Progress: lock-free; sections do not fail for ever, as
-//            each restart means that the thread was preempted or interrupted.
+// Threads:   Seize, IsRevoked, SetRevoked, Steal, size, biased, owner: any. The
+//            rest: the owner and its handlers; TryOwn, who wants to be the
+//            owner.
+// Progress:  lock-free; sections do not fail for ever, as each restart means
+//            that the thread was preempted or interrupted.
 // Lifetime:  type-stable: records are never unmapped before the pool is gone,
 //            and the epochs go on when another thread takes one over.
 // ABA (P5):  the version repeats only after 2^32 epochs. One lasts until the
@@ -100,8 +101,6 @@ struct CacheWords {
 template <class Platform>
 class alignas(kCacheLine) ThreadCache {
  public:
-  static constexpr uint32_t kMaxSlots = CacheWords<Platform>::kMaxSlots;
-
   ThreadCache() : revoked_(0), hidden_(0), owner_(0) {
     // relaxed, all: published with the pool.
     words_.word.store(Pack(1, 0, 0), std::memory_order::relaxed);
@@ -250,7 +249,10 @@ class alignas(kCacheLine) ThreadCache {
 
   // True if the cache is biased, at some moment of the call.
   bool biased() const {
-    // relaxed, both: a figure for people.
+    // relaxed, both. The owner, who decides by it, is the only one that writes
+    // `bias`, and `seized` only grows: false holds until the owner itself, or
+    // its handler, brings the bias back; a true that is stale sends the owner
+    // back to a section, which looks again. For others a statistic.
     return words_.seized.load(std::memory_order::relaxed) <
            words_.bias.load(std::memory_order::relaxed);
   }
@@ -271,7 +273,7 @@ class alignas(kCacheLine) ThreadCache {
     return counters.takes.Get() + counters.gives.Get();
   }
 
-  // The owner's alone.
+  // Written by the owner alone.
   ThreadCounters<Platform> counters;
   BiasPolicy policy;
 
@@ -312,7 +314,8 @@ class alignas(kCacheLine) ThreadCache {
 
   static constexpr int kTopBits = 10;
   static constexpr int kTagBits = 22;
-  static_assert(kMaxSlots < 1u << kTopBits);
+  static_assert(kMaxCacheSize < 1u << kTopBits);
+  static_assert(kSectionTopMask == (1u << kTopBits) - 1);
   // From here on the owner moves to a new epoch rather than use up the tags: a
   // thief alone can't, it takes at least one buffer for each.
   static constexpr uint32_t kTagLimit = 1u << (kTagBits - 1);

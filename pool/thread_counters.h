@@ -8,12 +8,13 @@ namespace tandem {
 // What one thread did with a pool. Written by that thread alone.
 template <class Platform>
 struct ThreadCounters {
-  OwnedCounter<Platform> takes;        // buffers taken out of the cache
-  OwnedCounter<Platform> gives;        // buffers put into the cache
-  OwnedCounter<Platform> refills;      // batches fetched from the core pools
-  OwnedCounter<Platform> flushes;      // batches returned to them
-  OwnedCounter<Platform> bypasses;     // operations that went past the cache
-  OwnedCounter<Platform> retreats;     // pushes taken back out under pressure
+  OwnedCounter<Platform> takes;     // buffers taken out of the cache
+  OwnedCounter<Platform> gives;     // buffers put into the cache
+  OwnedCounter<Platform> refills;   // batches fetched from the core pools
+  OwnedCounter<Platform> flushes;   // batches returned to them
+  OwnedCounter<Platform> bypasses;  // releases that went past it
+  OwnedCounter<Platform>
+      retreats;  // times that its owner emptied it under pressure
   OwnedCounter<Platform> steals;       // batches taken out of other caches
   OwnedCounter<Platform> shortages;    // allocations that had to sweep
   OwnedCounter<Platform> failures;     // allocations that found too few

@@ -6,15 +6,20 @@
 
 namespace tandem {
 
-// Number of a buffer within its pool: 0 to capacity - 1, at most 24 bits.
+// Index of a buffer within its pool: 0 to capacity - 1, at most 24 bits.
 enum class BufferIndex : uint32_t {};
 
 // Bits of every tagged word that hold an index; the rest is version.
 inline constexpr int kIndexBits = 24;
 
+inline constexpr uint32_t kIndexMask = (1u << kIndexBits) - 1;
+
 // Largest capacity of a pool; the index after the last one means "none".
-inline constexpr uint32_t kMaxCapacity = (1u << kIndexBits) - 1;
+inline constexpr uint32_t kMaxCapacity = kIndexMask;
 inline constexpr BufferIndex kNoBuffer{kMaxCapacity};
+
+// Most buffers that one thread can cache.
+inline constexpr uint32_t kMaxCacheSize = 128;
 
 // Number of a core pool: 0 to core_pools - 1.
 enum class CoreId : uint32_t {};

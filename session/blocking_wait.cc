@@ -5,7 +5,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <bit>
 #include <cerrno>
 #include <chrono>
@@ -39,7 +38,9 @@ timespec ToTimespec(std::chrono::steady_clock::time_point time) {
 
 }  // namespace
 
-Waker BlockingWaker() { return {.wake = WakeSleeper, .context = nullptr}; }
+Waker BlockingWaker() {
+  return {.wake = WakeSleeper, .context = nullptr, .on_cancel = true};
+}
 
 WaitStatus BlockUntilServed(SessionBuffers& session,
                             std::chrono::steady_clock::time_point deadline) {

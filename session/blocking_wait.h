@@ -11,8 +11,7 @@ namespace tandem {
 // Waits by blocking the calling thread.
 //
 //   if (session.AllocateBuffers(BlockingWaker()) == Allocation::kWaiting) {
-//     status = BlockUntilServed(session, std::chrono::steady_clock::now() +
-//     5s);
+//     status = BlockUntilServed(session, deadline);
 //   }
 //
 // The thread sleeps in the kernel (futex) on the wait's own word, which belongs

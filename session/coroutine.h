@@ -6,7 +6,9 @@
 
 #include "tandem/session/deadline_list.h"
 #include "tandem/session/event_notifier.h"
+#include "tandem/session/session_allocator.h"
 #include "tandem/session/session_buffers.h"
+#include "tandem/session/waker.h"
 
 namespace tandem {
 
@@ -15,11 +17,15 @@ namespace tandem {
 //
 //   if (co_await BuffersFor(session, notifier) != Allocation::kGranted) …
 //
+// With a deadline, or to be cancelled by somebody else:
+//
+//   co_await BuffersFor(session, notifier, deadlines, now + 5s);
+//   // meanwhile, on any thread: session.CancelWait()
+//
 // The answer is kGranted, kOverloaded (too many wait, S7), or kExhausted: the
 // wait was cancelled, or its deadline passed.
 //
-// Threads:  awaited and resumed on the loop's thread, where its deadline is
-//           looked at too; another thread may cancel by Cancel.
+// Threads:  awaited, resumed and expired on the loop's thread.
 // Lifetime: the coroutine must not be destroyed while it is suspended here.
 template <class Request>
 class BufferAwaitable : private EventNotifier::Node,
@@ -33,7 +39,7 @@ class BufferAwaitable : private EventNotifier::Node,
       static_cast<BufferAwaitable&>(node).waiter_.resume();
     };
     on_expired = [](DeadlineList::Node& node) {
-      static_cast<BufferAwaitable&>(node).Cancel();
+      static_cast<BufferAwaitable&>(node).session_.CancelWait();
     };
   }
 
@@ -54,28 +60,25 @@ class BufferAwaitable : private EventNotifier::Node,
 
   bool await_suspend(std::coroutine_handle<> waiter) {
     waiter_ = waiter;
-    // Set before, as the loop may resume and end this while it still allocates.
+    // All set before: the loop may resume and end this while it still
+    // allocates.
     result_ = Allocation::kWaiting;
     if (deadlines_ != nullptr) deadlines_->Add(*this, deadline_);
-    const Allocation result = request_(session_, notifier_.WakerFor(*this));
+    Waker waker = notifier_.WakerFor(*this);
+    waker.on_cancel = true;
+    const Allocation result = request_(session_, waker);
     if (result == Allocation::kWaiting) return true;
     result_ = result;
     return false;
   }
 
   Allocation await_resume() {
+    // Before the deadline can meet the session's next wait.
+    if (deadlines_ != nullptr) deadlines_->Remove(*this);
     if (result_ != Allocation::kWaiting) return result_;
     return session_.FinishWait() == WaitStatus::kGranted
                ? Allocation::kGranted
                : Allocation::kExhausted;
-  }
-
-  // Ends the wait: the coroutine goes on with kExhausted. False if it was
-  // served before, and goes on with its buffers.
-  bool Cancel() {
-    if (!session_.CancelWait()) return false;
-    notifier_.Post(*this);
-    return true;
   }
 
  private:

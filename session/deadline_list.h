@@ -10,6 +10,12 @@ namespace tandem {
 // The deadlines of what one event loop waits for, embedded in their owners: no
 // memory of its own.
 //
+//   for (;;) {
+//     epoll_wait(…, until deadlines.earliest());
+//     notifier->Dispatch();
+//     deadlines.Expire(DeadlineList::Time::clock::now());
+//   }
+//
 // Threads: the event loop's. Cost: Add and Remove constant; Expire linear when
 // something may have expired, else constant.
 class DeadlineList {
@@ -38,7 +44,9 @@ class DeadlineList {
   DeadlineList(const DeadlineList&) = delete;
   DeadlineList& operator=(const DeadlineList&) = delete;
 
+  // Moves it if it is listed.
   void Add(Node& node, Time deadline) {
+    Remove(node);
     node.deadline_ = deadline;
     node.previous_ = ends_.previous_;
     node.next_ = &ends_;
@@ -54,7 +62,8 @@ class DeadlineList {
     node.previous_ = node.next_ = nullptr;
   }
 
-  // No deadline is earlier: how long the loop may sleep. Time::max() for ever.
+  // Until when the loop may sleep: no deadline is earlier, though after a
+  // Remove all may be later. Time::max(): for ever.
   Time earliest() const { return earliest_; }
 
   // Removes each node whose deadline is not after `now` and calls its function,

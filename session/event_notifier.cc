@@ -1,11 +1,13 @@
 #include "tandem/session/event_notifier.h"
 
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <utility>
 
@@ -23,7 +25,8 @@ absl::StatusOr<std::unique_ptr<EventNotifier>> EventNotifier::Create() {
 EventNotifier::~EventNotifier() { close(fd_); }
 
 Waker EventNotifier::WakerFor(Node& node) {
-  node.notifier_ = this;
+  // Not anew while a server may read it.
+  if (node.notifier_ != this) node.notifier_ = this;
   return {.wake =
               [](void* context) noexcept {
                 Node& woken = *static_cast<Node*>(context);
@@ -37,23 +40,33 @@ void EventNotifier::Post(Node& node) {
   Node* top = posted_.load(std::memory_order::relaxed);
   do {
     node.next_ = top;
-    // (2) release: pairs with (3), publishing the node. Nodes are taken all at
-    // once, so none can come back while it is compared (no ABA).
+    // (2) seq_cst: release pairs with (3), publishing the node; and it comes
+    // before (4). Nodes are taken all at once, so none can come back while it
+    // is compared (no ABA).
   } while (!posted_.compare_exchange_weak(
-      top, &node, std::memory_order::release, std::memory_order::relaxed));
-  if (top != nullptr) return;  // Whoever found the list empty has written.
+      top, &node, std::memory_order::seq_cst, std::memory_order::relaxed));
+  // (4) Somebody may have written since the descriptor was last read, and then
+  // said so: it stays readable until a Dispatch that comes after (2). That
+  // others have posted before says nothing, they may have stopped before they
+  // wrote.
+  const uint64_t reading = readings_.load();
+  if (written_.load() == reading) return;
   const int saved_errno = errno;
-  eventfd_write(fd_, 1);
+  const uint64_t one = 1;
+  // Not eventfd_write(3), which is a cancellation point.
+  syscall(SYS_write, fd_, &one, sizeof(one));
   errno = saved_errno;
+  written_.store(reading);
 }
 
 size_t EventNotifier::Dispatch() {
-  // Read first: what is posted after the exchange finds the list empty and
-  // writes again.
+  // In this order: a write that was told of as of this reading makes the
+  // descriptor readable once more, or its node is on the list below.
   eventfd_t ignored;
   eventfd_read(fd_, &ignored);
-  // (3) acquire: pairs with (2).
-  Node* last = posted_.exchange(nullptr, std::memory_order::acquire);
+  readings_.fetch_add(1);
+  // (3) seq_cst: acquire pairs with (2); and it comes after the addition.
+  Node* last = posted_.exchange(nullptr);
   Node* first = nullptr;
   while (last != nullptr) {
     Node* const before = std::exchange(last->next_, first);

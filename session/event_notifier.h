@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 
 #include "absl/status/statusor.h"
@@ -13,7 +14,9 @@ namespace tandem {
 // Brings wake-ups from any thread to one event loop, through a file descriptor
 // that becomes readable: one write for each batch of wake-ups, not for each.
 //
-//   struct Connection : EventNotifier::Node { SessionBuffers buffers; … };
+//   struct Connection : EventNotifier::Node {
+//     SessionBuffers buffers;  // on_ready is set: what to do with them
+//   };
 //   buffers.AllocateBuffers(notifier->WakerFor(connection))
 //   …
 //   when notifier->fd() is readable: notifier->Dispatch()
@@ -22,14 +25,23 @@ namespace tandem {
 //           Dispatch: the event loop's thread.
 // Memory:   none beyond the nodes, which their owners embed.
 // Lifetime: a node must live until its function has been called, or until its
-//           wait was cancelled with success; the notifier longer than all
-//           nodes.
+//           wait was cancelled with success. The notifier must outlive every
+//           call that may serve one of its waits: as a rule it lives as long as
+//           the allocator.
+// Stopped:  a thread that stops while it posts keeps its own node from the
+// loop,
+//           and nobody else's (P4).
 class EventNotifier {
  public:
-  // What the event loop is to do for one waiter. On at most one notifier's
-  // list, once.
-  struct Node {
-    void (*on_ready)(Node& node) = nullptr;
+  // What the event loop is to do for one waiter. Must not be posted again
+  // before on_ready has been called.
+  class Node {
+   public:
+    Node() = default;
+    Node(const Node&) = delete;
+    Node& operator=(const Node&) = delete;
+
+    void (*on_ready)(Node& node) = nullptr;  // set before the first Post
 
    private:
     friend class EventNotifier;
@@ -60,6 +72,10 @@ class EventNotifier {
   explicit EventNotifier(int fd) : fd_(fd) {}
 
   const int fd_;
+  // How many times the descriptor has been read, and as of which reading it has
+  // been written last: equal means that nobody need write.
+  std::atomic<uint64_t> readings_{1};
+  std::atomic<uint64_t> written_{0};
   std::atomic<Node*> posted_{nullptr};  // last first
 };
 

@@ -29,7 +29,7 @@ constexpr int kBuiltInClasses = 3;
 // steps.
 size_t RecordCount(uint32_t max_waiters, uint32_t capacity) {
   constexpr size_t kSpare = 512;
-  return std::min<size_t>(2 * size_t{max_waiters} + capacity + kSpare,
+  return std::min<size_t>(2 * (size_t{max_waiters} + capacity) + kSpare,
                           kMaxCapacity);
 }
 
@@ -100,6 +100,10 @@ SessionAllocator::RankClasses(const BufferPool& pool,
 absl::StatusOr<std::unique_ptr<SessionAllocator>> SessionAllocator::Create(
     BufferPool* pool, const SessionOptions& options) {
   if (absl::Status valid = CheckNumbers(options); !valid.ok()) return valid;
+  if (pool->core_.HasWaitlist()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "pool \"", pool->name(), "\" has a session layer; allowed: one"));
+  }
   absl::StatusOr<std::vector<RankedClass>> classes =
       RankClasses(*pool, options);
   if (!classes.ok()) return std::move(classes).status();
@@ -119,6 +123,8 @@ SessionAllocator::SessionAllocator(BufferPool* pool,
       links_(records_.size()),
       queue_(pool_.core_, RulesOf(classes_),
              {.max_waiters = options.max_waiters,
+              .max_completes =
+                  std::min(pool->capacity(), kMaxWaiting - options.max_waiters),
               .max_overtakes = options.max_overtakes},
              records_, links_) {
   pool_.core_.SetWaitlist(&queue_);
@@ -127,8 +133,8 @@ SessionAllocator::SessionAllocator(BufferPool* pool,
 SessionAllocator::~SessionAllocator() {
   const uint32_t waiting = pool_.core_.ledger().waiting();
   if (waiting != 0) {
-    LOG(ERROR) << "tandem: a session layer is destroyed while " << waiting
-               << " sessions wait";
+    LOG(FATAL) << "tandem: the session layer of pool \"" << pool_.name()
+               << "\" is destroyed while " << waiting << " sessions wait";
   }
   pool_.core_.SetWaitlist(nullptr);
 }
@@ -178,8 +184,9 @@ Allocation SessionAllocator::TakeOrWait(ClassId id, std::span<BufferIndex> out,
   }
   const WaitTicket served{ticket.load()};
   ticket.store(0);
-  // A cancel from another thread can't have won: the wait was served.
-  CHECK(queue_.Collect(served, out) == WaiterStatus::kGranted);
+  // Served, so a cancel from another thread cannot have won.
+  const WaiterStatus status = queue_.Collect(served, out);
+  CHECK(status == WaiterStatus::kGranted);
   return Allocation::kGranted;
 }
 

@@ -2,7 +2,6 @@
 #define TANDEM_SESSION_SESSION_ALLOCATOR_H_
 
 #include <array>
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -14,6 +13,8 @@
 #include "tandem/pool/buffer.h"
 #include "tandem/pool/buffer_pool.h"
 #include "tandem/pool/platform.h"
+#include "tandem/pool/pool_core.h"
+#include "tandem/pool/snapshot.h"
 #include "tandem/pool/types.h"
 #include "tandem/session/wait_class.h"
 #include "tandem/session/wait_counters.h"
@@ -23,15 +24,16 @@
 namespace tandem {
 
 // How an allocation ended.
-enum class Allocation {
-  kGranted,     // the buffers are in the session
-  kExhausted,   // they could not be had, and the caller did not ask to wait
-  kWaiting,     // subscribed: the waker will be called
-  kOverloaded,  // could not be had, and too many wait already (S7)
+enum class [[nodiscard]] Allocation{
+    kGranted,     // the buffers are in the session
+    kExhausted,   // they could not be had, and the caller did not ask to wait
+    kWaiting,     // subscribed: the waker will be called
+    kOverloaded,  // could not be had, and too many wait already (S7)
 };
 
 struct SessionOptions {
-  // Sessions that may wait at once: 1 to 1,048,575 (kMaxWaiting).
+  // Sessions that may wait at once: 1 to 1,048,575 (kMaxWaiting). Completes
+  // find room beyond it, as each holds a buffer that the others wait for.
   uint32_t max_waiters = 4096;
   // How often waiters of one class may be overtaken by later allocations of
   // classes that go first, complete apart, until those wait behind it: 1 to
@@ -62,18 +64,20 @@ struct SessionSnapshot {
 // (SessionBuffers) allocate through it.
 //
 // Threads:  all functions but Create and destruction, any thread.
-// Memory:   waiter records, allocated at creation: 64 bytes for each buffer,
-// and
-//           twice that for each of max_waiters.
+// Memory:   allocated at creation: 136 bytes for each buffer of the pool and
+// for
+//           each of max_waiters, and 34 KiB.
 // Lifetime: one at a time for a pool, which must outlive it; it must outlive
-//           its sessions. Nobody uses the pool while it is created or
-//           destroyed.
+// its
+//           sessions, and aborts if some wait. Nobody uses the pool while it is
+//           created or destroyed; a thread that has used the pool does by
+//           ending.
 class SessionAllocator {
  public:
-  // InvalidArgument names the option, its value and what is allowed: among
-  // others, a class whose need + keep exceeds the pool's capacity would wait
-  // for ever, and that includes receive, which needs 1 and keeps the reserve,
-  // and pair, which needs 2.
+  // FailedPrecondition if the pool has a session layer. InvalidArgument names
+  // the option, its value and what is allowed: among others, a class whose need
+  // + keep exceeds the pool's capacity would wait for ever, and that includes
+  // receive, which needs 1 and keeps the reserve, and pair, which needs 2.
   static absl::StatusOr<std::unique_ptr<SessionAllocator>> Create(
       BufferPool* pool, const SessionOptions& options = {});
 
@@ -89,7 +93,6 @@ class SessionAllocator {
   ClassId receive() const { return receive_; }
   // Any class, by name. NotFound names those there are.
   absl::StatusOr<ClassId> FindClass(std::string_view name) const;
-  uint32_t NeedOf(ClassId id) const { return queue_.rule(id).need; }
 
   SessionSnapshot Snapshot() const;
 

@@ -27,6 +27,7 @@ Allocation SessionBuffers::AllocateReceiveBuffer(Side side, Waker waker) {
 }
 
 Allocation SessionBuffers::AllocateBufferAs(ClassId id, Side side) {
+  CheckOneSided(id);
   if (StillWaiting()) return Allocation::kWaiting;
   if (has_buffer(side)) return Allocation::kGranted;
   return Take(id, SetOf(side));
@@ -34,6 +35,7 @@ Allocation SessionBuffers::AllocateBufferAs(ClassId id, Side side) {
 
 Allocation SessionBuffers::AllocateBufferAs(ClassId id, Side side,
                                             Waker waker) {
+  CheckOneSided(id);
   if (StillWaiting()) return Allocation::kWaiting;
   if (has_buffer(side)) return Allocation::kGranted;
   return TakeOrWait(id, SetOf(side), waker);
@@ -107,6 +109,11 @@ SessionAllocator::TicketWord* SessionBuffers::wait_word() {
   return &allocator_.queue_.WordOf(ticket);
 }
 
+void SessionBuffers::CheckOneSided(ClassId id) const {
+  CHECK(id != allocator_.complete() && id != allocator_.pair())
+      << "tandem: classes complete and pair are for AllocateBuffers";
+}
+
 SessionBuffers::Sides SessionBuffers::MissingSides() const {
   Sides missing = 0;
   for (const Side side : kSides) {
@@ -118,7 +125,6 @@ SessionBuffers::Sides SessionBuffers::MissingSides() const {
 Allocation SessionBuffers::Take(ClassId id, Sides sides) {
   std::array<BufferIndex, 2> storage;
   const auto out = std::span(storage).first(std::popcount(sides));
-  CHECK_EQ(out.size(), allocator_.NeedOf(id)) << "not a class for this call";
   if (!allocator_.Take(id, out)) return Allocation::kExhausted;
   Install(sides, out);
   return Allocation::kGranted;
@@ -127,7 +133,6 @@ Allocation SessionBuffers::Take(ClassId id, Sides sides) {
 Allocation SessionBuffers::TakeOrWait(ClassId id, Sides sides, Waker waker) {
   std::array<BufferIndex, 2> storage;
   const auto out = std::span(storage).first(std::popcount(sides));
-  CHECK_EQ(out.size(), allocator_.NeedOf(id)) << "not a class for this call";
   awaited_ = sides;
   const Allocation result = allocator_.TakeOrWait(id, out, waker, ticket_);
   // If it waits, the session may belong to another thread by now.

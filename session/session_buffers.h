@@ -2,13 +2,16 @@
 #define TANDEM_SESSION_SESSION_BUFFERS_H_
 
 #include <array>
-#include <atomic>
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
 #include "tandem/pool/buffer.h"
+#include "tandem/pool/types.h"
 #include "tandem/session/ring_buffer.h"
 #include "tandem/session/session_allocator.h"
+#include "tandem/session/wait_class.h"
 #include "tandem/session/waker.h"
 
 namespace tandem {
@@ -30,16 +33,18 @@ enum class WaitStatus {
 //   session.AllocateBuffers()                       before processing
 //   session.ReleaseBuffers()                        after it
 //
-// Each takes a waker if the session is to wait where it can't be met; with none
-// it fails at once. A session waits for one thing at a time. When its waker has
-// been called, FinishWait puts the buffers, which came with the wake-up, into
-// their sides; it is never called to fail again.
+// The allocations take a waker if the session is to wait where they can't be
+// met; without one they fail at once. A session waits for one thing at a time.
+// Its buffers come with the wake-up: once the waker has been called, FinishWait
+// puts them into their sides, and cannot fail.
 //
 // No dead-lock (S6): if every session that was given both buffers returns both
 // before it asks again, and one that holds a single buffer returns it or asks
 // for the other by AllocateBuffers in the end, every wait is served.
 //
-// Threads:  one at a time, whichever; the wake-up says when another may go on.
+// Threads:  one at a time, whichever, and no signal handler that interrupted
+// it;
+//           the wake-up says when another may go on.
 //           CancelWait: any, at any time in the session's life.
 // Progress: lock-free. No memory is allocated.
 // Lifetime: the allocator must outlive it. Destruction cancels a wait, and
@@ -61,8 +66,8 @@ class SessionBuffers {
   Allocation AllocateBuffers();
   Allocation AllocateBuffers(Waker waker);
 
-  // S8: a buffer for one side, in a class that the server declared; as
-  // AllocateReceiveBuffer otherwise.
+  // S8: a buffer for one side, in a declared class or receive (complete and
+  // pair abort). As AllocateReceiveBuffer otherwise.
   Allocation AllocateBufferAs(ClassId id, Side side);
   Allocation AllocateBufferAs(ClassId id, Side side, Waker waker);
 
@@ -74,10 +79,11 @@ class SessionBuffers {
   // was not.
   WaitStatus FinishWait();
 
-  // Ends the wait without buffers. True: it is over and the waker is not
-  // called. False: there was no wait, or it was granted first; then the waker
-  // has been or is being called, its context must live until it has returned,
-  // and FinishWait has the buffers.
+  // Ends the wait without buffers. True: it is over, and the waker is not
+  // called unless it asks for that (Waker::on_cancel). False: there was no
+  // wait, or it was granted first; then the waker has been or is being called,
+  // its context must live until it has returned, and FinishWait has the
+  // buffers.
   bool CancelWait();
 
   // The bytes of a side: a ring over its buffer, of no bytes if it has none.
@@ -88,11 +94,13 @@ class SessionBuffers {
   }
   const Buffer& buffer(Side side) const { return buffers_[Int(side)]; }
 
-  // The word whose low half changes when the wait is over, for who blocks on it
-  // (blocking_wait.h); null if there is no wait.
-  StdPlatform::Atomic<uint64_t>* wait_word();
-
  private:
+  friend WaitStatus BlockUntilServed(
+      SessionBuffers& session, std::chrono::steady_clock::time_point deadline);
+
+  // The word whose low half changes when the wait is over; null if none.
+  SessionAllocator::TicketWord* wait_word();
+
   static size_t Int(Side side) { return static_cast<size_t>(side); }
 
   // Sides as a set: bit i is side i.
@@ -100,6 +108,9 @@ class SessionBuffers {
   static constexpr Sides kBothSides = 0b11;
   static Sides SetOf(Side side) { return Sides(1u << Int(side)); }
   Sides MissingSides() const;
+
+  // Aborts if the class is not for one side alone.
+  void CheckOneSided(ClassId id) const;
 
   // True if the session is still waiting. Ends the wait otherwise.
   bool StillWaiting() { return FinishWait() == WaitStatus::kWaiting; }

@@ -10,12 +10,14 @@ namespace tandem {
 // in one first-come order.
 struct WaitClass {
   std::string name;
-  uint32_t
-      keep;  // buffers that must remain after it: below the pool's capacity
-  int rank;  // 1 to 255, smaller is served first; no two are equal
+  // Buffers that must remain after an allocation: 0 to the pool's capacity - 1.
+  uint32_t keep = 0;
+  // 1 to 255, smaller is served first; no two classes have the same.
+  int rank = 0;
 };
 
-// Position of a class in its service's order of ranks: 0 is served first.
+// Position of a class among those of its SessionAllocator, by rank: 0 is served
+// first.
 enum class ClassId : uint8_t {};
 inline constexpr int kMaxClasses = 8;
 

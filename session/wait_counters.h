@@ -11,8 +11,8 @@
 
 namespace tandem {
 
-// Upper bounds of the wait-time histogram: bucket i counts waits shorter than
-// 2^i microseconds and no shorter than half of that; the last is open.
+// Buckets of the wait-time histogram: bucket i counts waits below 2^i
+// microseconds and not below half of that; the last is open.
 inline constexpr size_t kWaitBuckets = 28;
 
 // What one class's waits came to (P8).

@@ -1,7 +1,6 @@
 #ifndef TANDEM_SESSION_WAITER_LIST_H_
 #define TANDEM_SESSION_WAITER_LIST_H_
 
-#include <atomic>
 #include <cstdint>
 #include <optional>
 
@@ -45,20 +44,16 @@ class WaiterList {
   explicit WaiterList(Records& records)
       : records_(records), head_(Pack(0, false, kNoWaiter)), hint_(0) {}
 
-  // Links a record that was set to `state`, then prepared by PrepareLink.
+  // Links a record at the end. Its state must be `state`, in its new version,
+  // already: an append that still finds the old version in the hint must not
+  // find an unmarked link after it.
   void Append(WaiterIndex index, WaiterState state) {
+    Link& next = records_[index].next;
+    next.store(Pack(TagOf(next.load()) + 1, false, kNoWaiter));
     linked_.Add(1);
     while (!AppendFrom(Start(), index)) {
     }
     SetHint(index, state);
-  }
-
-  // Makes a record that is being reused ready for Append. Its state must be in
-  // its new version already: an append that still finds the old version in the
-  // hint must not find an unmarked link after it.
-  void PrepareLink(WaiterIndex index) {
-    Link& next = records_[index].next;
-    next.store(Pack(TagOf(next.load()) + 1, false, kNoWaiter));
   }
 
   // The first that waits, at some moment of the call. Unlinks who is over
@@ -88,7 +83,7 @@ class WaiterList {
   }
   static constexpr bool IsMarked(uint64_t link) { return (link & kMark) != 0; }
   static constexpr WaiterIndex IndexOf(uint64_t link) {
-    return WaiterIndex(link & kMaxCapacity);
+    return WaiterIndex(link & kIndexMask);
   }
   // What `link` becomes when it is to lead to `index`.
   static constexpr uint64_t Changed(uint64_t link, WaiterIndex index) {
@@ -106,7 +101,7 @@ class WaiterList {
     uint64_t value;
   };
 
-  // The hint, {version 40, index 24}, if it still holds; else the head.
+  // The hint, {version 38, index 24}, if it still holds; else the head.
   Position Start() {
     const uint64_t hint = hint_.load();
     if (hint != 0) {

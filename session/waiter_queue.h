@@ -3,7 +3,7 @@
 
 #include <array>
 #include <atomic>
-#include <csignal>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -21,12 +21,12 @@
 
 namespace tandem {
 
-// Names one wait: {version 40, record 24}. 0 names none.
+// Names one wait: {version 38, record 24}. 0 names none.
 struct WaitTicket {
   static WaitTicket Of(WaiterIndex index, WaiterState state) {
     return {state.version() << kIndexBits | static_cast<uint32_t>(index)};
   }
-  WaiterIndex index() const { return WaiterIndex(word & kMaxCapacity); }
+  WaiterIndex index() const { return WaiterIndex(word & kIndexMask); }
   uint64_t version() const { return word >> kIndexBits; }
   bool operator==(const WaitTicket&) const = default;
 
@@ -75,9 +75,10 @@ class WaiterQueue final : public Waitlist {
   };
   struct Limits {
     uint32_t max_waiters;
+    uint32_t max_completes;  // on top of these
     uint32_t max_overtakes;
   };
-  enum class Subscribed { kServed, kWaiting, kOverloaded };
+  enum class [[nodiscard]] Subscribed{kServed, kWaiting, kOverloaded};
 
   // `classes` in order of rank, at most kMaxClasses; class 0 is complete.
   // The spans must outlive the queue, and so must `core`.
@@ -98,9 +99,10 @@ class WaiterQueue final : public Waitlist {
   const ClassRule& rule(ClassId id) const { return lines_[Int(id)]->rule; }
 
   // Joins the queue, with an allocation of this class that has just failed
-  // under `shortage`. kServed: the buffers are there already, `waker` is not
-  // called. kWaiting: it is called, once, unless the wait is cancelled first.
-  // kOverloaded: max_waiters sessions wait already, and nothing has changed.
+  // under `shortage`. kServed: the buffers are there, to be fetched by Collect;
+  // `waker` is not called. kWaiting: it is called, once, unless the wait is
+  // cancelled first. kOverloaded: max_waiters sessions wait already, and
+  // nothing has changed.
   //
   // `ticket` is set before anyone can serve the wait and not touched after: a
   // session that is woken on another thread may be gone when this returns.
@@ -108,7 +110,11 @@ class WaiterQueue final : public Waitlist {
                        Waker waker, TicketWord& ticket) {
     const WaiterIndex index = TakeRecord();
     if (index == kNoWaiter) return Subscribed::kOverloaded;
-    if (!shortage.TryBecomeWait(limits_.max_waiters)) {
+    // Who holds a buffer that others wait for is not turned away for them: a
+    // complete always finds a place, as each holds a buffer.
+    const uint32_t limit =
+        limits_.max_waiters + (Int(id) == 0 ? limits_.max_completes : 0);
+    if (!shortage.TryBecomeWait(limit)) {
       records_.Drop(index, Records::kLinked | Records::kOwned);
       return Subscribed::kOverloaded;
     }
@@ -118,6 +124,7 @@ class WaiterQueue final : public Waitlist {
     // relaxed: published by Append; see WaiterRecord for who may read.
     record.wake.store(waker.wake, std::memory_order::relaxed);
     record.wake_context.store(waker.context, std::memory_order::relaxed);
+    record.on_cancel.store(waker.on_cancel, std::memory_order::relaxed);
     record.since_nanos.store(Platform::NowNanos(), std::memory_order::relaxed);
     record.arrival.store(arrivals_.fetch_add(1), std::memory_order::relaxed);
     record.line.store(Int(id), std::memory_order::relaxed);
@@ -127,7 +134,6 @@ class WaiterQueue final : public Waitlist {
     record.state.store(state.word);
     const WaitTicket self = WaitTicket::Of(index, state);
     ticket.store(self.word);
-    line.list.PrepareLink(index);
     line.list.Append(index, state);
     return ServeAs(self) ? Subscribed::kServed : Subscribed::kWaiting;
   }
@@ -146,10 +152,10 @@ class WaiterQueue final : public Waitlist {
     return state.status();
   }
 
-  // Ends the wait, from any thread. True: it is over, its waker is not called,
-  // and the ticket is void. False: it was granted or cancelled before; if
-  // granted, its waker is being called or was. A thread that sleeps on the
-  // wait's word is told.
+  // Ends the wait, from any thread. True: it is over, its waker is called only
+  // if it asks for that (Waker::on_cancel), and the ticket is void. False: it
+  // was granted or cancelled before; if granted, its waker is being called or
+  // was.
   bool Cancel(WaitTicket ticket) {
     auto& record = records_[ticket.index()];
     WaiterState state{record.state.load()};
@@ -168,7 +174,7 @@ class WaiterQueue final : public Waitlist {
     core_.EndWait();
     records_.Drop(ticket.index(), Records::kOwned);
     if (line.list.linked() > 2 * line.waiting() + kDeadSlack) line.list.Purge();
-    if (waker.context == &record.state) waker.wake(waker.context);
+    if (waker.on_cancel) waker.wake(waker.context);
     Serve();
     return true;
   }
@@ -314,7 +320,8 @@ class WaiterQueue final : public Waitlist {
   // A waker without a context is given the word that its thread sleeps on.
   static Waker WakerOf(typename Records::Record& record) {
     Waker waker{record.wake.load(std::memory_order::relaxed),
-                record.wake_context.load(std::memory_order::relaxed)};
+                record.wake_context.load(std::memory_order::relaxed),
+                record.on_cancel.load(std::memory_order::relaxed) != 0};
     if (waker.wake != nullptr && waker.context == nullptr) {
       waker.context = &record.state;
     }

@@ -3,12 +3,10 @@
 
 #include <atomic>
 #include <cstdint>
-#include <optional>
 #include <span>
 
 #include "tandem/pool/tagged_stack.h"
 #include "tandem/pool/types.h"
-#include "tandem/session/waker.h"
 
 namespace tandem {
 
@@ -71,7 +69,8 @@ struct alignas(kCacheLine) WaiterRecord {
   Atomic<uint32_t> holds{0};  // of WaiterRecords
   Atomic<uint64_t> arrival{0};
   Atomic<int64_t> since_nanos{0};
-  Atomic<uint32_t> line{0};  // its class
+  Atomic<uint32_t> line{0};       // its class
+  Atomic<uint32_t> on_cancel{0};  // of its waker
   Atomic<void (*)(void*) noexcept> wake{nullptr};
   Atomic<void*> wake_context{nullptr};
 };

@@ -15,9 +15,14 @@ namespace tandem {
 // Without a context, `wake` is given the address of the wait's own word, which
 // outlives the wait: what a thread sleeps on. Without a function nobody is
 // told: the waiter looks by itself.
+//
+// It must return: no longjmp, no thread exit.
 struct Waker {
   void (*wake)(void* context) noexcept = nullptr;
   void* context = nullptr;
+  // Call it for a wait that is cancelled as well: for who sleeps until it is
+  // over, one way or the other.
+  bool on_cancel = false;
 };
 
 }  // namespace tandem

@@ -2,6 +2,7 @@
 // and at rest the ledger says what is true.
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -9,6 +10,7 @@
 #include <random>
 #include <span>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <vector>
 
@@ -151,6 +153,44 @@ TEST_P(ConcurrencyTest, NoBufferIsInTwoHandsAndNoneIsLost) {
     EmptyMailbox();
     ExpectAtRest(*pool_, 0);
     ExpectCanTake(*pool_, pool_->capacity());
+  }
+}
+
+// P3: the bias of a cache is taken while its owner is at work.
+TEST(BiasConcurrencyTest, OwnerAtWorkAndThiefNeverGetTheSameBuffer) {
+  if (!NewPool({})->Snapshot().biased) GTEST_SKIP() << "no bias here";
+  Companion owner;
+  for (int round = 0; round < 200; ++round) {
+    const std::unique_ptr<BufferPool> pool =
+        NewPool({.buffer_size = 64, .capacity = 16, .max_threads = 4});
+    std::atomic<bool> biased = false;
+    std::atomic<bool> stop = false;
+    owner.Start([&] {
+      for (int i = 0; i < 200; ++i) pool->Release(pool->Acquire());
+      biased = pool->Snapshot().biased;
+      while (!stop) {
+        std::byte* const buffer = pool->Acquire();
+        if (buffer == nullptr) continue;
+        EXPECT_TRUE(Mark(buffer, 1)) << "in two hands";
+        EXPECT_TRUE(Unmark(buffer, 1)) << "in two hands";
+        pool->Release(buffer);
+      }
+    });
+    while (!biased) std::this_thread::yield();
+    const std::vector<std::byte*> taken = TakeAll(*pool);
+    EXPECT_GE(taken.size(), 15u);
+    for (std::byte* const buffer : taken) {
+      EXPECT_TRUE(Mark(buffer, 2)) << "in two hands";
+    }
+    for (std::byte* const buffer : taken) {
+      EXPECT_TRUE(Unmark(buffer, 2)) << "in two hands";
+    }
+    pool->ReleaseMany(taken);
+    stop = true;
+    owner.Wait();
+    ExpectAtRest(*pool, 0);
+    ExpectCanTake(*pool, 16);
+    if (::testing::Test::HasFailure()) break;
   }
 }
 

@@ -19,10 +19,10 @@ namespace tandem {
 namespace {
 
 constexpr uint32_t kCapacity = 48;
-PoolOptions Options() {
+PoolOptions Options(uint32_t cache_size = 8) {
   return {.buffer_size = 64,
           .capacity = kCapacity,
-          .cache_size = 8,
+          .cache_size = cache_size,
           .max_threads = 4};
 }
 
@@ -77,10 +77,12 @@ class InterruptedTest : public BothWaysTest {
            Operations()[1].run(pool, held);
            Operations()[3].run(pool, held);
          }},
-        {"take and return",
+        // P5: what was on top is so again, and what was below it is not.
+        {"take two and return the first",
          [](BufferPool& pool, Held& held) {
+           std::byte* const first = pool.Acquire();
            Operations()[0].run(pool, held);
-           Operations()[1].run(pool, held);
+           if (first != nullptr) pool.Release(first);
          }},
     };
     return interruptions;
@@ -90,20 +92,21 @@ class InterruptedTest : public BothWaysTest {
   // it left in the caller's hands.
   using Prepare = Held (*)(BufferPool&);
 
-  void CheckAllPairs(Prepare prepare) {
+  void CheckAllPairs(Prepare prepare, const PoolOptions& options = Options()) {
     if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
     for (const Operation& outer : Operations()) {
       for (const Operation& inner : Interruptions()) {
         SCOPED_TRACE(std::string(inner.name) + " in " + outer.name);
-        Check(prepare, outer, inner);
+        Check(prepare, options, outer, inner);
         if (HasFailure()) return;
       }
     }
   }
 
  private:
-  void Check(Prepare prepare, const Operation& outer, const Operation& inner) {
-    const std::unique_ptr<BufferPool> pool = NewPool(Options());
+  void Check(Prepare prepare, const PoolOptions& options,
+             const Operation& outer, const Operation& inner) {
+    const std::unique_ptr<BufferPool> pool = NewPool(options);
     Held all = prepare(*pool);
     const size_t half = all.size() / 2;
     Held mine(all.begin(), all.begin() + half);
@@ -119,7 +122,8 @@ class InterruptedTest : public BothWaysTest {
           pool->ReleaseMany(mine);
           pool->ReleaseMany(handlers);
           ExpectCanTake(*pool, kCapacity);
-        });
+        },
+        /*stride=*/3);
   }
 };
 
@@ -160,6 +164,17 @@ TEST_P(InterruptedTest, WithNothingLeft) {
     held.pop_back();
     return held;
   });
+}
+
+// P5: on the lists that all threads share.
+TEST_P(InterruptedTest, WithoutCaches) {
+  CheckAllPairs(
+      [](BufferPool& pool) {
+        Held held(10);
+        EXPECT_TRUE(pool.AcquireMany(held));
+        return held;
+      },
+      Options(/*cache_size=*/0));
 }
 
 // P10: and if it uses another pool than the thread, which meets its own for the

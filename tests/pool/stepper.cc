@@ -88,12 +88,12 @@ void Step([[maybe_unused]] const std::function<void()>& operation,
 #endif
 }
 
-// Instructions between two that are tried: all are where they are few.
-constexpr uint64_t kStride =
+// Times as many instructions, or the time of a fork, as in a plain build.
+constexpr uint64_t kSlowness =
 #ifdef __OPTIMIZE__
     kAsan ? 61 : 1;
 #else
-    11;
+    31;
 #endif
 
 }  // namespace
@@ -128,12 +128,15 @@ bool Stepper::InterruptAt(uint64_t at, const Function& operation,
 
 void Stepper::InterruptEverywhere(const Function& operation,
                                   const Function& interrupt,
-                                  const Function& check) {
+                                  const Function& check, uint64_t stride) {
+  static uint64_t calls = 0;
+  const uint64_t first = calls++;
+  stride *= kSlowness;
   bool is_copy = false;
   bool failed = false;
   std::fflush(stdout);
   Step(operation, [&](uint64_t number) {
-    if (number % kStride != 0) return true;
+    if ((number + first) % stride != 0) return true;
     const pid_t copy = fork();
     if (copy == 0) {
       is_copy = true;

@@ -109,7 +109,7 @@ class ScheduleTest : public rl::test_suite<Test, kThreads> {
 
 // Sanitizers make it slow and have nothing to find that relacy does not.
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-inline constexpr double kSlowness = 10;
+inline constexpr double kSlowness = 20;
 #else
 inline constexpr double kSlowness = 1;
 #endif

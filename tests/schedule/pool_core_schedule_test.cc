@@ -108,38 +108,49 @@ TEST(PoolCoreSchedule, RefusedBarrierCostsNoBuffer) {
   ExploreAtRandom<WithoutBarriers>(40'000);
 }
 
-// Caches full from the start, whose owners may use them or do nothing at all,
-// and one that takes everything there is.
-struct TakesEverything : ScheduleTest<TakesEverything,
-                                      PoolWorld<{.capacity = 6,
+// Two caches that hold buffers from the start, whose owners may use them or do
+// nothing at all, and one that takes everything there is. With four slots, a
+// cache holds more than the batch that an operation may have in its hands.
+template <uint32_t kCapacity, uint32_t kSlots>
+struct TakesEverything : ScheduleTest<TakesEverything<kCapacity, kSlots>,
+                                      PoolWorld<{.capacity = kCapacity,
                                                  .caches = 3,
                                                  .reserve = 0,
-                                                 .cache_limit = 2,
+                                                 .cache_limit = kSlots,
                                                  .biased = true}>,
                                       3> {
+  using World = PoolWorld<{.capacity = kCapacity,
+                           .caches = 3,
+                           .reserve = 0,
+                           .cache_limit = kSlots,
+                           .biased = true}>;
+
   void before() {
-    world().ClaimCaches();
-    std::array<BufferIndex, 4> buffers;
-    Require(world().Take(nullptr, buffers, world().kPair), "all are free");
-    world().Give(&world().CacheOf(0), std::span(buffers).first(2));
-    world().Give(&world().CacheOf(1), std::span(buffers).last(2));
-    Require(world().Cached() == 4, "the caches are full");
+    World& world = this->world();
+    world.ClaimCaches();
+    std::array<BufferIndex, kCapacity - 2> buffers;
+    Require(world.Take(nullptr, buffers, World::kPair), "all are free");
+    const std::span all(buffers);
+    world.Give(&world.CacheOf(0), all.first(all.size() / 2));
+    world.Give(&world.CacheOf(1), all.last(all.size() / 2));
+    Require(world.Cached() == all.size(), "they are in the caches");
   }
   void thread(unsigned index) {
-    Hands hands(world());
+    Hands hands(this->world());
     if (index == 2) {
-      for (int i = 0; i < 3; ++i) hands.Take(2, world().kPair);
-      hands.GiveAll();
+      for (uint32_t i = 0; i < kCapacity / 2; ++i) hands.Take(2, World::kPair);
     } else if (rl::rand(2) == 0) {
-      hands.Take(1 + rl::rand(2), world().kPair);
+      hands.Take(1 + rl::rand(2), World::kPair);
     }
+    hands.GiveAll();
   }
-  void after() { world().RequireWhole(); }
+  void after() { this->world().RequireWhole(); }
 };
 
 // P3
 TEST(PoolCoreSchedule, IdleBuffersOfOtherThreadsAreFoundWhateverTheirOwnersDo) {
-  ExploreAtRandom<TakesEverything>(40'000);
+  ExploreAtRandom<TakesEverything<6, 2>>(40'000);
+  ExploreAtRandom<TakesEverything<8, 4>>(40'000);
 }
 
 constexpr PoolShape kFiveBuffers{
@@ -197,11 +208,14 @@ TEST(PoolCoreSchedule, NoBufferStaysInACacheWhileSomebodyIsShort) {
   ExploreAtRandom<UseOfCaches>(50'000);
 }
 
-// Caches that come and go, taken over by the other thread now and then.
+// Caches that come and go, taken over by the other thread now and then. Their
+// owner's first use may be to put something in.
 struct UseOfNewCaches : StaysShort<UseOfNewCaches> {
   void Use(Hands<World>& hands) {
+    const bool give_first = rl::rand(2) == 0;
+    if (give_first) hands.Take(1 + rl::rand(2), World::kReceive);
     world().ClaimCache();
-    hands.Take(1 + rl::rand(2), World::kReceive);
+    if (!give_first) hands.Take(1 + rl::rand(2), World::kReceive);
   }
   void Leave() {
     if (rl::rand(2) == 0) world().ReturnCache();

@@ -104,7 +104,7 @@ class PoolWorld {
   void ReturnCache() {
     owned_[rl::thread_index()] = nullptr;
     reach_.Start(HeldHere(), kBatch);
-    core.ReturnCachesOf(ThreadToken{rl::thread_index() + 1u});
+    core.ReturnCacheOf(ThreadToken{rl::thread_index() + 1u});
     reach_.Finish(HeldHere());
   }
 

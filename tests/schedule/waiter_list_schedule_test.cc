@@ -43,7 +43,6 @@ class Lists {
     fact = {.taken = true, .list = list};
     wait.state = WaiterState{record.state.load()}.Next();
     record.state.store(wait.state.word);
-    lists[list].PrepareLink(wait.index);
     fact.began = ++clock_;
     lists[list].Append(wait.index, wait.state);
     fact.appended = ++clock_;

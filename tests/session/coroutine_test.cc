@@ -197,8 +197,8 @@ TEST_F(CoroutineTest, CancelFromAnotherThreadLetsItGoOn) {
   auto awaitable = BuffersFor(session, *notifier_);
   Await(awaitable, 'a');
   std::thread([&] {
-    EXPECT_TRUE(awaitable.Cancel());
-    EXPECT_FALSE(awaitable.Cancel());
+    EXPECT_TRUE(session.CancelWait());
+    EXPECT_FALSE(session.CancelWait());
   }).join();
   EXPECT_EQ(log_, "");
   EXPECT_EQ(notifier_->Dispatch(), 1u);
@@ -214,7 +214,7 @@ TEST_F(CoroutineTest, CancelThatComesTooLateChangesNothing) {
   auto awaitable = BuffersFor(session, *notifier_);
   Await(awaitable, 'a');
   service.GiveBackAll();
-  EXPECT_FALSE(awaitable.Cancel());
+  EXPECT_FALSE(session.CancelWait());
   EXPECT_EQ(notifier_->Dispatch(), 1u);
   EXPECT_EQ(log_, "A");
 }

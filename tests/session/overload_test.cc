@@ -48,7 +48,9 @@ TEST(OverloadTest, IsOverWhenSomebodyLeaves) {
   service.GiveBackAll();
 }
 
-TEST(OverloadTest, KeepsDataAndGivesBackWhatIsEmpty) {
+// A complete holds a buffer that the others wait for: it is not turned away, and
+// what a session that is turned away gives back serves it.
+TEST(OverloadTest, FindsRoomForWhoHoldsDataAndGivesBackWhatIsEmpty) {
   Service service({.capacity = 8}, {.max_waiters = 1});
   SessionBuffers full(service.sessions());
   HoldOne(full);
@@ -57,10 +59,11 @@ TEST(OverloadTest, KeepsDataAndGivesBackWhatIsEmpty) {
   service.TakeAllBut(0);
   SessionBuffers waiter(service.sessions());
   ASSERT_EQ(waiter.AllocateBuffers(Waker{}), Allocation::kWaiting);
-  EXPECT_EQ(full.AllocateBuffers(Waker{}), Allocation::kOverloaded);
+  EXPECT_EQ(full.AllocateBuffers(Waker{}), Allocation::kWaiting);
   EXPECT_EQ(full.ring(Side::kRequest).size(), 1u);
   EXPECT_EQ(empty.AllocateBuffers(Waker{}), Allocation::kOverloaded);
   EXPECT_FALSE(empty.has_buffer(Side::kRequest));
+  EXPECT_EQ(full.FinishWait(), WaitStatus::kGranted);
   service.GiveBackAll();
 }
 

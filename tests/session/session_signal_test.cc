@@ -199,6 +199,50 @@ TEST(SessionSignalReleaseTest, NoReleaseIsLostOnTheSubscriberItInterrupted) {
   service.pool().ReleaseMany(release.buffers);
 }
 
+// The wait that the handler cancels, once it is told to.
+struct Cancelling {
+  SessionBuffers* session;
+  std::atomic<bool> armed{false};
+  std::atomic<bool> won{false};
+  std::atomic<int> tries{0};
+} cancelling;
+
+void CancelInHandler(int) {
+  if (!cancelling.armed.exchange(false)) return;
+  cancelling.won = cancelling.session->CancelWait();
+  ++cancelling.tries;
+}
+
+// S5: a cancel that comes anywhere within the service of its wait wins or
+// loses; nothing leaks.
+TEST(SessionSignalCancelTest, CancelWithinTheServiceOfItsWaitLeaksNothing) {
+  Service service({.capacity = 2, .reserve = 0});
+  std::array<std::byte*, 2> buffers;
+  ASSERT_TRUE(service.pool().AcquireMany(buffers));
+  SessionBuffers session(service.sessions());
+  CountingWaker waker;
+  cancelling.session = &session;
+  cancelling.tries = 0;
+  int granted = 0;
+  const Interruptions interruptions(CancelInHandler);
+  while (cancelling.tries < Rounds(5'000)) {
+    ASSERT_EQ(session.AllocateBuffers(waker), Allocation::kWaiting);
+    cancelling.won = false;
+    cancelling.armed = true;
+    service.pool().ReleaseMany(buffers);
+    cancelling.armed = false;
+    const bool cancelled = cancelling.won;
+    ASSERT_EQ(session.FinishWait(),
+              cancelled ? WaitStatus::kCancelled : WaitStatus::kGranted);
+    ASSERT_EQ(session.has_buffer(Side::kResponse), !cancelled);
+    granted += !cancelled;
+    ASSERT_EQ(waker.calls(), granted);
+    session.ReleaseBuffers();
+    ASSERT_TRUE(service.pool().AcquireMany(buffers)) << "a leak";
+  }
+  service.pool().ReleaseMany(buffers);
+}
+
 // Deterministically inside: the handler comes while a wake-up is delivered.
 TEST(SessionSignalInWakeUpTest, HandlerIsServedAfterwards) {
   Service service({.capacity = 4, .reserve = 0});

@@ -1,0 +1,191 @@
+// P3, P4: a thread stopped for ever, before any instruction of any operation.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tandem/pool/buffer_pool.h"
+#include "tandem/tests/pool/stepper.h"
+#include "tandem/tests/pool/testing.h"
+
+namespace tandem {
+namespace {
+
+class StoppedThreadTest : public BothWaysTest {
+ protected:
+  static constexpr uint32_t kCapacity = 40;
+  static constexpr uint32_t kCacheSize = 8;
+
+  using Held = std::vector<std::byte*>;
+  using Operation = void (*)(BufferPool&, Held&);
+
+  // Stops this thread before every instruction of `operation` in turn, and
+  // checks that another one gets all buffers but those in its hands: what it
+  // held before, and up to `in_operation` more. Then lets it go on, and checks
+  // that none is lost.
+  void CheckStops(uint32_t in_operation, Operation prepare,
+                  Operation operation) {
+    if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
+    const std::unique_ptr<BufferPool> pool = NewPool(
+        {.buffer_size = 64, .capacity = kCapacity, .cache_size = kCacheSize});
+    Companion other;
+    FillCache(*pool);
+    other.Run([&] { FillCache(*pool); });
+    Held held;
+    held.reserve(kCapacity);
+    prepare(*pool, held);
+    const size_t in_hands = held.size() + in_operation;
+    Stepper::InterruptEverywhere(
+        [&] { operation(*pool, held); },
+        [&] {
+          std::thread([&] {
+            const std::vector<std::byte*> taken = TakeAll(*pool);
+            EXPECT_GE(taken.size() + in_hands, kCapacity);
+            pool->ReleaseMany(taken);
+          }).join();
+        },
+        [&] {
+          pool->ReleaseMany(held);
+          ExpectCanTake(*pool, kCapacity);
+          EXPECT_EQ(pool->Snapshot().refusals, 0u);
+        });
+  }
+
+  // Lets another thread take all it can get before every instruction of
+  // `operation` in turn, and keep it: so there is pressure from then on, and
+  // nothing may stay in a cache.
+  void CheckPressure(Operation prepare, Operation operation) {
+    if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
+    const std::unique_ptr<BufferPool> pool = NewPool(
+        {.buffer_size = 64, .capacity = kCapacity, .cache_size = kCacheSize});
+    Held held;
+    held.reserve(kCapacity);
+    prepare(*pool, held);
+    Held taken;
+    Stepper::InterruptEverywhere(
+        [&] { operation(*pool, held); },
+        [&] { std::thread([&] { taken = TakeAll(*pool); }).join(); },
+        [&] {
+          if (!taken.empty()) {
+            EXPECT_EQ(pool->Snapshot().cached, 0u);
+            const bool pressed = pool->Snapshot().pressed;
+            pool->Release(taken.back());
+            taken.pop_back();
+            EXPECT_TRUE(!pressed || pool->Snapshot().cached == 0);
+          }
+          pool->ReleaseMany(taken);
+          std::erase(held, nullptr);
+          pool->ReleaseMany(held);
+        });
+  }
+
+  static void Acquire(BufferPool& pool, Held& held) {
+    held.push_back(pool.Acquire());
+  }
+  static void Release(BufferPool& pool, Held& held) {
+    pool.Release(held.back());
+    held.pop_back();
+  }
+  // How many buffers this thread has cached.
+  static uint32_t Cached(const BufferPool& pool) {
+    return pool.Snapshot().threads.at(0).cached;
+  }
+};
+
+TEST_P(StoppedThreadTest, StoppedInAcquireHidesOne) {
+  CheckStops(
+      1, [](BufferPool&, Held&) {}, Acquire);
+}
+
+TEST_P(StoppedThreadTest, StoppedInReleaseHidesOnlyWhatItHeld) {
+  CheckStops(0, Acquire, Release);
+}
+
+// A refill: the batch is in its hands too.
+TEST_P(StoppedThreadTest, StoppedInARefillHidesABatch) {
+  CheckStops(
+      1 + kCacheSize / 2,
+      [](BufferPool& pool, Held& held) {
+        while (Cached(pool) > 0) Acquire(pool, held);
+      },
+      Acquire);
+}
+
+// A flush: half the cache is in its hands.
+TEST_P(StoppedThreadTest, StoppedInAFlushHidesABatch) {
+  CheckStops(
+      kCacheSize / 2,
+      [](BufferPool& pool, Held& held) {
+        held.resize(kCacheSize + 1);
+        EXPECT_TRUE(pool.AcquireMany(held));
+        while (Cached(pool) < kCacheSize) Release(pool, held);
+      },
+      Release);
+}
+
+// A sweep: what it takes out of other threads' caches goes through its hands.
+TEST_P(StoppedThreadTest, StoppedInASweepHidesABatch) {
+  CheckStops(
+      1 + kCacheSize / 2,
+      [](BufferPool& pool, Held& held) {
+        while (pool.Snapshot().available > pool.reserve() || Cached(pool) > 0) {
+          Acquire(pool, held);
+        }
+      },
+      Acquire);
+}
+
+// P3: the look before a push, and the one after.
+TEST_P(StoppedThreadTest, ReleaseThatMeetsPressureLeavesNothingInTheCache) {
+  CheckPressure(
+      [](BufferPool& pool, Held& held) {
+        FillCache(pool);
+        Acquire(pool, held);
+      },
+      Release);
+}
+
+// P3: the surplus of a refill is a push like any other.
+TEST_P(StoppedThreadTest, RefillThatMeetsPressureLeavesNothingInTheCache) {
+  CheckPressure(
+      [](BufferPool& pool, Held& held) {
+        FillCache(pool);
+        while (Cached(pool) > 0) Acquire(pool, held);
+      },
+      Acquire);
+}
+
+// P3: the look on the way back to bias.
+TEST_P(StoppedThreadTest, WayBackToBiasThatMeetsPressureIsGivenUp) {
+  if (!NewPool({})->Snapshot().biased) GTEST_SKIP() << "no bias here";
+  constexpr Operation kNext = [](BufferPool& pool, Held& held) {
+    held.empty() ? Acquire(pool, held) : Release(pool, held);
+  };
+  CheckPressure(
+      [](BufferPool& pool, Held& held) {
+        // As many operations, but one, as make a pool just like this one
+        // biased.
+        const std::unique_ptr<BufferPool> model =
+            tandem::NewPool({.buffer_size = 64,
+                             .capacity = kCapacity,
+                             .cache_size = kCacheSize});
+        Held of_model;
+        int operations = 0;
+        do {
+          kNext(*model, of_model);
+          ++operations;
+        } while (!model->Snapshot().threads[0].biased);
+        model->ReleaseMany(of_model);
+        for (int i = 1; i < operations; ++i) kNext(pool, held);
+        EXPECT_FALSE(pool.Snapshot().threads[0].biased);
+      },
+      kNext);
+}
+
+INSTANTIATE_TEST_SUITE_P(Pool, StoppedThreadTest, BothWays(), BiasName);
+
+}  // namespace
+}  // namespace tandem
