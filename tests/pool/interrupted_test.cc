@@ -23,7 +23,8 @@ PoolOptions Options(uint32_t cache_size = 8) {
   return {.buffer_size = 64,
           .capacity = kCapacity,
           .cache_size = cache_size,
-          .max_threads = 4};
+          .max_threads = 4,
+          .core_pools = 1};
 }
 
 class InterruptedTest : public BothWaysTest {
@@ -170,6 +171,7 @@ TEST_P(InterruptedTest, WithNothingLeft) {
 TEST_P(InterruptedTest, WithoutCaches) {
   CheckAllPairs(
       [](BufferPool& pool) {
+        ExpectCanTake(pool, kCapacity);  // Onto the one list.
         Held held(10);
         EXPECT_TRUE(pool.AcquireMany(held));
         return held;
