@@ -61,7 +61,9 @@ class ThreadArray {
       return false;
     }
     own.count -= out.size();
-    std::copy_n(&own.buffers[own.count], out.size(), out.data());
+    for (size_t i = 0; i < out.size(); ++i) {
+      out[i] = own.buffers[own.count + i];
+    }
     return true;
   }
   void ReleaseMany(std::span<std::byte* const> buffers) {
@@ -69,7 +71,9 @@ class ThreadArray {
     if (kThreadBuffers - own.count < buffers.size()) [[unlikely]] {
       std::abort();
     }
-    std::copy_n(buffers.data(), buffers.size(), &own.buffers[own.count]);
+    for (size_t i = 0; i < buffers.size(); ++i) {
+      own.buffers[own.count + i] = buffers[i];
+    }
     own.count += buffers.size();
   }
 

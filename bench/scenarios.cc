@@ -73,6 +73,13 @@ class TandemPeer {
   [[gnu::always_inline]] void ReleaseMany(std::span<std::byte* const> buffers) {
     pool_.ReleaseMany(buffers);
   }
+  [[gnu::always_inline]] bool AcquirePair(std::span<std::byte*, 2> out) {
+    return pool_.AcquirePair(out);
+  }
+  [[gnu::always_inline]] void ReleasePair(
+      std::span<std::byte* const, 2> buffers) {
+    pool_.ReleasePair(buffers);
+  }
   SessionAllocator& sessions() { return *service_.sessions; }
 
  private:
@@ -151,6 +158,30 @@ void OneBuffer(benchmark::State& state) {
     CheckGot(buffer != nullptr);
     MakeOpaque(buffer);
     peer.Release(buffer);
+  });
+}
+
+// Two buffers are taken together and returned together, in registers like the
+// one buffer.
+template <class Peer>
+void Pair(benchmark::State& state) {
+  const OwnCore core(state);
+  Peer peer(state.thread_index());
+  WarmUp(peer);
+  Repeat(state, [peer]() mutable {
+    std::array<std::byte*, 2> pair;
+    if constexpr (requires { peer.AcquirePair(pair); }) {
+      CheckGot(peer.AcquirePair(pair));
+    } else {
+      CheckGot(peer.AcquireMany(pair));
+    }
+    MakeOpaque(pair[0]);
+    MakeOpaque(pair[1]);
+    if constexpr (requires { peer.ReleasePair(pair); }) {
+      peer.ReleasePair(pair);
+    } else {
+      peer.ReleaseMany(pair);
+    }
   });
 }
 
@@ -326,7 +357,7 @@ constexpr std::array kWaitingThreads = {8, kMostThreads};
 template <class Peer>
 void RegisterTakeAndReturn(const char* peer, std::span<const int> threads) {
   Register(kOneBuffer, peer, OneBuffer<Peer>, threads);
-  Register(kPair, peer, Together<Peer, 2>, threads);
+  Register(kPair, peer, Pair<Peer>, threads);
   Register(kBatch, peer, Together<Peer, kBatchSize>, threads);
   Register(kBurst, peer, Burst<Peer>, threads);
 }

@@ -51,7 +51,8 @@ namespace tandem {
 
 [[gnu::always_inline]] inline SectionResult RseqSection::Pop(
     const SectionWords& words, BufferIndex* out, uint32_t count) {
-  // One buffer: no loop, and no detour by memory that may be in registers.
+  // One buffer, or two: no loop, and no detour by memory for what may be in
+  // registers.
   if (__builtin_constant_p(count) && count == 1) {
     uint32_t buffer;
     asm volatile goto(TANDEM_SECTION_BEGIN
@@ -63,6 +64,23 @@ namespace tandem {
                       : "rax", "rdx", "cc", "memory"
                       : revoked, unfit);
     *out = BufferIndex{buffer};
+    return SectionResult::kDone;
+  }
+  if (__builtin_constant_p(count) && count == 2) {
+    uint32_t first;
+    uint32_t second;
+    asm volatile goto(TANDEM_SECTION_BEGIN
+                      "subl $2, %%edx\n"
+                      "jb %l[unfit]\n"
+                      "movl (%[slots], %%rdx, 4), %[first]\n"
+                      "movl 4(%[slots], %%rdx, 4), %[second]\n"
+                      "subl $2, %%eax\n" TANDEM_SECTION_COMMIT
+                      : [first] "=&r"(first), [second] "=&r"(second)
+                      : TANDEM_SECTION_OPERANDS
+                      : "rax", "rdx", "cc", "memory"
+                      : revoked, unfit);
+    out[0] = BufferIndex{first};
+    out[1] = BufferIndex{second};
     return SectionResult::kDone;
   }
   asm volatile goto(
@@ -102,6 +120,22 @@ revoked:
         : TANDEM_SECTION_OPERANDS, [buffer] "r"(static_cast<uint32_t>(*in)),
           [limit] "r"(limit)
         : "rax", "rdx", "cc", "memory"
+        : revoked, unfit);
+    return SectionResult::kDone;
+  }
+  if (__builtin_constant_p(count) && count == 2) {
+    asm volatile goto(
+        TANDEM_SECTION_BEGIN
+        "leal 2(%%rdx), %%ecx\n"
+        "cmpl %[limit], %%ecx\n"
+        "ja %l[unfit]\n"
+        "movl %[first], (%[slots], %%rdx, 4)\n"
+        "movl %[second], 4(%[slots], %%rdx, 4)\n"
+        "addl $2, %%eax\n" TANDEM_SECTION_COMMIT
+        :
+        : TANDEM_SECTION_OPERANDS, [first] "r"(static_cast<uint32_t>(in[0])),
+          [second] "r"(static_cast<uint32_t>(in[1])), [limit] "r"(limit)
+        : "rax", "rcx", "rdx", "cc", "memory"
         : revoked, unfit);
     return SectionResult::kDone;
   }

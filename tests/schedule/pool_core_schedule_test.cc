@@ -54,7 +54,7 @@ class Hands {
 
  private:
   World& world_;
-  std::array<BufferIndex, 8> storage_;
+  std::array<BufferIndex, 12> storage_;
   uint32_t size_ = 0;
 };
 
@@ -139,6 +139,7 @@ struct TakesEverything : ScheduleTest<TakesEverything<kCapacity, kSlots>,
     Hands hands(this->world());
     if (index == 2) {
       for (uint32_t i = 0; i < kCapacity / 2; ++i) hands.Take(2, World::kPair);
+      hands.Take(1, World::kPair);
     } else if (rl::rand(2) == 0) {
       hands.Take(1 + rl::rand(2), World::kPair);
     }
@@ -150,7 +151,7 @@ struct TakesEverything : ScheduleTest<TakesEverything<kCapacity, kSlots>,
 // P3
 TEST(PoolCoreSchedule, IdleBuffersOfOtherThreadsAreFoundWhateverTheirOwnersDo) {
   ExploreAtRandom<TakesEverything<6, 2>>(40'000);
-  ExploreAtRandom<TakesEverything<8, 4>>(40'000);
+  ExploreAtRandom<TakesEverything<10, 4>>(40'000);
 }
 
 constexpr PoolShape kFiveBuffers{

@@ -48,6 +48,7 @@ struct QueueShape {
   PoolShape pool;
   uint32_t records = 6;
   uint32_t max_waiters = 8;
+  uint32_t max_completes = 0;
   uint32_t max_overtakes = 100;
 };
 
@@ -64,7 +65,10 @@ class QueueWorld : public PoolWorld<kShape.pool> {
   using Core = Pool::Core;
 
   QueueWorld()
-      : queue(this->core, rules_, {kShape.max_waiters, kShape.max_overtakes},
+      : queue(this->core, rules_,
+              {.max_waiters = kShape.max_waiters,
+               .max_completes = kShape.max_completes,
+               .max_overtakes = kShape.max_overtakes},
               records_, record_links_) {
     this->core.SetWaitlist(&queue);
     for (size_t i = 0; i < waiters.size(); ++i) {

@@ -113,9 +113,18 @@ TEST(WaiterQueueSchedule, ReleasersWhoServeAtOnceLeaveNobodyWaiting) {
   ExploreAtRandom<TwoServers>(50'000);
 }
 
-// A waiter and another behind it. One thread releases, one cancels the first.
-struct CancelAndGrant
-    : ScheduleTest<CancelAndGrant, QueueWorld<kTwoBuffers>, 3> {
+// A waiter and another behind it. One thread releases, one cancels the first:
+// without a reserve, one buffer is then enough for the second.
+template <uint32_t kReserve>
+struct CancelAndGrant : ScheduleTest<CancelAndGrant<kReserve>,
+                                     QueueWorld<{.pool = {.capacity = 2,
+                                                          .caches = 2,
+                                                          .reserve = kReserve,
+                                                          .cache_limit = 2,
+                                                          .biased = true}}>,
+                                     3> {
+  using CancelAndGrant::ScheduleTest::world;
+
   void before() {
     world().ClaimCaches();
     world().TakeFirst(buffers);
@@ -148,7 +157,8 @@ struct CancelAndGrant
 
 // S5
 TEST(WaiterQueueSchedule, OneOfCancelAndGrantWinsAndNothingLeaks) {
-  ExploreAtRandom<CancelAndGrant>(50'000);
+  ExploreAtRandom<CancelAndGrant<0>>(30'000);
+  ExploreAtRandom<CancelAndGrant<1>>(30'000);
 }
 
 // A session is cancelled from another thread while it is about to wait.
@@ -243,6 +253,43 @@ struct TooMany : ScheduleTest<TooMany,
 // S7
 TEST(WaiterQueueSchedule, AsManyWaitAsMayAndTheRestAreToldAtOnce) {
   ExploreAtRandom<TooMany>(40'000);
+}
+
+// One place is taken by whom it may; sessions that hold a buffer have places of
+// their own.
+struct CompletesBesides : ScheduleTest<CompletesBesides,
+                                       QueueWorld<{.pool = {.capacity = 3,
+                                                            .caches = 1,
+                                                            .reserve = 1,
+                                                            .cache_limit = 1,
+                                                            .biased = true},
+                                                   .max_waiters = 1,
+                                                   .max_completes = 2}>,
+                                       3> {
+  void before() {
+    world().TakeFirst(buffers);
+    Require(!world().Allocate(world().waiters[3], kPair), "none is free");
+  }
+  void thread(unsigned index) {
+    world().Allocate(world().waiters[index], index == 0 ? kPair : kComplete);
+  }
+  void after() {
+    Require(world().waiters[1].fate == Fate::kWaiting &&
+                world().waiters[2].fate == Fate::kWaiting,
+            "who holds what others wait for is not turned away (S6)");
+    Require(world().overloads == 1, "but who holds nothing is (S7)");
+    world().Release(buffers);
+    world().RequireNobodySleepsOnBuffers();
+    world().RequireWholeAgain();
+  }
+
+  std::array<BufferIndex, 3> buffers;
+};
+
+// S6, S7
+TEST(WaiterQueueSchedule,
+     CompleteIsNotTurnedAwayForThoseWhoWaitForWhatItHolds) {
+  ExploreAtRandom<CompletesBesides>(40'000);
 }
 
 }  // namespace
