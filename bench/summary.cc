@@ -112,14 +112,15 @@ double Summary::ShareOfCores() const {
   return shares.empty() ? 1 : Quantile(shares, 0.5);
 }
 
-double Summary::Noise() const {
-  std::vector<double> spreads = {0};
+std::optional<double> Summary::Noise() const {
+  std::vector<double> spreads;
   for (const auto& [key, measured] : measured_) {
     if (measured.nanos.size() < 2) continue;
     spreads.push_back(
         (Quantile(measured.nanos, 0.75) - Quantile(measured.nanos, 0.25)) / 2 /
         Quantile(measured.nanos, 0.5));
   }
+  if (spreads.empty()) return std::nullopt;
   return Quantile(spreads, 0.5);
 }
 
@@ -222,12 +223,15 @@ void Summary::PrintRemarks(std::ostream& out) const {
     out << absl::StrFormat("waiting, %d threads, %s: %.0f %% had to wait.\n",
                            key.threads, Words(key.peer), 100 * waits);
   }
-  out << absl::StrFormat(
-      "Half of the repetitions lie within %.1f %% of their median; runs got "
-      "%.0f %% of the cores.\n"
-      "-: not measured, or can't be done: an array of one thread's own can "
-      "neither hand over\n   nor wait, and malloc has no bound to wait at.\n",
-      100 * Noise(), 100 * ShareOfCores());
+  if (const auto noise = Noise()) {
+    out << absl::StrFormat(
+        "Half of the repetitions lie within %.1f %% of their median; runs got "
+        "%.0f %% of the cores.\n",
+        100 * *noise, 100 * ShareOfCores());
+  }
+  out << "-: not measured, or can't be done: an array of one thread's own can "
+         "neither hand over\n   nor wait, and malloc has no bound to wait "
+         "at.\n";
 }
 
 }  // namespace tandem::bench

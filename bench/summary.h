@@ -62,8 +62,8 @@ class Summary {
   // other programs.
   double ShareOfCores() const;
   // How far from their median the middle half of a benchmark's repetitions
-  // lies: the median of all benchmarks.
-  double Noise() const;
+  // lies: the median of all benchmarks that were repeated.
+  std::optional<double> Noise() const;
 
   void PrintTable(std::ostream& out) const;
   void PrintGoals(std::ostream& out) const;

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <thread>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -22,7 +23,12 @@ absl::StatusOr<std::unique_ptr<EventNotifier>> EventNotifier::Create() {
   return std::unique_ptr<EventNotifier>(new EventNotifier(fd));
 }
 
-EventNotifier::~EventNotifier() { close(fd_); }
+EventNotifier::~EventNotifier() {
+  // acquire: pairs with (5), what a post did last comes before.
+  while (posting_.load(std::memory_order::acquire) != 0)
+    std::this_thread::yield();
+  close(fd_);
+}
 
 Waker EventNotifier::WakerFor(Node& node) {
   // Not anew while a server may read it.
@@ -36,6 +42,15 @@ Waker EventNotifier::WakerFor(Node& node) {
 }
 
 void EventNotifier::Post(Node& node) {
+  // relaxed: (2), which comes after, lets the notifier's owner know of the node
+  // at the earliest.
+  posting_.fetch_add(1, std::memory_order::relaxed);
+  Link(node);
+  // (5) release: the last touch, after which the notifier may be gone.
+  posting_.fetch_sub(1, std::memory_order::release);
+}
+
+void EventNotifier::Link(Node& node) {
   // (1) relaxed: the link is published by (2).
   Node* top = posted_.load(std::memory_order::relaxed);
   do {

@@ -25,9 +25,8 @@ namespace tandem {
 //           Dispatch: the event loop's thread.
 // Memory:   none beyond the nodes, which their owners embed.
 // Lifetime: a node must live until its function has been called, or until its
-//           wait was cancelled with success. The notifier must outlive every
-//           call that may serve one of its waits: as a rule it lives as long as
-//           the allocator.
+//           wait was cancelled with success; the notifier longer than all
+//           nodes. Its destructor waits for threads that are still in Post.
 // Stopped:  a thread that stops while it posts keeps its own node from the
 // loop,
 //           and nobody else's (P4).
@@ -71,12 +70,16 @@ class EventNotifier {
  private:
   explicit EventNotifier(int fd) : fd_(fd) {}
 
+  // Puts the node on the list, and writes if nobody has.
+  void Link(Node& node);
+
   const int fd_;
   // How many times the descriptor has been read, and as of which reading it has
   // been written last: equal means that nobody need write.
   std::atomic<uint64_t> readings_{1};
   std::atomic<uint64_t> written_{0};
   std::atomic<Node*> posted_{nullptr};  // last first
+  std::atomic<uint32_t> posting_{0};    // calls of Post under way
 };
 
 }  // namespace tandem

@@ -115,8 +115,13 @@ class PoolWorld {
   // policy's patience is too long to be explored.
   static void Hurry(Cache* cache) {
     if (!kShape.biased || cache == nullptr) return;
-    while (!cache->policy.OnQuietOperation()) {
+    auto& policy = cache->policy;
+    while (!policy.OnQuietOperation()) {
     }
+    // Its count begins anew: once more to learn the patience, then short of it.
+    int patience = 1;
+    while (!policy.OnQuietOperation()) ++patience;
+    for (int i = 1; i < patience; ++i) policy.OnQuietOperation();
   }
   Cache& CacheOf(unsigned thread) { return caches_[thread]; }
 

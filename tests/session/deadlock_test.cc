@@ -4,8 +4,10 @@
 
 #include <atomic>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -78,28 +80,36 @@ class Connection : public EventNotifier::Node {
   bool received_ = false;
 };
 
-void RunLoop(Service& service, int connections, int turns) {
-  auto notifier = EventNotifier::Create();
-  ASSERT_TRUE(notifier.ok());
+void RunLoop(Service& service, EventNotifier& notifier, int connections,
+             int turns) {
   int living = connections;
   std::deque<Connection> all;
   for (int i = 0; i < connections; ++i) {
-    all.emplace_back(service, **notifier, turns, living);
+    all.emplace_back(service, notifier, turns, living);
   }
   for (Connection& connection : all) connection.Go();
   while (living > 0) {
-    pollfd readable = {.fd = (*notifier)->fd(), .events = POLLIN, .revents = 0};
+    pollfd readable = {.fd = notifier.fd(), .events = POLLIN, .revents = 0};
     ASSERT_EQ(poll(&readable, 1, 30'000), 1) << living << " dead-locked";
-    (*notifier)->Dispatch();
+    notifier.Dispatch();
   }
 }
 
 void ExpectAllFinish(const PoolOptions& options, int threads, int connections,
                      int turns) {
   Service service(options);
+  // They outlive all threads: one that has woken a connection may still be on
+  // its way out of the notifier when that connection is done.
+  std::deque<std::unique_ptr<EventNotifier>> notifiers;
   std::vector<std::thread> loops;
   for (int i = 0; i < threads; ++i) {
-    loops.emplace_back(RunLoop, std::ref(service), connections, turns);
+    auto notifier = EventNotifier::Create();
+    ASSERT_TRUE(notifier.ok()) << notifier.status();
+    notifiers.push_back(*std::move(notifier));
+  }
+  for (auto& notifier : notifiers) {
+    loops.emplace_back(RunLoop, std::ref(service), std::ref(*notifier),
+                       connections, turns);
   }
   for (std::thread& loop : loops) loop.join();
   EXPECT_EQ(service.Free(), options.capacity);
