@@ -1,6 +1,7 @@
 #include "tandem/pool/buffer_guard.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -71,10 +72,14 @@ BufferGuard::BufferGuard(const PoolOptions& options, Mapping states)
     : pool_name_(options.name),
       states_mapping_(std::move(states)),
       states_(reinterpret_cast<State*>(states_mapping_.bytes().data())),
+      checks_(kPoisons || options.zero_on_release ||
+                      options.debug.strict_misuse ||
+                      options.debug.record_caller || options.debug.integrity ||
+                      options.debug.canaries
+                  ? Checks::kExtras
+              : states_ != nullptr ? Checks::kPlain
+                                   : Checks::kNone),
       strict_(options.debug.strict_misuse),
-      extras_(kPoisons || options.zero_on_release ||
-              options.debug.record_caller || options.debug.integrity ||
-              options.debug.canaries),
       zero_on_release_(options.zero_on_release),
       record_caller_(options.debug.record_caller),
       integrity_(options.debug.integrity),
@@ -82,6 +87,7 @@ BufferGuard::BufferGuard(const PoolOptions& options, Mapping states)
 
 void BufferGuard::OnTakeExtras(const Region& region, BufferIndex index,
                                const void* caller) {
+  if (states_ != nullptr) MarkTaken(region, index);
   std::byte* const buffer = region.Address(index);
   Unpoison(buffer, region.buffer_size());
   if (record_caller_) {
@@ -107,6 +113,13 @@ void BufferGuard::OnTakeExtras(const Region& region, BufferIndex index,
 
 void BufferGuard::OnGiveExtras(const Region& region, BufferIndex index,
                                const void* caller) {
+  if (strict_) {
+    if (std::atomic_ref(StateOf(index).taken).exchange(0) == 0) {
+      Die(region, index, "released twice");
+    }
+  } else if (states_ != nullptr) {
+    MarkIdle(region, index);
+  }
   std::byte* const buffer = region.Address(index);
   const std::byte pattern = PatternOf(index);
   if (canaries_) {

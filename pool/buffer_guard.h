@@ -28,17 +28,21 @@ class BufferGuard {
   // calls this, inlined all the way up into the user's own code.
   [[gnu::always_inline]] void OnTake(const Region& region, BufferIndex index,
                                      const void* caller = nullptr) {
-    if (states_ != nullptr) MarkTaken(region, index);
-    if (extras_) [[unlikely]]
+    if (checks_ == Checks::kPlain) [[likely]] {
+      MarkTaken(region, index);
+    } else if (checks_ != Checks::kNone) {
       OnTakeExtras(region, index, caller);
+    }
   }
 
   // The buffer comes back.
   [[gnu::always_inline]] void OnGive(const Region& region, BufferIndex index,
                                      const void* caller = nullptr) {
-    if (states_ != nullptr) MarkIdle(region, index);
-    if (extras_) [[unlikely]]
+    if (checks_ == Checks::kPlain) [[likely]] {
+      MarkIdle(region, index);
+    } else if (checks_ != Checks::kNone) {
       OnGiveExtras(region, index, caller);
+    }
   }
 
   // The buffer's memory has been given back to the system.
@@ -61,6 +65,9 @@ class BufferGuard {
     const void* caller;  // who last took or released it
   };
 
+  // What an operation has to do, in one word for one look.
+  enum class Checks : uint8_t { kNone, kPlain, kExtras };
+
   BufferGuard(const PoolOptions& options, Mapping states);
 
   State& StateOf(BufferIndex index) const {
@@ -78,10 +85,9 @@ class BufferGuard {
 
   void MarkIdle(const Region& region, BufferIndex index) {
     const std::atomic_ref<uint32_t> taken(StateOf(index).taken);
-    const uint32_t was =
-        strict_ ? taken.exchange(0) : taken.load(std::memory_order::relaxed);
-    if (was == 0) [[unlikely]]
+    if (taken.load(std::memory_order::relaxed) == 0) [[unlikely]] {
       Die(region, index, "released twice");
+    }
     taken.store(0, std::memory_order::relaxed);
   }
 
@@ -95,8 +101,8 @@ class BufferGuard {
   std::string pool_name_;
   Mapping states_mapping_;
   State* states_;  // by index; null: no misuse check, no caller
+  Checks checks_;  // kPlain: that for double release alone
   bool strict_;
-  bool extras_;
   bool zero_on_release_;
   bool record_caller_;
   bool integrity_;

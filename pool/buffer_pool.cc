@@ -108,8 +108,11 @@ std::byte* BufferPool::AcquireUnbiased() {
   return Adopt(index, __builtin_return_address(0));
 }
 
-void BufferPool::GiveUnbiased(std::span<const BufferIndex> indexes) {
-  core_.Give(ThisThreadCache(), indexes);
+void BufferPool::GiveUnbiased(BufferIndex index) {
+  core_.Give(ThisThreadCache(), {&index, 1});
+}
+void BufferPool::GiveUnbiased(BufferIndex first, BufferIndex second) {
+  core_.Give(ThisThreadCache(), std::array{first, second});
 }
 
 bool BufferPool::AcquireMany(std::span<std::byte*> out) {

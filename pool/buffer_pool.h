@@ -101,7 +101,7 @@ class BufferPool {
   [[gnu::always_inline]] void Release(std::byte* buffer) {
     const BufferIndex index = Surrender(buffer);
     if (!core_.GiveBiased(BoundCache(), {&index, 1})) [[unlikely]] {
-      GiveUnbiased({&index, 1});
+      GiveUnbiased(index);
     }
   }
 
@@ -114,7 +114,7 @@ class BufferPool {
     const std::array<BufferIndex, 2> indexes = {Surrender(buffers[0]),
                                                 Surrender(buffers[1])};
     if (!core_.GiveBiased(BoundCache(), indexes)) [[unlikely]] {
-      GiveUnbiased(indexes);
+      GiveUnbiased(indexes[0], indexes[1]);
     }
   }
 
@@ -202,7 +202,8 @@ class BufferPool {
 
   // Acquire and Release where the fast path does not serve.
   std::byte* AcquireUnbiased();
-  void GiveUnbiased(std::span<const BufferIndex> indexes);
+  void GiveUnbiased(BufferIndex index);
+  void GiveUnbiased(BufferIndex first, BufferIndex second);
 
   bool Take(std::span<BufferIndex> out, Claim claim) {
     Cache* const cache = ThisThreadCache();

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -22,6 +23,14 @@
 
 namespace tandem {
 namespace {
+
+// The inverse of an odd number modulo 2^64, by Newton's iteration: `odd` is its
+// own inverse in the low 3 bits, and each round doubles how many are right.
+constexpr uint64_t InverseOf(uint64_t odd) {
+  uint64_t inverse = odd;
+  for (int bits = 3; bits < 64; bits *= 2) inverse *= 2 - odd * inverse;
+  return inverse;
+}
 
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr int kMaxNodes = 1024;
@@ -129,7 +138,8 @@ Region::Region(Mapping mapping, const PoolOptions& options, size_t lead,
     : mapping_(std::move(mapping)),
       base_(mapping_.bytes().data() + lead),
       stride_(stride),
-      inverse_stride_(~uint64_t{0} / stride + 1),
+      odd_inverse_(InverseOf(stride >> std::countr_zero(stride))),
+      shift_(std::countr_zero(stride)),
       capacity_(options.capacity),
       buffer_size_(options.buffer_size),
       page_size_(options.huge_pages == HugePages::kExplicit

@@ -1,6 +1,7 @@
 #ifndef TANDEM_POOL_REGION_H_
 #define TANDEM_POOL_REGION_H_
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -52,15 +53,13 @@ class Region {
   BufferIndex Find(const void* pointer) const {
     const uint64_t offset = reinterpret_cast<uintptr_t>(pointer) -
                             reinterpret_cast<uintptr_t>(base_);
-    // offset / stride_ by the inverse, whose error is below 2^-64: exact for
-    // every multiple of the stride, and whatever else comes out of it fails
-    // the check that follows.
-    __extension__ using Wide = unsigned __int128;
-    const auto index =
-        static_cast<uint64_t>(Wide{offset} * inverse_stride_ >> 64);
-    if (index >= capacity_ || index * stride_ != offset) [[unlikely]] {
+    // stride_ is odd * 2^shift. Multiplying by the odd part's inverse modulo
+    // 2^64 and rotating divides every multiple of the stride exactly, and takes
+    // everything else to above 2^64 / stride_: one comparison tells misaligned
+    // and foreign pointers alike.
+    const uint64_t index = std::rotr(offset * odd_inverse_, shift_);
+    if (index >= capacity_) [[unlikely]]
       return kNoBuffer;
-    }
     return BufferIndex(index);
   }
 
@@ -81,7 +80,8 @@ class Region {
   Mapping mapping_;
   std::byte* base_;
   uint64_t stride_;
-  uint64_t inverse_stride_;  // 2^64 / stride_, rounded up
+  uint64_t odd_inverse_;  // of stride_ >> shift_, modulo 2^64
+  int shift_;             // trailing zero bits of stride_
   uint64_t capacity_;
   size_t buffer_size_;
   size_t page_size_;

@@ -71,9 +71,15 @@ Allocation SessionBuffers::AllocateBuffers(Waker waker) {
 }
 
 void SessionBuffers::ReleaseBuffers() {
+  // Both at once, so that a pair that waits is served by one release.
+  std::array<std::byte*, 2> idle;
+  size_t count = 0;
   for (const Side side : kSides) {
-    if (has_buffer(side) && ring(side).empty()) Release(side);
+    if (!has_buffer(side) || !ring(side).empty()) continue;
+    rings_[Int(side)] = RingBuffer();
+    idle[count++] = buffers_[Int(side)].Detach();
   }
+  if (count != 0) allocator_.pool().ReleaseMany(std::span(idle).first(count));
 }
 
 WaitStatus SessionBuffers::FinishWait() {
@@ -149,11 +155,6 @@ void SessionBuffers::Install(Sides sides,
     buffer = allocator_.Adopt(buffers[next++]);
     rings_[Int(side)] = RingBuffer(buffer.bytes());
   }
-}
-
-void SessionBuffers::Release(Side side) {
-  rings_[Int(side)] = RingBuffer();
-  buffers_[Int(side)].Reset();
 }
 
 }  // namespace tandem

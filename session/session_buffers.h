@@ -119,7 +119,6 @@ class SessionBuffers {
   Allocation Take(ClassId id, Sides sides);
   Allocation TakeOrWait(ClassId id, Sides sides, Waker waker);
   void Install(Sides sides, std::span<const BufferIndex> buffers);
-  void Release(Side side);
 
   SessionAllocator& allocator_;
   std::array<Buffer, 2> buffers_;
