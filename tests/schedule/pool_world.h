@@ -115,6 +115,7 @@ class PoolWorld {
 
   // The calling thread's.
   Cache* cache() { return owned_[rl::thread_index()]; }
+  Cache& CacheOf(unsigned thread) { return caches_[thread]; }
 
   // Has the cache go back to bias at its owner's next quiet operation: the
   // policy's patience is too long to be explored.
