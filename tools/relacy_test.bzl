@@ -14,7 +14,10 @@ def relacy_test(name, deps = [], **kwargs):
     """
     cc_test(
         name = name,
+        size = "medium",
         copts = [
+            # Slow without.
+            "-O2",
             # Relacy's macros and templates give warnings where they are used.
             "-w",
             # It replaces operator new and the plain operator delete only.
@@ -24,6 +27,8 @@ def relacy_test(name, deps = [], **kwargs):
             # It casts a fibre's memory before the object in it is made.
             "-fno-sanitize=vptr",
         ],
+        # Its threads are simulated: sanitizers can leave it out.
+        tags = ["schedule"],
         # Other programs' objects, GoogleTest's among them, do use the sized
         # operator delete; and what Relacy still holds at exit is no leak.
         env = {"ASAN_OPTIONS": "alloc_dealloc_mismatch=0:detect_leaks=0"},
