@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -56,92 +57,103 @@ size_t FirstOther(std::span<const std::byte> bytes, std::byte pattern) {
 
 }  // namespace
 
-absl::StatusOr<BufferGuard> BufferGuard::Create(const PoolOptions& options) {
+absl::StatusOr<BufferGuard> BufferGuard::Create(const PoolOptions& options,
+                                                const Region& region) {
   if (!options.detect_misuse && !options.debug.strict_misuse &&
       !options.debug.record_caller && !options.debug.integrity &&
       !options.debug.canaries) {
-    return BufferGuard(options, Mapping());
+    return BufferGuard(options, region, Mapping());
   }
-  absl::StatusOr<Mapping> states =
-      Mapping::Create(sizeof(State) * options.capacity);
+  const BufferMap& map = region.map();
+  const size_t count =
+      map.stride() * map.capacity() / std::bit_floor(map.stride()) + 1;
+  absl::StatusOr<Mapping> states = Mapping::Create(sizeof(State) * count);
   if (!states.ok()) return std::move(states).status();
-  return BufferGuard(options, *std::move(states));
+  return BufferGuard(options, region, *std::move(states));
 }
 
-BufferGuard::BufferGuard(const PoolOptions& options, Mapping states)
-    : pool_name_(options.name),
-      states_mapping_(std::move(states)),
-      states_(reinterpret_cast<State*>(states_mapping_.bytes().data())),
-      checks_(kPoisons || options.zero_on_release ||
-                      options.debug.strict_misuse ||
-                      options.debug.record_caller || options.debug.integrity ||
-                      options.debug.canaries
-                  ? Checks::kExtras
-              : states_ != nullptr ? Checks::kPlain
-                                   : Checks::kNone),
+BufferGuard::BufferGuard(const PoolOptions& options, const Region& region,
+                         Mapping states)
+    : marks_{.states = reinterpret_cast<State*>(states.bytes().data()),
+             .base = region.map().base(),
+             .bytes = region.map().stride() * region.map().capacity(),
+             .shift =
+                 static_cast<int>(std::bit_width(region.map().stride())) - 1},
+      extras_marks_(marks_),
+      has_extras_(kPoisons || options.zero_on_release ||
+                  options.debug.strict_misuse || options.debug.record_caller ||
+                  options.debug.integrity || options.debug.canaries),
       strict_(options.debug.strict_misuse),
       zero_on_release_(options.zero_on_release),
       record_caller_(options.debug.record_caller),
       integrity_(options.debug.integrity),
-      canaries_(options.debug.canaries) {}
+      canaries_(options.debug.canaries),
+      buffer_size_(region.buffer_size()),
+      map_(region.map()),
+      states_mapping_(std::move(states)) {
+  (has_extras_ ? marks_ : extras_marks_).states = nullptr;
+}
 
-void BufferGuard::OnTakeExtras(const Region& region, BufferIndex index,
-                               const void* caller) {
-  if (states_ != nullptr) MarkTaken(region, index);
-  std::byte* const buffer = region.Address(index);
-  Unpoison(buffer, region.buffer_size());
-  if (record_caller_) {
-    StateOf(index).caller =
-        caller != nullptr ? caller : __builtin_return_address(0);
+void BufferGuard::OnTake(std::byte* buffer, const void* caller) {
+  if (extras_marks_.states != nullptr) {
+    State& state = extras_marks_.StateOf(buffer);
+    // relaxed, as in MarkTaken.
+    const std::atomic_ref holder(state.holder);
+    if (holder.load(std::memory_order::relaxed) != nullptr) {
+      Die(buffer, "handed out twice: two releases raced");
+    }
+    holder.store(buffer, std::memory_order::relaxed);
+    if (record_caller_) state.caller = caller;
   }
-  const std::byte pattern = PatternOf(index);
+  Unpoison(buffer, buffer_size_);
+  const std::byte pattern = PatternOf(map_.IndexOf(buffer));
   if (canaries_) {
-    std::byte* const canary = buffer + region.buffer_size();
+    std::byte* const canary = buffer + buffer_size_;
     Unpoison(canary, kCanaryBytes);
     std::memset(canary, static_cast<int>(pattern), kCanaryBytes);
     Poison(canary, kCanaryBytes);
   }
   // A buffer that was never released before has no pattern yet.
-  if (integrity_ && StateOf(index).filled) {
-    const size_t at = FirstOther({buffer, region.buffer_size()}, pattern);
-    if (at != region.buffer_size()) {
-      Die(region, index,
+  if (integrity_ && extras_marks_.StateOf(buffer).filled) {
+    const size_t at = FirstOther({buffer, buffer_size_}, pattern);
+    if (at != buffer_size_) {
+      Die(buffer,
           absl::StrCat("written at byte ", at, " after its release").c_str());
     }
   }
 }
 
-void BufferGuard::OnGiveExtras(const Region& region, BufferIndex index,
-                               const void* caller) {
-  if (strict_) {
-    if (std::atomic_ref(StateOf(index).taken).exchange(0) == 0) {
-      Die(region, index, "released twice");
-    }
-  } else if (states_ != nullptr) {
-    MarkIdle(region, index);
+void BufferGuard::OnGive(std::byte* buffer, const void* caller) {
+  const std::byte pattern = PatternOf(map_.IndexOf(buffer));
+  if (extras_marks_.states != nullptr) {
+    const std::atomic_ref holder(extras_marks_.StateOf(buffer).holder);
+    // relaxed, as in MarkIdle.
+    const std::byte* const seen = strict_
+                                      ? holder.exchange(nullptr)
+                                      : holder.load(std::memory_order::relaxed);
+    if (seen == nullptr) Die(buffer, "released twice");
+    holder.store(nullptr, std::memory_order::relaxed);
   }
-  std::byte* const buffer = region.Address(index);
-  const std::byte pattern = PatternOf(index);
   if (canaries_) {
-    std::byte* const canary = buffer + region.buffer_size();
+    std::byte* const canary = buffer + buffer_size_;
     Unpoison(canary, kCanaryBytes);
     const size_t at = FirstOther({canary, kCanaryBytes}, pattern);
     if (at != kCanaryBytes) {
-      Die(region, index,
-          absl::StrCat("written ", at, " bytes past its end").c_str());
+      Die(buffer, absl::StrCat("written ", at, " bytes past its end").c_str());
     }
   }
-  if (record_caller_) {
-    StateOf(index).caller =
-        caller != nullptr ? caller : __builtin_return_address(0);
-  }
+  if (record_caller_) extras_marks_.StateOf(buffer).caller = caller;
   if (integrity_) {
-    std::memset(buffer, static_cast<int>(pattern), region.buffer_size());
-    StateOf(index).filled = true;
+    std::memset(buffer, static_cast<int>(pattern), buffer_size_);
+    extras_marks_.StateOf(buffer).filled = true;
   } else if (zero_on_release_) {
-    std::memset(buffer, 0, region.buffer_size());
+    std::memset(buffer, 0, buffer_size_);
   }
-  Poison(buffer, region.buffer_size());
+  Poison(buffer, buffer_size_);
+}
+
+void BufferGuard::OnDiscard(std::byte* buffer) {
+  if (integrity_) extras_marks_.StateOf(buffer).filled = false;
 }
 
 void BufferGuard::OnCreate(const Region& region) {
@@ -152,27 +164,18 @@ void BufferGuard::OnDestroy(const Region& region) {
   Unpoison(region.bytes().data(), region.bytes().size());
 }
 
-void BufferGuard::DieOfForeignPointer(const Region& region,
-                                      const void* pointer) const {
-  const std::span<const std::byte> bytes = region.bytes();
-  const bool inside =
-      pointer >= bytes.data() && pointer < bytes.data() + bytes.size();
-  LOG(FATAL) << "tandem: pool \"" << pool_name_ << "\": " << pointer
-             << (inside ? " is inside the pool, but is not the start of a "
-                          "buffer (misaligned)"
-                        : " is not a buffer of this pool (foreign)")
-             << "; its memory is " << static_cast<const void*>(bytes.data())
-             << " to " << static_cast<const void*>(bytes.data() + bytes.size());
+void BufferGuard::DieOfMisuse(const std::byte* buffer) const {
+  map_.IndexOf(buffer);
+  Die(buffer, "released twice");
 }
 
-void BufferGuard::Die(const Region& region, BufferIndex index,
-                      const char* what) const {
-  const void* const caller = record_caller_ ? StateOf(index).caller : nullptr;
-  LOG(FATAL) << "tandem: pool \"" << pool_name_ << "\": buffer "
-             << static_cast<const void*>(region.Address(index)) << " (number "
-             << static_cast<uint32_t>(index) << ") was " << what
+void BufferGuard::Die(const std::byte* buffer, const char* what) const {
+  LOG(FATAL) << "tandem: pool \"" << map_.pool_name() << "\": buffer "
+             << static_cast<const void*>(buffer) << " (number "
+             << static_cast<uint32_t>(map_.IndexOf(buffer)) << ") was " << what
              << (record_caller_
-                     ? absl::StrFormat("; last taken or released by %p", caller)
+                     ? absl::StrFormat("; last taken or released by %p",
+                                       extras_marks_.StateOf(buffer).caller)
                      : "");
 }
 

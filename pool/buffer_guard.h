@@ -2,10 +2,12 @@
 #define TANDEM_POOL_BUFFER_GUARD_H_
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
-#include <string>
+#include <span>
 
 #include "absl/status/statusor.h"
+#include "tandem/pool/buffer_map.h"
 #include "tandem/pool/options.h"
 #include "tandem/pool/region.h"
 #include "tandem/pool/types.h"
@@ -15,98 +17,102 @@ namespace tandem {
 // What a pool checks and does on every way in and out of it: misuse that is
 // told (P7), poison, patterns, canaries, callers (P9).
 //
-// Threads:   OnTake and OnGive by who owns the buffer then; async-signal-safe.
-// Cost:      with the misuse check alone a load and a store on a line that no
-//            other buffer's owner writes; without it nothing; one branch for
-//            everything else together.
+// The misuse check keeps, for each buffer, a word with the buffer's address
+// while a user has it. What is released must be found there: a foreign or
+// misaligned pointer is not, nor is one that was released before. Every word is
+// on a line of its own, which only the buffer's owner writes.
+//
+// Everything else is an extra, for which a pool gives up its fast path.
+//
+// Threads:   a buffer's owner; async-signal-safe.
+// Cost:      of the misuse check: a store for each buffer that is taken, a load
+//            and a store for each that is released. Without it: a test.
 // Aborts:    with a message that names the pointer and the pool.
 class BufferGuard {
  public:
-  static absl::StatusOr<BufferGuard> Create(const PoolOptions& options);
+  static absl::StatusOr<BufferGuard> Create(const PoolOptions& options,
+                                            const Region& region);
 
-  // The buffer passes to a user. `caller` is who asked for it; null for who
-  // calls this, inlined all the way up into the user's own code.
-  [[gnu::always_inline]] void OnTake(const Region& region, BufferIndex index,
-                                     const void* caller = nullptr) {
-    if (checks_ == Checks::kPlain) [[likely]] {
-      MarkTaken(region, index);
-    } else if (checks_ != Checks::kNone) {
-      OnTakeExtras(region, index, caller);
+  // True if OnTake and OnGive must be called, MarkTaken and MarkIdle not.
+  bool has_extras() const { return has_extras_; }
+
+  // Buffers pass to a user, and come back.
+  [[gnu::always_inline]] void MarkTaken(std::span<std::byte* const> buffers) {
+    const Marks marks = marks_;
+    if (marks.states == nullptr) return;
+    for (std::byte* const buffer : buffers) {
+      // relaxed, as below: whoever hands the buffer on publishes this too.
+      std::atomic_ref(marks.StateOf(buffer).holder)
+          .store(buffer, std::memory_order::relaxed);
+    }
+  }
+  [[gnu::always_inline]] void MarkIdle(std::span<std::byte* const> buffers) {
+    const Marks marks = marks_;
+    if (marks.states == nullptr) return;
+    for (std::byte* const buffer : buffers) {
+      if (!marks.Covers(buffer)) [[unlikely]] {
+        DieOfMisuse(buffer);
+      }
+      const std::atomic_ref holder(marks.StateOf(buffer).holder);
+      if (holder.load(std::memory_order::relaxed) != buffer) [[unlikely]] {
+        DieOfMisuse(buffer);
+      }
+      holder.store(nullptr, std::memory_order::relaxed);
     }
   }
 
-  // The buffer comes back.
-  [[gnu::always_inline]] void OnGive(const Region& region, BufferIndex index,
-                                     const void* caller = nullptr) {
-    if (checks_ == Checks::kPlain) [[likely]] {
-      MarkIdle(region, index);
-    } else if (checks_ != Checks::kNone) {
-      OnGiveExtras(region, index, caller);
-    }
-  }
+  // The same with extras. `caller` is whose doing it is.
+  void OnTake(std::byte* buffer, const void* caller);
+  void OnGive(std::byte* buffer, const void* caller);
 
   // The buffer's memory has been given back to the system.
-  void OnDiscard(BufferIndex index) {
-    if (states_ != nullptr) StateOf(index).filled = false;
-  }
+  void OnDiscard(std::byte* buffer);
 
   // Called once the pool exists, all buffers idle; and before it goes, after
   // which the memory is ordinary again.
   void OnCreate(const Region& region);
   void OnDestroy(const Region& region);
 
-  [[noreturn]] void DieOfForeignPointer(const Region& region,
-                                        const void* pointer) const;
-
  private:
   struct alignas(kCacheLine) State {
-    uint32_t taken;
-    bool filled;         // with the pattern of DebugOptions::integrity
-    const void* caller;  // who last took or released it
+    const std::byte* holder;  // the buffer's address while it is taken
+    bool filled;              // with the pattern of DebugOptions::integrity
+    const void* caller;       // who last took or released it
   };
 
-  // What an operation has to do, in one word for one look.
-  enum class Checks : uint8_t { kNone, kPlain, kExtras };
-
-  BufferGuard(const PoolOptions& options, Mapping states);
-
-  State& StateOf(BufferIndex index) const {
-    return states_[static_cast<uint32_t>(index)];
-  }
-
-  void MarkTaken(const Region& region, BufferIndex index) {
-    // relaxed, as in MarkIdle: whoever hands the buffer on publishes this too.
-    const std::atomic_ref<uint32_t> taken(StateOf(index).taken);
-    if (taken.load(std::memory_order::relaxed) != 0) [[unlikely]] {
-      Die(region, index, "handed out twice: two releases raced");
+  // The states and how to find one. The largest power of two within a stride
+  // tells all buffers apart.
+  struct Marks {
+    State& StateOf(const std::byte* buffer) const {
+      return states[static_cast<size_t>(buffer - base) >> shift];
     }
-    taken.store(1, std::memory_order::relaxed);
-  }
-
-  void MarkIdle(const Region& region, BufferIndex index) {
-    const std::atomic_ref<uint32_t> taken(StateOf(index).taken);
-    if (taken.load(std::memory_order::relaxed) == 0) [[unlikely]] {
-      Die(region, index, "released twice");
+    bool Covers(const std::byte* pointer) const {
+      return static_cast<size_t>(reinterpret_cast<uintptr_t>(pointer) -
+                                 reinterpret_cast<uintptr_t>(base)) < bytes;
     }
-    taken.store(0, std::memory_order::relaxed);
-  }
 
-  [[gnu::noinline]] void OnTakeExtras(const Region& region, BufferIndex index,
-                                      const void* caller);
-  [[gnu::noinline]] void OnGiveExtras(const Region& region, BufferIndex index,
-                                      const void* caller);
-  [[noreturn]] void Die(const Region& region, BufferIndex index,
-                        const char* what) const;
+    State* states;  // null: none are kept
+    const std::byte* base;
+    size_t bytes;
+    int shift;
+  };
 
-  std::string pool_name_;
-  Mapping states_mapping_;
-  State* states_;  // by index; null: no misuse check, no caller
-  Checks checks_;  // kPlain: that for double release alone
+  BufferGuard(const PoolOptions& options, const Region& region, Mapping states);
+
+  [[noreturn, gnu::cold]] void DieOfMisuse(const std::byte* buffer) const;
+  [[noreturn]] void Die(const std::byte* buffer, const char* what) const;
+
+  Marks marks_;         // without states if there are extras
+  Marks extras_marks_;  // without states unless there are
+  bool has_extras_;
   bool strict_;
   bool zero_on_release_;
   bool record_caller_;
   bool integrity_;
   bool canaries_;
+  size_t buffer_size_;
+  BufferMap map_;
+  Mapping states_mapping_;
 };
 
 }  // namespace tandem

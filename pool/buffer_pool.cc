@@ -27,19 +27,21 @@ uint32_t CorePoolCount(const PoolOptions& options) {
   return options.core_pools.value_or(std::clamp(get_nprocs_conf(), 1, 4'096));
 }
 
-uint32_t CacheLimit(const PoolOptions& options) {
-  if (options.debug.no_cache) return 0;
-  return options.cache_size.value_or(
-      std::clamp((options.capacity - options.reserve) / 8, 2u, kMaxCacheSize));
+// Unset, caches adapt: all together hold at most half of what is not reserve.
+CacheRules RulesOf(const PoolOptions& options) {
+  if (options.debug.no_cache) return {.most = 0, .total = 0, .adaptive = false};
+  if (options.cache_size) {
+    return {.most = *options.cache_size, .total = 0, .adaptive = false};
+  }
+  const uint32_t total = (options.capacity - options.reserve) / 2;
+  return {
+      .most = std::min(total, kMaxCacheSize), .total = total, .adaptive = true};
 }
 
 // True if allocations are not what they would be otherwise.
 bool Tampers(const DebugOptions& debug) {
   return debug.fail_one_in != 0 || debug.cold_first;
 }
-
-// Pieces in which spans of pointers become spans of indexes.
-constexpr size_t kPiece = kMaxCacheSize;
 
 }  // namespace
 
@@ -56,7 +58,7 @@ absl::StatusOr<std::unique_ptr<BufferPool>> BufferPool::Create(
   }
   absl::StatusOr<Region> region = Region::Create(options);
   if (!region.ok()) return std::move(region).status();
-  absl::StatusOr<BufferGuard> guard = BufferGuard::Create(options);
+  absl::StatusOr<BufferGuard> guard = BufferGuard::Create(options, *region);
   if (!guard.ok()) return std::move(guard).status();
   return std::unique_ptr<BufferPool>(
       new BufferPool(options, *std::move(region), *std::move(guard), biased));
@@ -65,15 +67,23 @@ absl::StatusOr<std::unique_ptr<BufferPool>> BufferPool::Create(
 BufferPool::Tables::Tables(const PoolOptions& options)
     : links(options.capacity),
       cores(CorePoolCount(options)),
-      caches(CacheLimit(options) == 0 ? 0 : options.max_threads) {}
+      caches(RulesOf(options).most == 0 ? 0 : options.max_threads),
+      // Where one barrier serves all caches, looking at all costs little more.
+      hints(caches.size() <= kSweepPiece
+                ? 0
+                : (caches.size() + Core::Registry::kHintsPerWord - 1) /
+                      Core::Registry::kHintsPerWord) {}
 
 BufferPool::Core::Layout BufferPool::Tables::Layout(const PoolOptions& options,
+                                                    const BufferMap& map,
                                                     bool biased) {
-  return {.links = links,
+  return {.map = map,
+          .links = links,
           .cores = cores,
           .caches = caches,
+          .hints = hints,
           .reserve = options.reserve,
-          .cache_limit = CacheLimit(options),
+          .rules = RulesOf(options),
           .biased = biased};
 }
 
@@ -82,12 +92,11 @@ BufferPool::BufferPool(const PoolOptions& options, Region region,
     : debug_(options.debug),
       tampers_(Tampers(debug_)),
       pinned_(options.pinned),
-      name_(options.name),
       region_(std::move(region)),
       guard_(std::move(guard)),
       tables_(options),
-      core_(tables_.Layout(options, biased)),
-      pass_(ThreadBinder::AddPool(&core_)) {
+      core_(tables_.Layout(options, map(), biased)),
+      pass_(ThreadBinder::AddPool(&core_, !tampers_ && !guard_.has_extras())) {
   guard_.OnCreate(region_);
 }
 
@@ -95,65 +104,77 @@ BufferPool::~BufferPool() {
   ThreadBinder::RemovePool(pass_, &core_);
   const uint32_t in_use = Snapshot().in_use;
   if (in_use != 0) {
-    LOG(ERROR) << "tandem: pool \"" << name_ << "\" is destroyed while "
+    LOG(ERROR) << "tandem: pool \"" << name() << "\" is destroyed while "
                << in_use << " of its " << capacity()
                << " buffers have not been released";
   }
   guard_.OnDestroy(region_);
 }
 
-std::byte* BufferPool::AcquireUnbiased() {
-  BufferIndex index;
-  if (!Take({&index, 1}, kAnyBuffer)) return nullptr;
-  return Adopt(index, __builtin_return_address(0));
+void BufferPool::AdoptWithExtras(std::span<std::byte* const> buffers,
+                                 const void* caller) {
+  for (std::byte* const buffer : buffers) guard_.OnTake(buffer, caller);
 }
 
-void BufferPool::GiveUnbiased(BufferIndex index) {
-  core_.Give(ThisThreadCache(), {&index, 1});
+void BufferPool::Surrender(std::span<std::byte* const> buffers,
+                           const void* caller) {
+  if (guard_.has_extras()) {
+    for (std::byte* const buffer : buffers) guard_.OnGive(buffer, caller);
+  }
+  core_.Give(ThisThreadCache(), buffers);
 }
-void BufferPool::GiveUnbiased(BufferIndex first, BufferIndex second) {
-  core_.Give(ThisThreadCache(), std::array{first, second});
+
+std::byte* BufferPool::AcquireUnbiased() {
+  std::byte* buffer;
+  if (!Take({&buffer, 1}, kAnyBuffer)) return nullptr;
+  Adopt({&buffer, 1}, __builtin_return_address(0));
+  return buffer;
 }
 
 bool BufferPool::AcquireMany(std::span<std::byte*> out) {
-  const void* const caller = __builtin_return_address(0);
-  std::array<BufferIndex, kPiece> indexes;
-  if (out.size() <= kPiece) {
-    const auto piece = std::span(indexes).first(out.size());
-    if (piece.empty()) return true;
-    if (!Take(piece, kAnyBuffer)) return false;
-    for (size_t i = 0; i < out.size(); ++i) {
-      out[i] = Adopt(indexes[i], caller);
-    }
+  // One comparison: neither none nor too many.
+  if (out.size() - 1 < kMaxCacheSize &&
+      core_.TakeBiased(FastCache(), out, kAnyBuffer)) [[likely]] {
+    guard_.MarkTaken(out);
     return true;
   }
-  if (out.size() > capacity()) return false;
-  Cache* const cache = ThisThreadCache();
-  if (tampers_ && !Tamper(cache)) return false;
-  if (!core_.Reserve(cache, static_cast<uint32_t>(out.size()), kAnyBuffer)) {
-    return false;
-  }
-  while (!out.empty()) {
-    const auto piece = std::span(indexes).first(std::min(out.size(), kPiece));
-    core_.Collect(piece);
-    for (size_t i = 0; i < piece.size(); ++i) {
-      out[i] = Adopt(piece[i], caller);
+  return AcquireManyUnbiased(out, __builtin_return_address(0));
+}
+
+bool BufferPool::AcquireManyUnbiased(std::span<std::byte*> out,
+                                     const void* caller) {
+  if (out.empty()) return true;
+  if (out.size() <= kMaxCacheSize) {
+    if (!Take(out, kAnyBuffer)) return false;
+  } else {
+    if (out.size() > capacity()) return false;
+    Cache* const cache = ThisThreadCache();
+    if (tampers_ && !Tamper(cache)) return false;
+    if (!core_.Reserve(cache, static_cast<uint32_t>(out.size()), kAnyBuffer)) {
+      return false;
     }
-    out = out.subspan(piece.size());
+    core_.depot().Collect(out);
   }
+  Adopt(out, caller);
   return true;
 }
 
+void BufferPool::GiveUnbiased(std::byte* buffer) {
+  Surrender({&buffer, 1}, __builtin_return_address(0));
+}
+void BufferPool::GiveUnbiased(std::byte* first, std::byte* second) {
+  Surrender(std::array{first, second}, __builtin_return_address(0));
+}
+
 void BufferPool::ReleaseMany(std::span<std::byte* const> buffers) {
-  const void* const caller = __builtin_return_address(0);
-  std::array<BufferIndex, kPiece> indexes;
   while (!buffers.empty()) {
-    const size_t count = std::min(buffers.size(), kPiece);
-    for (size_t i = 0; i < count; ++i) {
-      indexes[i] = Surrender(buffers[i], caller);
+    const auto piece =
+        buffers.first(std::min(buffers.size(), size_t{kMaxCacheSize}));
+    guard_.MarkIdle(piece);
+    if (!core_.GiveBiased(FastCache(), piece)) [[unlikely]] {
+      Surrender(piece, __builtin_return_address(0));
     }
-    core_.Give(ThisThreadCache(), {indexes.data(), count});
-    buffers = buffers.subspan(count);
+    buffers = buffers.subspan(piece.size());
   }
 }
 
@@ -168,7 +189,7 @@ bool BufferPool::Tamper(Cache* cache) {
   }
   if (debug_.cold_first && cache != nullptr) {
     // What has lain longest goes to the top.
-    std::array<BufferIndex, kMaxCacheSize> buffers;
+    std::array<std::byte*, kMaxCacheSize> buffers;
     const uint32_t count = cache->PopUpTo(buffers);
     if (count != 0) {
       std::rotate(buffers.begin(), buffers.begin() + 1,
@@ -182,35 +203,38 @@ bool BufferPool::Tamper(Cache* cache) {
 absl::StatusOr<size_t> BufferPool::Trim() {
   if (pinned_) {
     return absl::FailedPreconditionError(absl::StrCat(
-        "tandem: pool \"", name_,
+        "tandem: pool \"", name(),
         "\" is pinned (PoolOptions.pinned is true); Trim is refused"));
   }
   size_t bytes = 0;
-  std::array<BufferIndex, kTrimBatch> batch;
+  std::array<std::byte*, kTrimBatch> batch;
   // In a busy pool buffers keep coming: each has had its turn after capacity().
   for (size_t done = 0; done < capacity();) {
-    const size_t count = core_.TakeWarm(batch);
+    const size_t count = core_.depot().TakeWarm(batch);
     if (count == 0) break;
     done += count;
     for (size_t i = 0; i < count; ++i) {
       bytes += region_.Discard(batch[i]);
       guard_.OnDiscard(batch[i]);
     }
-    core_.PublishCold({batch.data(), count});
+    core_.depot().PublishCold({batch.data(), count});
   }
   return bytes;
 }
 
 PoolSnapshot BufferPool::Snapshot() const {
   PoolSnapshot snapshot;
-  const LedgerView ledger = core_.ledger();
+  const Depot<StdPlatform>& depot = core_.depot();
+  const LedgerView ledger = depot.ledger().Load();
   snapshot.capacity = capacity();
-  snapshot.reserve = core_.reserve();
-  snapshot.cache_limit = core_.cache_limit();
+  snapshot.reserve = depot.reserve();
+  snapshot.cache_limit = core_.budget().rules().most;
+  snapshot.cache_budget = core_.budget().rules().total;
+  snapshot.cache_granted = core_.budget().granted();
   snapshot.available = ledger.available();
   snapshot.waiting = ledger.waiting();
   snapshot.shortages = ledger.shortages();
-  snapshot.pressed = ledger.Pressed(core_.reserve());
+  snapshot.pressed = ledger.Pressed(depot.reserve());
   snapshot.biased = core_.biased();
   snapshot.barriers = core_.barriers().barriers.Get();
   snapshot.refusals = core_.barriers().refusals.Get();
@@ -218,16 +242,17 @@ PoolSnapshot BufferPool::Snapshot() const {
     return PoolSnapshot::Core{.pushed = core.pushed.Get(),
                               .popped = core.popped.Get()};
   };
-  for (const auto& core : core_.core_pools().cores()) {
+  for (const auto& core : depot.core_pools().cores()) {
     snapshot.cores.push_back(core_of(core));
   }
-  snapshot.cold = core_of(core_.core_pools().cold());
+  snapshot.cold = core_of(depot.core_pools().cold());
   for (const Cache& cache : core_.caches()) {
     const auto& counters = cache.counters;
     snapshot.cached += cache.size();
     snapshot.threads.push_back({
         .owned = cache.owner() != kNoThread,
         .cached = cache.size(),
+        .limit = cache.limit(),
         .takes = counters.takes.Get(),
         .gives = counters.gives.Get(),
         .refills = counters.refills.Get(),
@@ -235,6 +260,7 @@ PoolSnapshot BufferPool::Snapshot() const {
         .bypasses = counters.bypasses.Get(),
         .retreats = counters.retreats.Get(),
         .steals = counters.steals.Get(),
+        .reclaims = counters.reclaims.Get(),
         .shortages = counters.shortages.Get(),
         .failures = counters.failures.Get(),
         .biased = cache.biased(),

@@ -1,7 +1,7 @@
 #ifndef TANDEM_POOL_BUFFER_POOL_H_
 #define TANDEM_POOL_BUFFER_POOL_H_
 
-#include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "tandem/pool/buffer_guard.h"
+#include "tandem/pool/buffer_map.h"
 #include "tandem/pool/core_pools.h"
 #include "tandem/pool/counters.h"
 #include "tandem/pool/options.h"
@@ -72,36 +73,36 @@ class BufferPool {
   // One buffer of buffer_size() bytes, contents unspecified; null if exhausted.
   // May take the last one; waits its turn behind all sessions that wait.
   [[nodiscard, gnu::always_inline]] std::byte* Acquire() {
-    BufferIndex index;
-    if (core_.TakeBiased(BoundCache(), {&index, 1}, kAnyBuffer)) [[likely]] {
-      return Adopt(index);
+    std::byte* buffer;
+    if (!core_.TakeBiased(FastCache(), {&buffer, 1}, kAnyBuffer)) [[unlikely]] {
+      return AcquireUnbiased();
     }
-    return AcquireUnbiased();
+    guard_.MarkTaken({&buffer, 1});
+    return buffer;
   }
 
   // As Acquire; the buffer is released when the result goes.
   [[nodiscard]] Buffer AcquireBuffer();
 
-  // Fills `out` with buffers, all or none. True if all.
+  // Fills `out` with buffers, all or none. True if all; else what is in `out`
+  // is unspecified.
   [[nodiscard]] bool AcquireMany(std::span<std::byte*> out);
 
   // AcquireMany of two, which costs little more than one.
   [[nodiscard, gnu::always_inline]] bool AcquirePair(
       std::span<std::byte*, 2> out) {
-    std::array<BufferIndex, 2> indexes;
-    if (!core_.TakeBiased(BoundCache(), indexes, kAnyBuffer)) [[unlikely]] {
-      return AcquireMany(out);
+    if (!core_.TakeBiased(FastCache(), out, kAnyBuffer)) [[unlikely]] {
+      return AcquireManyUnbiased(out, __builtin_return_address(0));
     }
-    out[0] = Adopt(indexes[0]);
-    out[1] = Adopt(indexes[1]);
+    guard_.MarkTaken(out);
     return true;
   }
 
   // Takes back a buffer that was acquired from this pool; not null. Any thread.
   [[gnu::always_inline]] void Release(std::byte* buffer) {
-    const BufferIndex index = Surrender(buffer);
-    if (!core_.GiveBiased(BoundCache(), {&index, 1})) [[unlikely]] {
-      GiveUnbiased(index);
+    guard_.MarkIdle({&buffer, 1});
+    if (!core_.GiveBiased(FastCache(), {&buffer, 1})) [[unlikely]] {
+      GiveUnbiased(buffer);
     }
   }
 
@@ -111,10 +112,9 @@ class BufferPool {
   // ReleaseMany of two.
   [[gnu::always_inline]] void ReleasePair(
       std::span<std::byte* const, 2> buffers) {
-    const std::array<BufferIndex, 2> indexes = {Surrender(buffers[0]),
-                                                Surrender(buffers[1])};
-    if (!core_.GiveBiased(BoundCache(), indexes)) [[unlikely]] {
-      GiveUnbiased(indexes[0], indexes[1]);
+    guard_.MarkIdle(buffers);
+    if (!core_.GiveBiased(FastCache(), buffers)) [[unlikely]] {
+      GiveUnbiased(buffers[0], buffers[1]);
     }
   }
 
@@ -127,19 +127,19 @@ class BufferPool {
   // and allocates memory: not for signal handlers.
   PoolSnapshot Snapshot() const;
 
-  const std::string& name() const { return name_; }
+  const std::string& name() const { return map().pool_name(); }
   size_t buffer_size() const { return region_.buffer_size(); }
-  uint32_t capacity() const { return region_.capacity(); }
-  uint32_t reserve() const { return core_.reserve(); }
+  uint32_t capacity() const { return map().capacity(); }
+  uint32_t reserve() const { return core_.depot().reserve(); }
 
   // All memory of all buffers, in one span, for who registers or pins it once
   // (io_uring, RDMA); and where in it a buffer lies. IndexOf aborts if `buffer`
   // is none of this pool's; AddressOf requires an index below capacity().
   std::span<std::byte> region() const { return region_.bytes(); }
-  BufferIndex IndexOf(const std::byte* buffer) const { return Find(buffer); }
-  std::byte* AddressOf(BufferIndex index) const {
-    return region_.Address(index);
+  BufferIndex IndexOf(const std::byte* buffer) const {
+    return map().IndexOf(buffer);
   }
+  std::byte* AddressOf(BufferIndex index) const { return map().Address(index); }
 
  private:
   // Reserves by class, which users of the pool alone have no need of.
@@ -148,14 +148,18 @@ class BufferPool {
   using Core = PoolCore<StdPlatform>;
   using Cache = Core::Cache;
 
+  const BufferMap& map() const { return region_.map(); }
+
   // The arrays that the core works on.
   struct Tables {
     explicit Tables(const PoolOptions& options);
-    Core::Layout Layout(const PoolOptions& options, bool biased);
+    Core::Layout Layout(const PoolOptions& options, const BufferMap& map,
+                        bool biased);
 
     std::vector<Core::Link> links;
     std::vector<CorePool<StdPlatform>> cores;
     std::vector<Cache> caches;
+    std::vector<Core::Registry::HintWord> hints;
   };
 
   // The claim of who is entitled to every buffer, last in every order.
@@ -164,56 +168,44 @@ class BufferPool {
   BufferPool(const PoolOptions& options, Region region, BufferGuard guard,
              bool biased);
 
-  // The calling thread's cache, null to go past it or if it is not bound yet.
-  Cache* BoundCache() const {
-    const ThreadBinding& binding = thread_bindings[pass_.slot];
-    return binding.pool_id == pass_.id ? binding.cache : nullptr;
+  // The calling thread's cache for the fast path; null if there is no such way.
+  Cache* FastCache() const {
+    // relaxed: see ThreadBinder.
+    return thread_caches[pass_.fast_slot].load(std::memory_order::relaxed);
   }
 
-  // The same, bound now at the latest.
+  // The calling thread's cache, bound now at the latest; null to go past it.
   Cache* ThisThreadCache() {
-    const ThreadBinding& binding = thread_bindings[pass_.slot];
-    if (binding.pool_id == pass_.id) [[likely]]
-      return binding.cache;
-    return ThreadBinder::Bind(pass_, core_);
+    // relaxed: see ThreadBinder.
+    Cache* const cache =
+        thread_caches[pass_.slot].load(std::memory_order::relaxed);
+    return cache != nullptr ? cache : ThreadBinder::Bind(pass_, core_);
   }
 
-  BufferIndex Find(const std::byte* buffer) const {
-    const BufferIndex index = region_.Find(buffer);
-    if (index == kNoBuffer) [[unlikely]] {
-      guard_.DieOfForeignPointer(region_, buffer);
-    }
-    return index;
+  // Buffers on their way to a user, which did not take the fast path, and on
+  // their way back; `caller` is whose doing it is.
+  void Adopt(std::span<std::byte* const> buffers, const void* caller) {
+    guard_.MarkTaken(buffers);
+    if (guard_.has_extras()) AdoptWithExtras(buffers, caller);
   }
+  void AdoptWithExtras(std::span<std::byte* const> buffers, const void* caller);
+  void Surrender(std::span<std::byte* const> buffers, const void* caller);
 
-  // A buffer on its way to a user, and on its way back; `caller` as
-  // BufferGuard says.
-  [[gnu::always_inline]] std::byte* Adopt(BufferIndex index,
-                                          const void* caller = nullptr) {
-    guard_.OnTake(region_, index, caller);
-    return region_.Address(index);
-  }
-  [[gnu::always_inline]] BufferIndex Surrender(const std::byte* buffer,
-                                               const void* caller = nullptr) {
-    const BufferIndex index = Find(buffer);
-    guard_.OnGive(region_, index, caller);
-    return index;
-  }
-
-  // Acquire and Release where the fast path does not serve.
+  // Acquire and Release where the fast path does not serve. What is given has
+  // been marked idle.
   std::byte* AcquireUnbiased();
-  void GiveUnbiased(BufferIndex index);
-  void GiveUnbiased(BufferIndex first, BufferIndex second);
+  bool AcquireManyUnbiased(std::span<std::byte*> out, const void* caller);
+  void GiveUnbiased(std::byte* buffer);
+  void GiveUnbiased(std::byte* first, std::byte* second);
 
-  bool Take(std::span<BufferIndex> out, Claim claim) {
+  // As PoolCore says.
+  bool Take(std::span<std::byte*> out, Claim claim) {
     Cache* const cache = ThisThreadCache();
     if (tampers_ && !Tamper(cache)) [[unlikely]]
       return false;
     return core_.Take(cache, out, claim);
   }
-
-  // As PoolCore says; what a waiting session tries first.
-  bool TakeCheaply(std::span<BufferIndex> out, Claim claim) {
+  bool TakeCheaply(std::span<std::byte*> out, Claim claim) {
     Cache* const cache = ThisThreadCache();
     if (tampers_ && !Tamper(cache)) [[unlikely]]
       return false;
@@ -227,7 +219,6 @@ class BufferPool {
   const DebugOptions debug_;
   const bool tampers_;
   const bool pinned_;
-  const std::string name_;
   Region region_;
   BufferGuard guard_;
   Tables tables_;

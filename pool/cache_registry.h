@@ -1,6 +1,10 @@
 #ifndef TANDEM_POOL_CACHE_REGISTRY_H_
 #define TANDEM_POOL_CACHE_REGISTRY_H_
 
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -9,20 +13,28 @@
 
 namespace tandem {
 
-// Every thread cache of a pool: which are owned, and how far a sweep must go.
+// Every thread cache of a pool: which are owned, how far a sweep must go, and
+// where one should begin.
 //
 // Threads:   any. Progress: Claim is lock-free but linear in the caches.
 // Invariant: a cache that was ever owned lies in [0, high water).
 // New cache: the high-water mark covers it before its owner pushes for the
 //            first time, so a sweep that began after a push sees it; a push
 //            that the sweep missed sees the sweep's pressure (seq_cst).
+// Hints:     a bit for each cache that has been filled and not been found empty
+//            since. Nothing relies on them: a sweep that does not get what it
+//            needs from hinted caches goes over all.
 template <class Platform>
 class CacheRegistry {
  public:
   using Cache = ThreadCache<Platform>;
 
-  explicit CacheRegistry(std::span<Cache> caches)
-      : caches_(caches), high_water_(0) {}
+  using HintWord = typename Platform::template Atomic<uint64_t>;
+  static constexpr size_t kHintsPerWord = 64;
+
+  // Either no hints are kept, or `hints` has a bit for each cache.
+  CacheRegistry(std::span<Cache> caches, std::span<HintWord> hints)
+      : caches_(caches), hints_(hints), high_water_(0), owned_(0) {}
 
   // The cache that `thread` owns; null if none.
   Cache* Find(ThreadToken thread) const {
@@ -36,6 +48,7 @@ class CacheRegistry {
   Cache* Claim(ThreadToken thread) {
     for (uint32_t i = 0; i < caches_.size(); ++i) {
       if (!caches_[i].TryOwn(thread)) continue;
+      owned_.fetch_add(1);
       uint32_t mark = high_water_.load();
       while (mark < i + 1 && !high_water_.compare_exchange_weak(mark, i + 1)) {
       }
@@ -44,12 +57,70 @@ class CacheRegistry {
     return nullptr;
   }
 
+  // Gives up a cache that the caller owns.
+  void Disclaim(Cache& cache) {
+    cache.Disown();
+    owned_.fetch_sub(1);
+  }
+
   // The caches that may hold buffers, others' and the caller's.
   std::span<Cache> InUse() const { return caches_.first(high_water_.load()); }
 
+  // How many have an owner, about.
+  uint32_t owned() const { return owned_.load(); }
+
+  void HintFilled(const Cache& cache) {
+    if (hints_.empty()) return;
+    const size_t at = &cache - caches_.data();
+    HintWord& word = hints_[at / kHintsPerWord];
+    const uint64_t bit = uint64_t{1} << at % kHintsPerWord;
+    // relaxed, here and below: hints.
+    if ((word.load(std::memory_order::relaxed) & bit) == 0) {
+      word.fetch_or(bit, std::memory_order::relaxed);
+    }
+  }
+  void HintEmpty(const Cache& cache) {
+    if (hints_.empty()) return;
+    const size_t at = &cache - caches_.data();
+    hints_[at / kHintsPerWord].fetch_and(~(uint64_t{1} << at % kHintsPerWord),
+                                         std::memory_order::relaxed);
+  }
+
+  // Calls visit(caches) for up to `piece.size()` hinted caches at a time, which
+  // it names in `piece`, until that returns true; returns whether it did.
+  template <class Visit>
+  bool VisitHinted(std::span<Cache*> piece, Visit visit) const {
+    size_t count = 0;
+    for (size_t i = 0; i < hints_.size(); ++i) {
+      uint64_t bits = hints_[i].load(std::memory_order::relaxed);
+      for (; bits != 0; bits &= bits - 1) {
+        piece[count++] = &caches_[i * kHintsPerWord + std::countr_zero(bits)];
+        if (count < piece.size()) continue;
+        if (visit(std::span<Cache* const>(piece))) return true;
+        count = 0;
+      }
+    }
+    return count != 0 && visit(std::span<Cache* const>(piece).first(count));
+  }
+
+  // The same for all caches in use.
+  template <class Visit>
+  bool VisitAll(std::span<Cache*> piece, Visit visit) const {
+    const std::span<Cache> all = InUse();
+    for (size_t done = 0; done < all.size();) {
+      const size_t count = std::min(piece.size(), all.size() - done);
+      for (size_t i = 0; i < count; ++i) piece[i] = &all[done + i];
+      if (visit(std::span<Cache* const>(piece).first(count))) return true;
+      done += count;
+    }
+    return false;
+  }
+
  private:
   const std::span<Cache> caches_;
+  const std::span<HintWord> hints_;
   alignas(kCacheLine) typename Platform::template Atomic<uint32_t> high_water_;
+  typename Platform::template Atomic<uint32_t> owned_;
 };
 
 }  // namespace tandem

@@ -1,11 +1,14 @@
 #ifndef TANDEM_POOL_CORE_POOLS_H_
 #define TANDEM_POOL_CORE_POOLS_H_
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 
+#include "tandem/pool/buffer_map.h"
 #include "tandem/pool/counters.h"
 #include "tandem/pool/tagged_stack.h"
 #include "tandem/pool/types.h"
@@ -21,21 +24,23 @@ struct alignas(kCacheLine) CorePool {
 };
 
 // The shared free list, sharded by core: every buffer that is in no cache and
-// in nobody's hands. A thread uses its own core's shard first, then the others,
-// and last the cold one, where buffers lie whose memory has not been used yet
-// or has been given back to the system.
+// in nobody's hands. Inside, buffers are known by number. A thread uses its own
+// core's shard first, then the others, and last the cold one, where buffers lie
+// whose memory has not been used yet or has been given back to the system.
 //
 // Threads:  any, signal handlers included. Progress: lock-free.
-// Cost:     a push or a pop of n is one compare-and-swap and n link accesses.
+// Cost:     a push or a pop of n, up to kMaxCacheSize, is one compare-and-swap
+//           and n link accesses.
 template <class Platform>
 class CorePools {
  public:
   using Stack = TaggedStack<Platform, BufferIndex>;
   using Link = typename Stack::Link;
 
-  // Both spans must outlive this object; links has an entry for each buffer.
-  CorePools(std::span<CorePool<Platform>> cores, std::span<Link> links)
-      : cores_(cores), links_(links) {}
+  // All must outlive this object; links has an entry for each buffer.
+  CorePools(const BufferMap& map, std::span<CorePool<Platform>> cores,
+            std::span<Link> links)
+      : map_(map), cores_(cores), links_(links) {}
 
   CoreId CurrentCore() const {
     return CoreId{Platform::CurrentCore() %
@@ -43,21 +48,15 @@ class CorePools {
   }
 
   // Gives up `buffers` to the caller's core. Not counted yet: Ledger::Credit.
-  void Push(CoreId core, std::span<const BufferIndex> buffers) {
-    CorePool<Platform>& pool = cores_[static_cast<uint32_t>(core)];
-    pool.stack.Push(links_, buffers);
-    pool.pushed.Add(buffers.size());
+  void Push(CoreId core, std::span<std::byte* const> buffers) {
+    PushOn(cores_[static_cast<uint32_t>(core)], buffers);
   }
-
-  void PushCold(std::span<const BufferIndex> buffers) {
-    cold_.stack.Push(links_, buffers);
-    cold_.pushed.Add(buffers.size());
-  }
+  void PushCold(std::span<std::byte* const> buffers) { PushOn(cold_, buffers); }
 
   // Fills `out`, for which the caller holds a reservation. The ledger's rule
   // promises that enough buffers lie in the shards: a round over all of them
   // that finds none means that another operation has made progress.
-  void Collect(CoreId core, std::span<BufferIndex> out) {
+  void Collect(CoreId core, std::span<std::byte*> out) {
     while (!out.empty()) {
       out = out.subspan(PopWarm(core, out));
       out = out.subspan(PopFrom(cold_, out));
@@ -66,19 +65,18 @@ class CorePools {
 
   // Lets the owner of both remember `second` with `first`, until it gives
   // either away; whoever it hands `first` to may ask.
-  void Chain(BufferIndex first, BufferIndex second) {
+  void Chain(const std::byte* first, const std::byte* second) {
     // relaxed: published by whatever hands `first` over.
-    links_[static_cast<uint32_t>(first)].store(static_cast<uint32_t>(second),
-                                               std::memory_order::relaxed);
+    links_[NumberOf(first)].store(NumberOf(second), std::memory_order::relaxed);
   }
-  BufferIndex ChainedTo(BufferIndex first) const {
+  std::byte* ChainedTo(const std::byte* first) const {
     // relaxed: as above.
-    return BufferIndex{
-        links_[static_cast<uint32_t>(first)].load(std::memory_order::relaxed)};
+    return map_.Address(
+        BufferIndex{links_[NumberOf(first)].load(std::memory_order::relaxed)});
   }
 
   // Takes up to out.size() buffers, none of them cold. Returns how many.
-  size_t PopWarm(CoreId core, std::span<BufferIndex> out) {
+  size_t PopWarm(CoreId core, std::span<std::byte*> out) {
     size_t count = 0;
     const auto own = static_cast<uint32_t>(core);
     for (size_t i = 0; i < cores_.size() && count < out.size(); ++i) {
@@ -93,13 +91,36 @@ class CorePools {
   const CorePool<Platform>& cold() const { return cold_; }
 
  private:
-  size_t PopFrom(CorePool<Platform>& pool, std::span<BufferIndex> out) {
+  // Pieces in which addresses become numbers and back.
+  using Piece = std::array<BufferIndex, kMaxCacheSize>;
+
+  uint32_t NumberOf(const std::byte* buffer) const {
+    return static_cast<uint32_t>(map_.IndexOf(buffer));
+  }
+
+  void PushOn(CorePool<Platform>& pool, std::span<std::byte* const> buffers) {
+    Piece piece;
+    while (!buffers.empty()) {
+      const size_t count = std::min(buffers.size(), piece.size());
+      for (size_t i = 0; i < count; ++i) piece[i] = map_.IndexOf(buffers[i]);
+      pool.stack.Push(links_, {piece.data(), count});
+      pool.pushed.Add(count);
+      buffers = buffers.subspan(count);
+    }
+  }
+
+  // Up to out.size(), or a piece.
+  size_t PopFrom(CorePool<Platform>& pool, std::span<std::byte*> out) {
     if (out.empty() || pool.stack.Empty()) return 0;
-    const size_t count = pool.stack.Pop(links_, out);
+    Piece piece;
+    const size_t count = pool.stack.Pop(
+        links_, std::span(piece).first(std::min(out.size(), piece.size())));
+    for (size_t i = 0; i < count; ++i) out[i] = map_.Address(piece[i]);
     if (count != 0) pool.popped.Add(count);
     return count;
   }
 
+  const BufferMap& map_;
   const std::span<CorePool<Platform>> cores_;
   const std::span<Link> links_;
   CorePool<Platform> cold_;

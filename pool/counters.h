@@ -8,19 +8,16 @@ namespace tandem {
 
 // A statistic that one thread writes and anyone reads (P8).
 //
-// Cost: a load and a store, no read-modify-write. A signal handler that counts
+// Cost: a load and a store, no atomic read-modify-write. Where the platform
+// needs two instructions for it (all but x86-64), a signal handler that counts
 // between the two is not counted: the price of a free counter.
 template <class Platform>
 class OwnedCounter {
  public:
   OwnedCounter() : value_(0) {}
 
-  void Add(uint64_t n) {
-    // relaxed: a statistic, it orders nothing.
-    value_.store(value_.load(std::memory_order::relaxed) + n,
-                 std::memory_order::relaxed);
-  }
-  // relaxed: as above.
+  void Add(uint64_t n) { Platform::AddOwned(value_, n); }
+  // relaxed: a statistic, it orders nothing.
   uint64_t Get() const { return value_.load(std::memory_order::relaxed); }
 
  private:

@@ -48,6 +48,16 @@ class CountingAtomic : private std::atomic<T> {
     return Base::fetch_sub(value, orders...);
   }
   template <class... Orders>
+  T fetch_or(T value, Orders... orders) {
+    Count();
+    return Base::fetch_or(value, orders...);
+  }
+  template <class... Orders>
+  T fetch_and(T value, Orders... orders) {
+    Count();
+    return Base::fetch_and(value, orders...);
+  }
+  template <class... Orders>
   T exchange(T value, Orders... orders) {
     Count();
     return Base::exchange(value, orders...);

@@ -66,8 +66,9 @@ struct PoolOptions {
   // The last so many buffers are for pairs: a session's receive leaves them,
   // AllocateBuffers, Acquire and AcquireMany may take them. 0 to capacity.
   uint32_t reserve = 2;
-  // Buffers that one thread may cache: 0 to 128. Unset: an eighth of what is
-  // not reserve, at least 2, at most 128.
+  // Buffers that one thread may cache: 0 to 128. Unset: as many as the thread
+  // has use for, up to 128, and all threads together no more than half of what
+  // is not reserve (CacheBudget).
   std::optional<uint32_t> cache_size = std::nullopt;
   // Threads that can have a cache at once: 0 to 65,536. A thread that finds
   // none left works without, slower, for as long as it lives.
@@ -86,8 +87,9 @@ struct PoolOptions {
   // fixed buffers, RDMA): Trim is refused.
   bool pinned = false;
 
-  // Buffers that are released twice are detected; foreign and misaligned
-  // pointers always are. Costs 64 bytes of memory for each buffer.
+  // A foreign, misaligned or twice released pointer is detected at once. Costs
+  // 64 to 128 bytes of memory for each buffer. Without it, a foreign or
+  // misaligned pointer is told only when it leaves the thread's cache.
   bool detect_misuse = true;
   // Released buffers are overwritten with zeros, or with the pattern of
   // debug.integrity.

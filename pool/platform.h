@@ -2,12 +2,12 @@
 #define TANDEM_POOL_PLATFORM_H_
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
 #include "tandem/pool/rseq_section.h"
 #include "tandem/pool/section.h"
-#include "tandem/pool/types.h"
 
 #ifdef TANDEM_COUNT_RMW
 #include "tandem/pool/counting_atomic.h"
@@ -40,15 +40,15 @@ struct StdPlatform {
   // RseqSection for what they and the barrier promise.
   template <class Words>
   [[gnu::always_inline]] static SectionResult PopBiased(
-      Words& words, std::span<BufferIndex> out) {
+      Words& words, std::span<std::byte*> out) {
     return RseqSection::Pop(ViewOf(words), out.data(),
                             static_cast<uint32_t>(out.size()));
   }
   template <class Words>
   [[gnu::always_inline]] static SectionResult PushBiased(
-      Words& words, std::span<const BufferIndex> in, uint32_t limit) {
+      Words& words, std::span<std::byte* const> in) {
     return RseqSection::Push(ViewOf(words), in.data(),
-                             static_cast<uint32_t>(in.size()), limit);
+                             static_cast<uint32_t>(in.size()));
   }
   using SectionArea = tandem::SectionArea;
   static bool Barrier() { return RseqSection::Barrier(); }
@@ -57,6 +57,20 @@ struct StdPlatform {
   // on the same thread. No instruction.
   static void SignalFence() {
     std::atomic_signal_fence(std::memory_order::seq_cst);
+  }
+
+  // Adds to a statistic that the calling thread alone writes; a signal handler
+  // that does so too loses nothing. No locked instruction: others may read what
+  // is one behind.
+  template <class Word>
+  [[gnu::always_inline]] static void AddOwned(Word& word, uint64_t n) {
+    if constexpr (RseqSection::kAddsAtOnce) {
+      RseqSection::AddAtOnce(reinterpret_cast<uint64_t&>(word), n);
+    } else {
+      // relaxed: a statistic, it orders nothing.
+      word.store(word.load(std::memory_order::relaxed) + n,
+                 std::memory_order::relaxed);
+    }
   }
 
   // A pointer of the calling thread's own, one for each T, null at first. The
@@ -83,7 +97,8 @@ struct StdPlatform {
             .low = reinterpret_cast<uint32_t*>(&words.word),
             .seized = reinterpret_cast<const uint32_t*>(&words.seized),
             .bias = reinterpret_cast<const uint32_t*>(&words.bias),
-            .slots = reinterpret_cast<uint32_t*>(words.slots.data())};
+            .limit = reinterpret_cast<const uint32_t*>(&words.limit),
+            .slots = reinterpret_cast<std::byte**>(words.slots.data())};
   }
 
   template <class T>

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <bit>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -23,14 +22,6 @@
 
 namespace tandem {
 namespace {
-
-// The inverse of an odd number modulo 2^64, by Newton's iteration: `odd` is its
-// own inverse in the low 3 bits, and each round doubles how many are right.
-constexpr uint64_t InverseOf(uint64_t odd) {
-  uint64_t inverse = odd;
-  for (int bits = 3; bits < 64; bits *= 2) inverse *= 2 - odd * inverse;
-  return inverse;
-}
 
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr int kMaxNodes = 1024;
@@ -136,19 +127,16 @@ absl::StatusOr<Region> Region::Create(const PoolOptions& options) {
 Region::Region(Mapping mapping, const PoolOptions& options, size_t lead,
                size_t stride)
     : mapping_(std::move(mapping)),
-      base_(mapping_.bytes().data() + lead),
-      stride_(stride),
-      odd_inverse_(InverseOf(stride >> std::countr_zero(stride))),
-      shift_(std::countr_zero(stride)),
-      capacity_(options.capacity),
+      map_(mapping_.bytes().data() + lead, stride, options.capacity,
+           options.name),
       buffer_size_(options.buffer_size),
       page_size_(options.huge_pages == HugePages::kExplicit
                      ? kHugePage
                      : static_cast<size_t>(sysconf(_SC_PAGESIZE))) {}
 
-size_t Region::Discard(BufferIndex index) const {
+size_t Region::Discard(const std::byte* buffer) const {
   // Of the mapping's bytes, which begin with a page.
-  const size_t start = Address(index) - bytes().data();
+  const size_t start = buffer - bytes().data();
   const size_t first = RoundUp(start, page_size_);
   const size_t last = (start + buffer_size_) / page_size_ * page_size_;
   if (first >= last) return 0;

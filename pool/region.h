@@ -1,13 +1,13 @@
 #ifndef TANDEM_POOL_REGION_H_
 #define TANDEM_POOL_REGION_H_
 
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "tandem/pool/buffer_map.h"
 #include "tandem/pool/options.h"
 #include "tandem/pool/types.h"
 
@@ -38,39 +38,22 @@ class Mapping {
 };
 
 // The memory of all buffers: one mapping, cut into equal strides, each of which
-// begins with a buffer. Index to pointer and back.
+// begins with a buffer.
 //
 // Threads: immutable after Create; Discard touches only the buffer it is given.
 class Region {
  public:
   static absl::StatusOr<Region> Create(const PoolOptions& options);
 
-  std::byte* Address(BufferIndex index) const {
-    return base_ + static_cast<uint32_t>(index) * stride_;
-  }
-
-  // The buffer that starts at `pointer`; kNoBuffer if none does.
-  BufferIndex Find(const void* pointer) const {
-    const uint64_t offset = reinterpret_cast<uintptr_t>(pointer) -
-                            reinterpret_cast<uintptr_t>(base_);
-    // stride_ is odd * 2^shift. Multiplying by the odd part's inverse modulo
-    // 2^64 and rotating divides every multiple of the stride exactly, and takes
-    // everything else to above 2^64 / stride_: one comparison tells misaligned
-    // and foreign pointers alike.
-    const uint64_t index = std::rotr(offset * odd_inverse_, shift_);
-    if (index >= capacity_) [[unlikely]]
-      return kNoBuffer;
-    return BufferIndex(index);
-  }
+  // Where in it the buffers lie.
+  const BufferMap& map() const { return map_; }
 
   // Gives the buffer's memory back to the system: it reads as zeros until it is
   // used again. The caller owns the buffer. Returns the bytes given back, those
   // of whole pages.
-  size_t Discard(BufferIndex index) const;
+  size_t Discard(const std::byte* buffer) const;
 
   size_t buffer_size() const { return buffer_size_; }
-  size_t stride() const { return stride_; }
-  uint32_t capacity() const { return capacity_; }
   std::span<std::byte> bytes() const { return mapping_.bytes(); }
 
  private:
@@ -78,11 +61,7 @@ class Region {
          size_t stride);
 
   Mapping mapping_;
-  std::byte* base_;
-  uint64_t stride_;
-  uint64_t odd_inverse_;  // of stride_ >> shift_, modulo 2^64
-  int shift_;             // trailing zero bits of stride_
-  uint64_t capacity_;
+  BufferMap map_;
   size_t buffer_size_;
   size_t page_size_;
 };

@@ -1,10 +1,10 @@
 #ifndef TANDEM_POOL_RSEQ_SECTION_H_
 #define TANDEM_POOL_RSEQ_SECTION_H_
 
+#include <cstddef>
 #include <cstdint>
 
 #include "tandem/pool/section.h"
-#include "tandem/pool/types.h"
 
 // Under ThreadSanitizer caches are never biased: it does not see the accesses
 // of assembly, nor what membarrier(2) orders.
@@ -21,6 +21,12 @@
 #undef TANDEM_HAS_SECTIONS
 #define TANDEM_HAS_SECTIONS 0
 #endif
+#endif
+
+#if TANDEM_HAS_SECTIONS && defined(__x86_64__)
+#define TANDEM_ADDS_AT_ONCE true
+#else
+#define TANDEM_ADDS_AT_ONCE false
 #endif
 
 // Of sys/rseq.h.
@@ -78,14 +84,19 @@ class RseqSection {
   static bool Available();
 
   // Takes `count` (at least 1) buffers off the top: slots[top - count, top), in
-  // this order, into `out`.
-  static SectionResult Pop(const SectionWords& words, BufferIndex* out,
+  // this order, into `out`, which is unspecified unless they were taken.
+  static SectionResult Pop(const SectionWords& words, std::byte** out,
                            uint32_t count);
 
   // Puts `count` (at least 1) buffers on top, in order, if there are at most
-  // `limit` then.
-  static SectionResult Push(const SectionWords& words, const BufferIndex* in,
-                            uint32_t count, uint32_t limit);
+  // *words.limit then.
+  static SectionResult Push(const SectionWords& words, std::byte* const* in,
+                            uint32_t count);
+
+  // Adds in one instruction, which no signal can come into the middle of: no
+  // locked one, so other threads must not write the word.
+  static constexpr bool kAddsAtOnce = TANDEM_ADDS_AT_ONCE;
+  static void AddAtOnce(uint64_t& word, uint64_t n);
 
   // False if the system refuses; then nothing may be concluded.
   // Async-signal-safe.
@@ -100,12 +111,12 @@ class RseqSection {
 #include "tandem/pool/rseq_section_aarch64.h"  // IWYU pragma: export
 #else
 namespace tandem {
-inline SectionResult RseqSection::Pop(const SectionWords&, BufferIndex*,
+inline SectionResult RseqSection::Pop(const SectionWords&, std::byte**,
                                       uint32_t) {
   return SectionResult::kRevoked;
 }
-inline SectionResult RseqSection::Push(const SectionWords&, const BufferIndex*,
-                                       uint32_t, uint32_t) {
+inline SectionResult RseqSection::Push(const SectionWords&, std::byte* const*,
+                                       uint32_t) {
   return SectionResult::kRevoked;
 }
 }  // namespace tandem

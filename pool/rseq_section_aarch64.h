@@ -22,8 +22,7 @@
   "ldr w10, %[seized]\n"              \
   "cmp w10, w9\n"                     \
   "b.hs %l[revoked]\n"                \
-  "ldr w9, %[low]\n"                  \
-  "and w10, w9, %[top_mask]\n"
+  "ldr w9, %[low]\n"
 
 #define TANDEM_SECTION_COMMIT              \
   "str w9, %[low]\n"                       \
@@ -33,27 +32,31 @@
   "4: b 0b\n"                              \
   ".popsection\n"
 
+// Copies %[count] pointers from `from` to `to`, one at a time.
+#define TANDEM_SECTION_COPY(from, to) \
+  "mov w11, wzr\n"                    \
+  "5: ldr x12, [" from                \
+  ", w11, uxtw #3]\n"                 \
+  "str x12, [" to                     \
+  ", w11, uxtw #3]\n"                 \
+  "add w11, w11, #1\n"                \
+  "cmp w11, %w[count]\n"              \
+  "b.ne 5b\n"
+
 #define TANDEM_SECTION_OPERANDS                                                \
   [low] "Q"(*words.low), [seized] "Q"(*words.seized), [bias] "Q"(*words.bias), \
-      [slots] "r"(words.slots), [cs] "r"(words.cs),                            \
-      [top_mask] "i"(kSectionTopMask)
+      [limit] "Q"(*words.limit), [slots] "r"(words.slots), [cs] "r"(words.cs)
 
 namespace tandem {
 
 [[gnu::always_inline]] inline SectionResult RseqSection::Pop(
-    const SectionWords& words, BufferIndex* out, uint32_t count) {
+    const SectionWords& words, std::byte** out, uint32_t count) {
   asm volatile goto(
       TANDEM_SECTION_BEGIN
-      "subs w10, w10, %w[count]\n"
+      "subs w9, w9, %w[count]\n"
       "b.lo %l[unfit]\n"
-      "add x10, %[slots], w10, uxtw #2\n"
-      "mov w11, wzr\n"
-      "5: ldr w12, [x10, w11, uxtw #2]\n"
-      "str w12, [%[out], w11, uxtw #2]\n"
-      "add w11, w11, #1\n"
-      "cmp w11, %w[count]\n"
-      "b.ne 5b\n"
-      "sub w9, w9, %w[count]\n" TANDEM_SECTION_COMMIT
+      "add x10, %[slots], w9, uxtw #3\n" TANDEM_SECTION_COPY("x10", "%[out]")
+          TANDEM_SECTION_COMMIT
       :
       : TANDEM_SECTION_OPERANDS, [out] "r"(out), [count] "r"(count)
       : "x9", "x10", "x11", "x12", "cc", "memory"
@@ -66,23 +69,16 @@ revoked:
 }
 
 [[gnu::always_inline]] inline SectionResult RseqSection::Push(
-    const SectionWords& words, const BufferIndex* in, uint32_t count,
-    uint32_t limit) {
+    const SectionWords& words, std::byte* const* in, uint32_t count) {
   asm volatile goto(TANDEM_SECTION_BEGIN
-                    "add w11, w10, %w[count]\n"
-                    "cmp w11, %w[limit]\n"
-                    "b.hi %l[unfit]\n"
-                    "add x10, %[slots], w10, uxtw #2\n"
-                    "mov w11, wzr\n"
-                    "5: ldr w12, [%[in], w11, uxtw #2]\n"
-                    "str w12, [x10, w11, uxtw #2]\n"
-                    "add w11, w11, #1\n"
-                    "cmp w11, %w[count]\n"
-                    "b.ne 5b\n"
-                    "add w9, w9, %w[count]\n" TANDEM_SECTION_COMMIT
+                    "add x10, %[slots], w9, uxtw #3\n"
+                    "add w9, w9, %w[count]\n"
+                    "ldr w11, %[limit]\n"
+                    "cmp w9, w11\n"
+                    "b.hi %l[unfit]\n" TANDEM_SECTION_COPY("%[in]", "x10")
+                        TANDEM_SECTION_COMMIT
                     :
-                    : TANDEM_SECTION_OPERANDS, [in] "r"(in), [count] "r"(count),
-                      [limit] "r"(limit)
+                    : TANDEM_SECTION_OPERANDS, [in] "r"(in), [count] "r"(count)
                     : "x9", "x10", "x11", "x12", "cc", "memory"
                     : revoked, unfit);
   return SectionResult::kDone;
@@ -96,6 +92,7 @@ revoked:
 
 #undef TANDEM_SECTION_BEGIN
 #undef TANDEM_SECTION_COMMIT
+#undef TANDEM_SECTION_COPY
 #undef TANDEM_SECTION_OPERANDS
 
 #endif  // TANDEM_POOL_RSEQ_SECTION_AARCH64_H_

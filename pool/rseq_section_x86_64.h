@@ -29,9 +29,7 @@
   "movl %[bias], %%eax\n"             \
   "cmpl %%eax, %[seized]\n"           \
   "jae %l[revoked]\n"                 \
-  "movl %[low], %%eax\n"              \
-  "movl %%eax, %%edx\n"               \
-  "andl %[top_mask], %%edx\n"
+  "movl %[low], %%eax\n"
 
 #define TANDEM_SECTION_COMMIT                                                \
   "movl %%eax, %[low]\n"                                                     \
@@ -42,62 +40,88 @@
   "4: jmp 0b\n"                                                              \
   ".popsection\n"
 
+// Copies %[count] pointers from `from` to `to`: one, two, then four at a time.
+#define TANDEM_SECTION_COPY(from, to) \
+  "xorl %%ecx, %%ecx\n"               \
+  "testl $1, %[count]\n"              \
+  "jz 5f\n"                           \
+  "movq (" from                       \
+  "), %%r8\n"                         \
+  "movq %%r8, (" to                   \
+  ")\n"                               \
+  "incl %%ecx\n"                      \
+  "5: testl $2, %[count]\n"           \
+  "jz 6f\n"                           \
+  "movups (" from                     \
+  ", %%rcx, 8), %%xmm0\n"             \
+  "movups %%xmm0, (" to               \
+  ", %%rcx, 8)\n"                     \
+  "addl $2, %%ecx\n"                  \
+  "6: cmpl %[count], %%ecx\n"         \
+  "je 8f\n"                           \
+  "7: movups (" from                  \
+  ", %%rcx, 8), %%xmm0\n"             \
+  "movups 16(" from                   \
+  ", %%rcx, 8), %%xmm1\n"             \
+  "movups %%xmm0, (" to               \
+  ", %%rcx, 8)\n"                     \
+  "movups %%xmm1, 16(" to             \
+  ", %%rcx, 8)\n"                     \
+  "addl $4, %%ecx\n"                  \
+  "cmpl %[count], %%ecx\n"            \
+  "jne 7b\n"                          \
+  "8:\n"
+
 #define TANDEM_SECTION_OPERANDS                                                \
   [low] "m"(*words.low), [seized] "m"(*words.seized), [bias] "m"(*words.bias), \
-      [slots] "r"(words.slots), [cs] "r"(words.cs),                            \
-      [top_mask] "i"(kSectionTopMask)
+      [limit] "m"(*words.limit), [slots] "r"(words.slots), [cs] "r"(words.cs)
 
 namespace tandem {
 
 [[gnu::always_inline]] inline SectionResult RseqSection::Pop(
-    const SectionWords& words, BufferIndex* out, uint32_t count) {
+    const SectionWords& words, std::byte** out, uint32_t count) {
   // One buffer, or two: no loop, and no detour by memory for what may be in
   // registers.
   if (__builtin_constant_p(count) && count == 1) {
-    uint32_t buffer;
-    asm volatile goto(TANDEM_SECTION_BEGIN
-                      "jz %l[unfit]\n"
-                      "movl -4(%[slots], %%rdx, 4), %[buffer]\n"
-                      "decl %%eax\n" TANDEM_SECTION_COMMIT
-                      : [buffer] "=&r"(buffer)
-                      : TANDEM_SECTION_OPERANDS
-                      : "rax", "rdx", "cc", "memory"
-                      : revoked, unfit);
-    *out = BufferIndex{buffer};
+    std::byte* buffer;
+    asm volatile goto(
+        TANDEM_SECTION_BEGIN
+        "subl $1, %%eax\n"
+        "jb %l[unfit]\n"
+        "movq (%[slots], %%rax, 8), %[buffer]\n" TANDEM_SECTION_COMMIT
+        : [buffer] "=&r"(buffer)
+        : TANDEM_SECTION_OPERANDS
+        : "rax", "cc", "memory"
+        : revoked, unfit);
+    *out = buffer;
     return SectionResult::kDone;
   }
   if (__builtin_constant_p(count) && count == 2) {
-    uint32_t first;
-    uint32_t second;
-    asm volatile goto(TANDEM_SECTION_BEGIN
-                      "subl $2, %%edx\n"
-                      "jb %l[unfit]\n"
-                      "movl (%[slots], %%rdx, 4), %[first]\n"
-                      "movl 4(%[slots], %%rdx, 4), %[second]\n"
-                      "subl $2, %%eax\n" TANDEM_SECTION_COMMIT
-                      : [first] "=&r"(first), [second] "=&r"(second)
-                      : TANDEM_SECTION_OPERANDS
-                      : "rax", "rdx", "cc", "memory"
-                      : revoked, unfit);
-    out[0] = BufferIndex{first};
-    out[1] = BufferIndex{second};
+    std::byte* first;
+    std::byte* second;
+    asm volatile goto(
+        TANDEM_SECTION_BEGIN
+        "subl $2, %%eax\n"
+        "jb %l[unfit]\n"
+        "movq (%[slots], %%rax, 8), %[first]\n"
+        "movq 8(%[slots], %%rax, 8), %[second]\n" TANDEM_SECTION_COMMIT
+        : [first] "=&r"(first), [second] "=&r"(second)
+        : TANDEM_SECTION_OPERANDS
+        : "rax", "cc", "memory"
+        : revoked, unfit);
+    out[0] = first;
+    out[1] = second;
     return SectionResult::kDone;
   }
   asm volatile goto(
       TANDEM_SECTION_BEGIN
-      "subl %[count], %%edx\n"
+      "subl %[count], %%eax\n"
       "jb %l[unfit]\n"
-      "leaq (%[slots], %%rdx, 4), %%rdx\n"
-      "xorl %%ecx, %%ecx\n"
-      "5: movl (%%rdx, %%rcx, 4), %%r8d\n"
-      "movl %%r8d, (%[out], %%rcx, 4)\n"
-      "incl %%ecx\n"
-      "cmpl %[count], %%ecx\n"
-      "jne 5b\n"
-      "subl %[count], %%eax\n" TANDEM_SECTION_COMMIT
+      "leaq (%[slots], %%rax, 8), %%rdx\n" TANDEM_SECTION_COPY(
+          "%%rdx", "%[out]") TANDEM_SECTION_COMMIT
       :
       : TANDEM_SECTION_OPERANDS, [out] "r"(out), [count] "r"(count)
-      : "rax", "rcx", "rdx", "r8", "cc", "memory"
+      : "rax", "rcx", "rdx", "r8", "xmm0", "xmm1", "cc", "memory"
       : revoked, unfit);
   return SectionResult::kDone;
 unfit:
@@ -107,54 +131,43 @@ revoked:
 }
 
 [[gnu::always_inline]] inline SectionResult RseqSection::Push(
-    const SectionWords& words, const BufferIndex* in, uint32_t count,
-    uint32_t limit) {
+    const SectionWords& words, std::byte* const* in, uint32_t count) {
   if (__builtin_constant_p(count) && count == 1) {
-    asm volatile goto(
-        TANDEM_SECTION_BEGIN
-        "cmpl %[limit], %%edx\n"
-        "jae %l[unfit]\n"
-        "movl %[buffer], (%[slots], %%rdx, 4)\n"
-        "incl %%eax\n" TANDEM_SECTION_COMMIT
-        :
-        : TANDEM_SECTION_OPERANDS, [buffer] "r"(static_cast<uint32_t>(*in)),
-          [limit] "r"(limit)
-        : "rax", "rdx", "cc", "memory"
-        : revoked, unfit);
+    asm volatile goto(TANDEM_SECTION_BEGIN
+                      "cmpl %[limit], %%eax\n"
+                      "jae %l[unfit]\n"
+                      "movq %[buffer], (%[slots], %%rax, 8)\n"
+                      "incl %%eax\n" TANDEM_SECTION_COMMIT
+                      :
+                      : TANDEM_SECTION_OPERANDS, [buffer] "r"(*in)
+                      : "rax", "cc", "memory"
+                      : revoked, unfit);
     return SectionResult::kDone;
   }
   if (__builtin_constant_p(count) && count == 2) {
     asm volatile goto(
         TANDEM_SECTION_BEGIN
-        "leal 2(%%rdx), %%ecx\n"
+        "leal 2(%%rax), %%ecx\n"
         "cmpl %[limit], %%ecx\n"
         "ja %l[unfit]\n"
-        "movl %[first], (%[slots], %%rdx, 4)\n"
-        "movl %[second], 4(%[slots], %%rdx, 4)\n"
-        "addl $2, %%eax\n" TANDEM_SECTION_COMMIT
+        "movq %[first], (%[slots], %%rax, 8)\n"
+        "movq %[second], 8(%[slots], %%rax, 8)\n"
+        "movl %%ecx, %%eax\n" TANDEM_SECTION_COMMIT
         :
-        : TANDEM_SECTION_OPERANDS, [first] "r"(static_cast<uint32_t>(in[0])),
-          [second] "r"(static_cast<uint32_t>(in[1])), [limit] "r"(limit)
-        : "rax", "rcx", "rdx", "cc", "memory"
+        : TANDEM_SECTION_OPERANDS, [first] "r"(in[0]), [second] "r"(in[1])
+        : "rax", "rcx", "cc", "memory"
         : revoked, unfit);
     return SectionResult::kDone;
   }
   asm volatile goto(TANDEM_SECTION_BEGIN
-                    "leal (%%rdx, %q[count]), %%ecx\n"
-                    "cmpl %[limit], %%ecx\n"
-                    "ja %l[unfit]\n"
-                    "leaq (%[slots], %%rdx, 4), %%rdx\n"
-                    "xorl %%ecx, %%ecx\n"
-                    "5: movl (%[in], %%rcx, 4), %%r8d\n"
-                    "movl %%r8d, (%%rdx, %%rcx, 4)\n"
-                    "incl %%ecx\n"
-                    "cmpl %[count], %%ecx\n"
-                    "jne 5b\n"
-                    "addl %[count], %%eax\n" TANDEM_SECTION_COMMIT
+                    "leaq (%[slots], %%rax, 8), %%rdx\n"
+                    "addl %[count], %%eax\n"
+                    "cmpl %[limit], %%eax\n"
+                    "ja %l[unfit]\n" TANDEM_SECTION_COPY("%[in]", "%%rdx")
+                        TANDEM_SECTION_COMMIT
                     :
-                    : TANDEM_SECTION_OPERANDS, [in] "r"(in), [count] "r"(count),
-                      [limit] "r"(limit)
-                    : "rax", "rcx", "rdx", "r8", "cc", "memory"
+                    : TANDEM_SECTION_OPERANDS, [in] "r"(in), [count] "r"(count)
+                    : "rax", "rcx", "rdx", "r8", "xmm0", "xmm1", "cc", "memory"
                     : revoked, unfit);
   return SectionResult::kDone;
 unfit:
@@ -163,10 +176,16 @@ revoked:
   return SectionResult::kRevoked;
 }
 
+[[gnu::always_inline]] inline void RseqSection::AddAtOnce(uint64_t& word,
+                                                          uint64_t n) {
+  asm("addq %[n], %[word]" : [word] "+m"(word) : [n] "er"(n) : "cc");
+}
+
 }  // namespace tandem
 
 #undef TANDEM_SECTION_BEGIN
 #undef TANDEM_SECTION_COMMIT
+#undef TANDEM_SECTION_COPY
 #undef TANDEM_SECTION_OPERANDS
 
 #endif  // TANDEM_POOL_RSEQ_SECTION_X86_64_H_

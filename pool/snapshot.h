@@ -16,6 +16,7 @@ struct PoolSnapshot {
   struct Thread {
     bool owned = false;      // by a living thread; the counts are of all owners
     uint32_t cached = 0;     // buffers in the cache now
+    uint32_t limit = 0;      // most that it may hold now
     uint64_t takes = 0;      // buffers taken out of the cache
     uint64_t gives = 0;      // buffers put into it
     uint64_t refills = 0;    // batches fetched for it
@@ -23,6 +24,7 @@ struct PoolSnapshot {
     uint64_t bypasses = 0;   // releases that went past it
     uint64_t retreats = 0;   // times that its owner emptied it under pressure
     uint64_t steals = 0;     // batches taken out of other threads' caches
+    uint64_t reclaims = 0;   // idle caches whose limit it took for the pool
     uint64_t shortages = 0;  // allocations that had to search all caches
     uint64_t failures = 0;   // allocations that found too few buffers
     bool biased = false;     // now: its owner uses it without atomics
@@ -32,16 +34,20 @@ struct PoolSnapshot {
 
   uint32_t capacity = 0;
   uint32_t reserve = 0;
-  uint32_t cache_limit = 0;  // buffers that one thread may cache
-  uint32_t available = 0;    // in core pools, unreserved
-  uint32_t cached = 0;       // in all thread caches
-  uint32_t in_use = 0;       // the rest
-  uint32_t waiting = 0;      // sessions that wait
-  uint32_t shortages = 0;    // allocations that are short right now
-  bool pressed = false;      // caches are bypassed
-  bool biased = false;       // thread caches may be biased (PoolOptions::bias)
-  uint64_t barriers = 0;     // system calls made to take bias away
-  uint64_t refusals = 0;     // those that the system refused
+  uint32_t cache_limit = 0;  // buffers that one thread may cache at most
+  // Where PoolOptions::cache_size is unset, what all threads together may
+  // cache, and how much of that their caches' limits add up to now.
+  uint32_t cache_budget = 0;
+  uint32_t cache_granted = 0;
+  uint32_t available = 0;  // in core pools, unreserved
+  uint32_t cached = 0;     // in all thread caches
+  uint32_t in_use = 0;     // the rest
+  uint32_t waiting = 0;    // sessions that wait
+  uint32_t shortages = 0;  // allocations that are short right now
+  bool pressed = false;    // caches are bypassed
+  bool biased = false;     // thread caches may be biased (PoolOptions::bias)
+  uint64_t barriers = 0;   // system calls made to take bias away
+  uint64_t refusals = 0;   // those that the system refused
 
   std::vector<Core> cores;  // by core pool
   Core cold;                // where buffers lie whose memory is not committed

@@ -22,7 +22,7 @@ struct BarrierCounters {
   SharedCounter<Platform> refusals;
 };
 
-// Caches whose bias is taken by one barrier.
+// Most caches whose bias is taken by one barrier.
 inline constexpr size_t kSweepPiece = 128;
 
 namespace internal_sweep {
@@ -52,47 +52,43 @@ std::optional<Epoch> Revoke(ThreadCache<Platform>& cache, bool own,
 
 }  // namespace internal_sweep
 
-// Empties caches, whatever their owners are doing: takes the bias of those that
-// have it, by one barrier for up to kSweepPiece caches, then what is in them,
-// at most `batch` buffers (1 to kMaxCacheSize) at a time, and calls loot(cache,
+// Empties up to kSweepPiece caches, whatever their owners are doing: takes the
+// bias of those that have it, by one barrier for all, then what is in them, at
+// most `batch` buffers (1 to kMaxCacheSize) at a time, and calls loot(cache,
 // buffers) for each lot. Stops when that returns true, and returns whether it
-// did.
+// did. Calls empty(cache) for each that it found, or left, empty.
 //
 // `own` is the calling thread's cache, or null. Progress: lock-free; a cache
 // whose owner goes back to bias meanwhile is seized again.
-template <class Platform, class Loot>
-bool SweepCaches(std::span<ThreadCache<Platform>> caches,
-                 const ThreadCache<Platform>* own, size_t batch,
-                 BarrierCounters<Platform>& counters, Loot loot) {
-  using Cache = ThreadCache<Platform>;
-  while (!caches.empty()) {
-    const auto piece = caches.first(std::min(caches.size(), kSweepPiece));
-    caches = caches.subspan(piece.size());
-    std::array<Epoch, kSweepPiece> epochs;
-    bool needs_barrier = false;
-    for (size_t i = 0; i < piece.size(); ++i) {
-      epochs[i] = &piece[i] == own ? piece[i].SeizeOwn() : piece[i].Seize();
-      needs_barrier |= !piece[i].IsRevoked(epochs[i]);
-    }
-    if (needs_barrier && internal_sweep::Barrier(counters)) {
-      for (size_t i = 0; i < piece.size(); ++i) piece[i].SetRevoked(epochs[i]);
-    }
-    for (size_t i = 0; i < piece.size(); ++i) {
-      Cache& cache = piece[i];
-      std::array<BufferIndex, kMaxCacheSize> storage;
-      const auto buffers = std::span(storage).first(batch);
-      std::optional<Epoch> epoch = epochs[i];
-      if (!cache.IsRevoked(*epoch)) continue;  // The barrier was refused.
-      while (epoch) {
-        const std::optional<uint32_t> count = cache.Steal(*epoch, buffers);
-        if (!count) {
-          epoch = internal_sweep::Revoke(cache, &cache == own, counters);
-        } else if (*count == 0) {
-          break;
-        } else if (loot(cache,
-                        std::span<const BufferIndex>(buffers).first(*count))) {
-          return true;
-        }
+template <class Platform, class Loot, class Empty>
+bool SweepPiece(std::span<ThreadCache<Platform>* const> piece,
+                const ThreadCache<Platform>* own, size_t batch,
+                BarrierCounters<Platform>& counters, Loot loot, Empty empty) {
+  std::array<Epoch, kSweepPiece> epochs;
+  bool needs_barrier = false;
+  for (size_t i = 0; i < piece.size(); ++i) {
+    epochs[i] = piece[i] == own ? piece[i]->SeizeOwn() : piece[i]->Seize();
+    needs_barrier |= !piece[i]->IsRevoked(epochs[i]);
+  }
+  if (needs_barrier && internal_sweep::Barrier(counters)) {
+    for (size_t i = 0; i < piece.size(); ++i) piece[i]->SetRevoked(epochs[i]);
+  }
+  for (size_t i = 0; i < piece.size(); ++i) {
+    ThreadCache<Platform>& cache = *piece[i];
+    std::array<std::byte*, kMaxCacheSize> storage;
+    const auto buffers = std::span(storage).first(batch);
+    std::optional<Epoch> epoch = epochs[i];
+    if (!cache.IsRevoked(*epoch)) continue;  // The barrier was refused.
+    while (epoch) {
+      const std::optional<uint32_t> count = cache.Steal(*epoch, buffers);
+      if (!count) {
+        epoch = internal_sweep::Revoke(cache, &cache == own, counters);
+      } else if (*count == 0) {
+        empty(cache);
+        break;
+      } else if (loot(cache,
+                      std::span<std::byte* const>(buffers).first(*count))) {
+        return true;
       }
     }
   }

@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include <array>
+#include <atomic>
 #include <bitset>
 #include <cstddef>
 #include <cstdint>
@@ -13,37 +14,56 @@
 
 namespace tandem {
 
-constinit thread_local std::array<ThreadBinding, kCachedPools + 1>
-    thread_bindings;
+constinit thread_local std::array<std::atomic<ThreadCache<StdPlatform>*>,
+                                  kCachedPools + 1>
+    thread_caches;
 
 namespace {
 
-constinit std::mutex mutex;  // guards all but `ending`
+using ThreadCaches = decltype(thread_caches);
+
+constinit std::mutex mutex;  // guards all but what is thread_local
 uint64_t last_pool_id = 0;
 std::bitset<kCachedPools> slots_in_use;
 
-// Never destroyed: threads may end after static destructors have run.
+// Never destroyed, both: threads may end after static destructors have run.
 std::vector<ThreadBinder::Core*>& Pools() {
   static auto& pools = *new std::vector<ThreadBinder::Core*>;
   return pools;
 }
-
-// The address of a thread's bindings names it while it lives.
-ThreadToken CallingThread() {
-  return ThreadToken{reinterpret_cast<uintptr_t>(&thread_bindings)};
+std::vector<ThreadCaches*>& Threads() {
+  static auto& threads = *new std::vector<ThreadCaches*>;
+  return threads;
 }
+
+// Which pool the calling thread has last been bound to in each slot, with a
+// cache or without.
+constinit thread_local std::array<uint64_t, kCachedPools> bound_pools = {};
 
 // True once the calling thread's caches return, and for the rest of its life.
 // Buffers that they hold may serve a waiter, and its wake-up may use a pool, as
 // may what is destroyed later: it goes past the caches.
 constinit thread_local bool ending = false;
 
+// The address of a thread's caches names it while it lives.
+ThreadToken CallingThread() {
+  return ThreadToken{reinterpret_cast<uintptr_t>(&thread_caches)};
+}
+
+// relaxed: a thread's own caches are read and written by itself, and cleared by
+// who destroys the pool, which nobody uses any more; who uses the next one in
+// the same slot has learned of it after that.
+void Clear(std::atomic<ThreadCache<StdPlatform>*>& cache) {
+  cache.store(nullptr, std::memory_order::relaxed);
+}
+
 void ReturnCaches(void*) {
   ending = true;
-  // A handler that finds no binding must not make one.
+  // A handler that finds no cache must not bind one.
   StdPlatform::SignalFence();
-  thread_bindings.fill({});
+  for (auto& cache : thread_caches) Clear(cache);
   const std::lock_guard lock(mutex);
+  std::erase(Threads(), &thread_caches);
   for (ThreadBinder::Core* core : Pools()) {
     core->ReturnCacheOf(CallingThread());
   }
@@ -61,34 +81,47 @@ pthread_key_t ExitKey() {
   return key;
 }
 
+// Has the calling thread's caches return at its end.
+void AddThread() {
+  if (pthread_getspecific(ExitKey()) != nullptr) return;
+  CHECK_EQ(pthread_setspecific(ExitKey(), &thread_caches), 0);
+  const std::lock_guard lock(mutex);
+  Threads().push_back(&thread_caches);
+}
+
 }  // namespace
 
-PoolPass ThreadBinder::AddPool(Core* core) {
+PoolPass ThreadBinder::AddPool(Core* core, bool has_fast_path) {
   const std::lock_guard lock(mutex);
   Pools().push_back(core);
   size_t slot = 0;
   while (slot < kCachedPools && slots_in_use[slot]) ++slot;
   if (slot < kCachedPools) slots_in_use.set(slot);
-  return {.id = ++last_pool_id, .slot = slot};
+  return {.id = ++last_pool_id,
+          .slot = slot,
+          .fast_slot = has_fast_path ? slot : kCachedPools};
 }
 
 void ThreadBinder::RemovePool(const PoolPass& pass, Core* core) {
   const std::lock_guard lock(mutex);
   std::erase(Pools(), core);
-  if (pass.slot < kCachedPools) slots_in_use.reset(pass.slot);
+  if (pass.slot == kCachedPools) return;
+  slots_in_use.reset(pass.slot);
+  for (ThreadCaches* caches : Threads()) Clear((*caches)[pass.slot]);
 }
 
 ThreadCache<StdPlatform>* ThreadBinder::Bind(const PoolPass& pass, Core& core) {
   if (ending || pass.slot == kCachedPools) return nullptr;
+  if (bound_pools[pass.slot] == pass.id) {
+    // relaxed: see Clear.
+    return thread_caches[pass.slot].load(std::memory_order::relaxed);
+  }
+  AddThread();
   ThreadCache<StdPlatform>* const cache = core.ClaimCache(CallingThread());
-  CHECK_EQ(pthread_setspecific(ExitKey(), &thread_bindings), 0);
-  ThreadBinding& binding = thread_bindings[pass.slot];
-  // In this order for a signal handler: a number that matches has its cache.
-  binding.pool_id = 0;
+  // In this order for a signal handler: who is bound has its cache.
+  thread_caches[pass.slot].store(cache, std::memory_order::relaxed);
   StdPlatform::SignalFence();
-  binding.cache = cache;
-  StdPlatform::SignalFence();
-  binding.pool_id = pass.id;
+  bound_pools[pass.slot] = pass.id;
   return cache;
 }
 

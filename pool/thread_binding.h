@@ -2,6 +2,7 @@
 #define TANDEM_POOL_THREAD_BINDING_H_
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -11,41 +12,38 @@
 
 namespace tandem {
 
-// What a pool needs to find the calling thread's cache: its number, never given
-// again, and the place of its bindings, which it shares with no living pool.
-struct PoolPass {
-  uint64_t id;
-  size_t slot;
-};
-
-// Which cache of which pool the calling thread uses. A binding to a pool that
-// is gone matches none.
-struct ThreadBinding {
-  uint64_t pool_id = 0;
-  ThreadCache<StdPlatform>* cache = nullptr;
-};
-
-// Pools that can have thread caches at once. Further ones work without, slower:
-// they share the last slot, where nothing is ever bound.
+// Pools that can have thread caches at once. Further ones work without, slower.
 inline constexpr size_t kCachedPools = 64;
-[[gnu::tls_model("initial-exec")]] extern constinit thread_local std::array<
-    ThreadBinding, kCachedPools + 1>
-    thread_bindings;
 
-// Knows all pools, so that a thread's caches return when it ends (P6).
+// What a pool needs to find the calling thread's cache.
+struct PoolPass {
+  uint64_t id;       // never given again
+  size_t slot;       // shared with no living pool, or kCachedPools
+  size_t fast_slot;  // the same, or where nothing ever is: kCachedPools
+};
+
+// Which caches the calling thread uses: by the slot of the pool, null if it has
+// none, or has not been bound to that pool yet. Written by the thread, and when
+// a pool goes by who destroys it.
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local std::array<
+    std::atomic<ThreadCache<StdPlatform>*>, kCachedPools + 1>
+    thread_caches;
+
+// Knows all pools and all threads that use one, so that a thread's caches
+// return when it ends, and no thread keeps a cache of a pool that is gone (P6).
 //
-// Threads: any, but not signal handlers: AddPool, RemovePool and the end of a
-// thread take a lock, and Bind sets up what ends with the thread. Rule P4
-// exempts a thread's first use of a pool and its end.
+// Threads: any, but not signal handlers: all functions take a lock, but for a
+// thread that is bound. Rule P4 exempts a thread's first use of a pool and its
+// end.
 class ThreadBinder {
  public:
   using Core = PoolCore<StdPlatform>;
 
-  static PoolPass AddPool(Core* core);
+  // A pool that must see every operation has no fast slot.
+  static PoolPass AddPool(Core* core, bool has_fast_path);
   static void RemovePool(const PoolPass& pass, Core* core);
 
-  // Binds the calling thread to the pool and returns its cache, null if the
-  // pool has none left.
+  // The calling thread's cache, null if the pool has none left for it.
   static ThreadCache<StdPlatform>* Bind(const PoolPass& pass, Core& core);
 };
 

@@ -34,12 +34,15 @@ enum class [[nodiscard]] SharedResult{
 // The words of a thread cache that a restartable section works on.
 template <class Platform>
 struct CacheWords {
-  typename Platform::template OwnAtomic<uint64_t> word;
-  typename Platform::template OwnAtomic<uint32_t> seized;
-  typename Platform::template OwnAtomic<uint32_t> bias;
+  template <class T>
+  using OwnAtomic = typename Platform::template OwnAtomic<T>;
+
+  OwnAtomic<uint64_t> word;
+  OwnAtomic<uint32_t> seized;
+  OwnAtomic<uint32_t> bias;
+  OwnAtomic<uint32_t> limit;
   typename Platform::SectionArea area;
-  std::array<typename Platform::template OwnAtomic<uint32_t>, kMaxCacheSize>
-      slots;
+  std::array<OwnAtomic<std::byte*>, kMaxCacheSize> slots;
 };
 
 // The buffers that one thread keeps for itself, as a small stack that anyone
@@ -50,7 +53,8 @@ struct CacheWords {
 // `seized` and `bias` are epochs. The cache is
 //
 //   biased   while seized < bias: its owner alone changes it, in restartable
-//            sections that write slots and the low half of the word;
+//            sections that write slots and the low half of the word, whose tag
+//            is 0 for as long;
 //   shared   else: everybody, the owner too, changes the word by
 //            compare-and-swap, which adds one to the tag.
 //
@@ -101,13 +105,17 @@ struct CacheWords {
 template <class Platform>
 class alignas(kCacheLine) ThreadCache {
  public:
-  ThreadCache() : revoked_(0), hidden_(0), owner_(0) {
+  ThreadCache()
+      : revoked_(0), hidden_(0), owner_(0), seen_operations_(0), seen_at_(0) {
     // relaxed, all: published with the pool.
     words_.word.store(Pack(1, 0, 0), std::memory_order::relaxed);
     words_.seized.store(1, std::memory_order::relaxed);
     words_.bias.store(1, std::memory_order::relaxed);
     revoked_.store(1, std::memory_order::relaxed);
-    for (auto& slot : words_.slots) slot.store(0, std::memory_order::relaxed);
+    words_.limit.store(0, std::memory_order::relaxed);
+    for (auto& slot : words_.slots) {
+      slot.store(nullptr, std::memory_order::relaxed);
+    }
   }
 
   // Lets the owner, which calls this, use sections; and no longer, before it
@@ -120,19 +128,19 @@ class alignas(kCacheLine) ThreadCache {
   // --- The owner, biased. All or none.
 
   // Takes out.size() buffers.
-  SectionResult PopBiased(std::span<BufferIndex> out) {
+  SectionResult PopBiased(std::span<std::byte*> out) {
     return Platform::PopBiased(words_, out);
   }
 
-  // Puts all of `in`, in order, if at most `limit` are cached then.
-  SectionResult PushBiased(std::span<const BufferIndex> in, uint32_t limit) {
-    return Platform::PushBiased(words_, in, limit);
+  // Puts all of `in`, in order, if at most limit() are cached then.
+  SectionResult PushBiased(std::span<std::byte* const> in) {
+    return Platform::PushBiased(words_, in);
   }
 
   // --- The owner, shared. All or none; kUnfit if a handler finds it hidden
   // too.
 
-  SharedResult PopShared(std::span<BufferIndex> out) {
+  SharedResult PopShared(std::span<std::byte*> out) {
     const HideScope scope(*this);
     if (!scope.hides()) return SharedResult::kUnfit;
     if (biased()) return SharedResult::kBiased;
@@ -141,7 +149,7 @@ class alignas(kCacheLine) ThreadCache {
                                                : SharedResult::kUnfit;
   }
 
-  SharedResult PushShared(std::span<const BufferIndex> in, uint32_t limit) {
+  SharedResult PushShared(std::span<std::byte* const> in) {
     const HideScope scope(*this);
     if (!scope.hides()) return SharedResult::kUnfit;
     if (biased()) return SharedResult::kBiased;
@@ -151,12 +159,11 @@ class alignas(kCacheLine) ThreadCache {
     uint64_t word = words_.word.load(std::memory_order::acquire);
     for (;;) {
       const uint32_t top = TopOf(word);
-      if (top + count > limit) return SharedResult::kUnfit;
+      if (top + count > limit()) return SharedResult::kUnfit;
       if (TagOf(word) >= kTagLimit) word = Renew(word);
       for (uint32_t i = 0; i < count; ++i) {
         // relaxed: published by (2).
-        words_.slots[TopOf(word) + i].store(static_cast<uint32_t>(in[i]),
-                                            std::memory_order::relaxed);
+        words_.slots[TopOf(word) + i].store(in[i], std::memory_order::relaxed);
       }
       // (2) seq_cst: release pairs with (3), publishing the slots; the total
       // order is what PoolCore's look at the ledger afterwards relies on.
@@ -172,7 +179,7 @@ class alignas(kCacheLine) ThreadCache {
   // --- The owner, bias or not.
 
   // Takes up to out.size() buffers, as many as there are; 0 if none, or hidden.
-  uint32_t PopUpTo(std::span<BufferIndex> out) {
+  uint32_t PopUpTo(std::span<std::byte*> out) {
     for (;;) {
       const auto part = out.first(std::min(size_t{size()}, out.size()));
       if (part.empty() || hidden()) return 0;
@@ -237,7 +244,7 @@ class alignas(kCacheLine) ThreadCache {
 
   // Takes up to out.size() buffers of a cache that was revoked in this epoch.
   // Returns how many, 0 if it is empty; nothing if the epoch is over.
-  std::optional<uint32_t> Steal(Epoch epoch, std::span<BufferIndex> out) {
+  std::optional<uint32_t> Steal(Epoch epoch, std::span<std::byte*> out) {
     return Take(out, 1, epoch);
   }
 
@@ -246,6 +253,19 @@ class alignas(kCacheLine) ThreadCache {
     // relaxed: a hint, nothing is followed.
     return TopOf(words_.word.load(std::memory_order::relaxed));
   }
+
+  // Most buffers that the owner may keep in it, at most kMaxCacheSize; 0 at
+  // first. Whoever lowers it leaves what is in the cache there; and what the
+  // owner does meanwhile may go by the old one.
+  uint32_t limit() const {
+    // relaxed: nothing follows from it but how much is cached.
+    return words_.limit.load(std::memory_order::relaxed);
+  }
+  void SetLimit(uint32_t limit) { words_.limit.store(limit); }
+  bool MoveLimit(uint32_t from, uint32_t to) {
+    return words_.limit.compare_exchange_strong(from, to);
+  }
+  uint32_t TakeLimit() { return words_.limit.exchange(0); }
 
   // True if the cache is biased, at some moment of the call.
   bool biased() const {
@@ -268,9 +288,24 @@ class alignas(kCacheLine) ThreadCache {
   void Disown() { owner_.store(static_cast<uintptr_t>(kNoThread)); }
   ThreadToken owner() const { return ThreadToken{owner_.load()}; }
 
+  // Numbers that the owner counts through, for going over other caches.
+  uint32_t NextVisit() { return visits_++; }
+
   // Buffers that have gone through the cache, in and out.
   uint64_t operations() const {
     return counters.takes.Get() + counters.gives.Get();
+  }
+
+  // True if none has since somebody first found so, at least `nanos` before
+  // `now`. Anyone may ask; askers that race may have to ask again.
+  bool IsIdle(int64_t now, int64_t nanos) {
+    // relaxed, all: an estimate.
+    const uint64_t seen = operations();
+    if (seen_operations_.exchange(seen, std::memory_order::relaxed) != seen) {
+      seen_at_.store(now, std::memory_order::relaxed);
+      return false;
+    }
+    return now - seen_at_.load(std::memory_order::relaxed) >= nanos;
   }
 
   // Written by the owner alone.
@@ -315,7 +350,6 @@ class alignas(kCacheLine) ThreadCache {
   static constexpr int kTopBits = 10;
   static constexpr int kTagBits = 22;
   static_assert(kMaxCacheSize < 1u << kTopBits);
-  static_assert(kSectionTopMask == (1u << kTopBits) - 1);
   // From here on the owner moves to a new epoch rather than use up the tags: a
   // thief alone can't, it takes at least one buffer for each.
   static constexpr uint32_t kTagLimit = 1u << (kTagBits - 1);
@@ -354,7 +388,7 @@ class alignas(kCacheLine) ThreadCache {
 
   // Takes as many as there are up to out.size(), but no fewer than `at_least`;
   // 0 if there are fewer. Nothing if the cache has left `epoch`, if given.
-  std::optional<uint32_t> Take(std::span<BufferIndex> out, uint32_t at_least,
+  std::optional<uint32_t> Take(std::span<std::byte*> out, uint32_t at_least,
                                std::optional<Epoch> epoch) {
     // (3) acquire: pairs with (2), so that the slots below the top are seen.
     // seq_cst: a sweep's look at the cache must not come before the pressure
@@ -367,8 +401,7 @@ class alignas(kCacheLine) ThreadCache {
       const uint32_t count = std::min(top, static_cast<uint32_t>(out.size()));
       for (uint32_t i = 0; i < count; ++i) {
         // (4) relaxed: (5) succeeds only if no slot below the top has changed.
-        out[i] = BufferIndex{
-            words_.slots[top - count + i].load(std::memory_order::relaxed)};
+        out[i] = words_.slots[top - count + i].load(std::memory_order::relaxed);
       }
       // (5) seq_cst: release pairs with (1): with acquire alone, the loads (4)
       // may be performed after it, when the owner has filled the slots anew.
@@ -383,6 +416,11 @@ class alignas(kCacheLine) ThreadCache {
   Word32 revoked_;
   Word32 hidden_;
   typename Platform::template OwnAtomic<uintptr_t> owner_;
+  uint32_t visits_ = 0;
+  // By who looked last whether the cache is idle.
+  alignas(kCacheLine)
+      typename Platform::template Atomic<uint64_t> seen_operations_;
+  typename Platform::template Atomic<int64_t> seen_at_;
 };
 
 }  // namespace tandem

@@ -16,6 +16,7 @@ struct ThreadCounters {
   OwnedCounter<Platform>
       retreats;  // times that its owner emptied it under pressure
   OwnedCounter<Platform> steals;       // batches taken out of other caches
+  OwnedCounter<Platform> reclaims;     // idle caches whose limit it took
   OwnedCounter<Platform> shortages;    // allocations that had to sweep
   OwnedCounter<Platform> failures;     // allocations that found too few
   OwnedCounter<Platform> biases;       // times that the cache became biased

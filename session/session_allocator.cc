@@ -100,7 +100,7 @@ SessionAllocator::RankClasses(const BufferPool& pool,
 absl::StatusOr<std::unique_ptr<SessionAllocator>> SessionAllocator::Create(
     BufferPool* pool, const SessionOptions& options) {
   if (absl::Status valid = CheckNumbers(options); !valid.ok()) return valid;
-  if (pool->core_.HasWaitlist()) {
+  if (pool->core_.depot().HasWaitlist()) {
     return absl::FailedPreconditionError(absl::StrCat(
         "pool \"", pool->name(), "\" has a session layer; allowed: one"));
   }
@@ -127,16 +127,16 @@ SessionAllocator::SessionAllocator(BufferPool* pool,
                   std::min(pool->capacity(), kMaxWaiting - options.max_waiters),
               .max_overtakes = options.max_overtakes},
              records_, links_) {
-  pool_.core_.SetWaitlist(&queue_);
+  pool_.core_.depot().SetWaitlist(&queue_);
 }
 
 SessionAllocator::~SessionAllocator() {
-  const uint32_t waiting = pool_.core_.ledger().waiting();
+  const uint32_t waiting = pool_.core_.depot().ledger().Load().waiting();
   if (waiting != 0) {
     LOG(FATAL) << "tandem: the session layer of pool \"" << pool_.name()
                << "\" is destroyed while " << waiting << " sessions wait";
   }
-  pool_.core_.SetWaitlist(nullptr);
+  pool_.core_.depot().SetWaitlist(nullptr);
 }
 
 std::vector<SessionAllocator::Queue::ClassRule> SessionAllocator::RulesOf(
@@ -164,11 +164,11 @@ absl::StatusOr<ClassId> SessionAllocator::FindClass(
       })));
 }
 
-bool SessionAllocator::Take(ClassId id, std::span<BufferIndex> out) {
+bool SessionAllocator::Take(ClassId id, std::span<std::byte*> out) {
   return pool_.Take(out, ClaimOf(id));
 }
 
-Allocation SessionAllocator::TakeOrWait(ClassId id, std::span<BufferIndex> out,
+Allocation SessionAllocator::TakeOrWait(ClassId id, std::span<std::byte*> out,
                                         Waker waker, TicketWord& ticket) {
   const Claim claim = ClaimOf(id);
   if (pool_.TakeCheaply(out, claim)) return Allocation::kGranted;

@@ -117,13 +117,16 @@ class SessionAllocator {
       const BufferPool& pool, const SessionOptions& options);
 
   // Takes a class's need into `out`, all or none.
-  bool Take(ClassId id, std::span<BufferIndex> out);
+  bool Take(ClassId id, std::span<std::byte*> out);
 
   // Take; if it can't be met, subscribes, and sets `ticket` before.
-  Allocation TakeOrWait(ClassId id, std::span<BufferIndex> out, Waker waker,
+  Allocation TakeOrWait(ClassId id, std::span<std::byte*> out, Waker waker,
                         TicketWord& ticket);
 
-  Buffer Adopt(BufferIndex index) { return Buffer(pool_, pool_.Adopt(index)); }
+  // Buffers on their way to a session.
+  void Adopt(std::span<std::byte* const> buffers) {
+    pool_.Adopt(buffers, __builtin_return_address(0));
+  }
 
   Claim ClaimOf(ClassId id) const {
     return {.keep = queue_.rule(id).keep, .rank = Queue::RankOf(id)};

@@ -87,7 +87,7 @@ WaitStatus SessionBuffers::FinishWait() {
   // session to another thread without ordering it.
   const WaitTicket ticket{ticket_.load(std::memory_order::acquire)};
   if (ticket == WaitTicket{}) return WaitStatus::kNone;
-  std::array<BufferIndex, 2> storage;
+  std::array<std::byte*, 2> storage;
   const auto out = std::span(storage).first(std::popcount(awaited_));
   switch (allocator_.queue_.Collect(ticket, out)) {
     case WaiterStatus::kWaiting:
@@ -129,7 +129,7 @@ SessionBuffers::Sides SessionBuffers::MissingSides() const {
 }
 
 Allocation SessionBuffers::Take(ClassId id, Sides sides) {
-  std::array<BufferIndex, 2> storage;
+  std::array<std::byte*, 2> storage;
   const auto out = std::span(storage).first(std::popcount(sides));
   if (!allocator_.Take(id, out)) return Allocation::kExhausted;
   Install(sides, out);
@@ -137,7 +137,7 @@ Allocation SessionBuffers::Take(ClassId id, Sides sides) {
 }
 
 Allocation SessionBuffers::TakeOrWait(ClassId id, Sides sides, Waker waker) {
-  std::array<BufferIndex, 2> storage;
+  std::array<std::byte*, 2> storage;
   const auto out = std::span(storage).first(std::popcount(sides));
   awaited_ = sides;
   const Allocation result = allocator_.TakeOrWait(id, out, waker, ticket_);
@@ -146,13 +146,13 @@ Allocation SessionBuffers::TakeOrWait(ClassId id, Sides sides, Waker waker) {
   return result;
 }
 
-void SessionBuffers::Install(Sides sides,
-                             std::span<const BufferIndex> buffers) {
+void SessionBuffers::Install(Sides sides, std::span<std::byte* const> buffers) {
+  allocator_.Adopt(buffers);
   size_t next = 0;
   for (const Side side : kSides) {
     if ((sides & SetOf(side)) == 0) continue;
     Buffer& buffer = buffers_[Int(side)];
-    buffer = allocator_.Adopt(buffers[next++]);
+    buffer = Buffer(allocator_.pool(), buffers[next++]);
     rings_[Int(side)] = RingBuffer(buffer.bytes());
   }
 }

@@ -118,7 +118,7 @@ class SessionBuffers {
   // Takes a buffer for each side in `sides`, which have none.
   Allocation Take(ClassId id, Sides sides);
   Allocation TakeOrWait(ClassId id, Sides sides, Waker waker);
-  void Install(Sides sides, std::span<const BufferIndex> buffers);
+  void Install(Sides sides, std::span<std::byte* const> buffers);
 
   SessionAllocator& allocator_;
   std::array<Buffer, 2> buffers_;

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "tandem/pool/counters.h"
+#include "tandem/pool/depot.h"
 #include "tandem/pool/pool_core.h"
 #include "tandem/pool/types.h"
 #include "tandem/pool/waitlist.h"
@@ -85,7 +86,7 @@ class WaiterQueue final : public Waitlist {
   WaiterQueue(Core& core, std::span<const ClassRule> classes, Limits limits,
               std::span<typename Records::Record> records,
               std::span<typename Records::Link> links)
-      : core_(core),
+      : depot_(core.depot()),
         limits_(limits),
         records_(records, links),
         arrivals_(0),
@@ -141,12 +142,12 @@ class WaiterQueue final : public Waitlist {
   // How the wait stands. kGranted: `out`, whose size is the class's need, has
   // the buffers, and the ticket is void. kCancelled: the ticket is void. Called
   // by one thread at a time, until the ticket is void.
-  WaiterStatus Collect(WaitTicket ticket, std::span<BufferIndex> out) {
+  WaiterStatus Collect(WaitTicket ticket, std::span<std::byte*> out) {
     const WaiterState state{records_[ticket.index()].state.load()};
     if (state.version() != ticket.version()) return WaiterStatus::kCancelled;
     if (state.status() == WaiterStatus::kGranted) {
-      out[0] = state.buffer();
-      if (out.size() == 2) out[1] = core_.ChainedTo(out[0]);
+      out[0] = depot_.map().Address(state.buffer());
+      if (out.size() == 2) out[1] = depot_.core_pools().ChainedTo(out[0]);
       records_.Drop(ticket.index(), Records::kOwned);
     }
     return state.status();
@@ -171,7 +172,7 @@ class WaiterQueue final : public Waitlist {
     line.counters.cancels.Add(1);
     // Whoever was overtaken is gone; the next one starts afresh.
     if (line.waiting() == 0) line.overtaken.store(0);
-    core_.EndWait();
+    depot_.ledger().EndWait();
     records_.Drop(ticket.index(), Records::kOwned);
     if (line.list.linked() > 2 * line.waiting() + kDeadSlack) line.list.Purge();
     if (waker.on_cancel) waker.wake(waker.context);
@@ -258,11 +259,11 @@ class WaiterQueue final : public Waitlist {
     bool served_self = false;
     ServeScope<Platform>::Run(this, [&] {
       while (const std::optional<Candidate> next = Pick()) {
-        std::array<BufferIndex, 2> storage;
+        std::array<std::byte*, 2> storage;
         const ClassRule& rule = lines_[next->line]->rule;
         const auto buffers = std::span(storage).first(rule.need);
-        if (!core_.TakeForWaiter(buffers, rule.keep)) return;
-        if (!Grant(*next, buffers, self, served_self)) core_.Publish(buffers);
+        if (!depot_.TakeForWaiter(buffers, rule.keep)) return;
+        if (!Grant(*next, buffers, self, served_self)) depot_.Publish(buffers);
       }
     });
     return served_self;
@@ -289,21 +290,24 @@ class WaiterQueue final : public Waitlist {
   }
 
   // Offers the buffers to the candidate. False if its wait was over.
-  bool Grant(const Candidate& to, std::span<const BufferIndex> buffers,
+  bool Grant(const Candidate& to, std::span<std::byte* const> buffers,
              WaitTicket self, bool& served_self) {
     auto& record = records_[to.index];
     // relaxed, both: validated by the compare-and-swap below.
     const Waker waker = WakerOf(record);
     const int64_t since = record.since_nanos.load(std::memory_order::relaxed);
-    if (buffers.size() == 2) core_.Chain(buffers[0], buffers[1]);
+    if (buffers.size() == 2) {
+      depot_.core_pools().Chain(buffers[0], buffers[1]);
+    }
+    const BufferIndex first = depot_.map().IndexOf(buffers[0]);
     uint64_t expected = to.state.word;
     if (!record.state.compare_exchange_strong(
-            expected, to.state.With(WaiterStatus::kGranted, buffers[0]).word)) {
+            expected, to.state.With(WaiterStatus::kGranted, first).word)) {
       return false;
     }
     Line& line = *lines_[to.line];
     line.over.Add(1);
-    core_.EndWait();
+    depot_.ledger().EndWait();
     line.overtaken.store(0);
     for (size_t i = to.line + 1; i < class_count_; ++i) {
       if (to.overtakes >> i & 1) lines_[i]->overtaken.fetch_add(1);
@@ -328,7 +332,7 @@ class WaiterQueue final : public Waitlist {
     return waker;
   }
 
-  Core& core_;
+  Depot<Platform>& depot_;
   const Limits limits_;
   Records records_;
   alignas(kCacheLine) typename Platform::template Atomic<uint64_t> arrivals_;

@@ -125,10 +125,11 @@ TEST_F(BufferGuardDeathTest, NumberOfAForeignPointerIsNotInvented) {
   EXPECT_DEATH((void)pool_->IndexOf(&foreign), "foreign");
 }
 
-// P7: one option turns the check off; foreign pointers are told all the same.
+// P7: one option turns the check off; what is no buffer is told all the same
+// when it leaves the thread's cache, or would pass it by.
 TEST_F(BufferGuardDeathTest, CheckIsOffWhereItIsTurnedOff) {
   const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 16, .detect_misuse = false});
+      NewPool({.capacity = 16, .cache_size = 4, .detect_misuse = false});
   EXPECT_EXIT(
       {
         std::byte* const buffer = pool->Acquire();
@@ -137,7 +138,11 @@ TEST_F(BufferGuardDeathTest, CheckIsOffWhereItIsTurnedOff) {
         std::_Exit(0);
       },
       ::testing::ExitedWithCode(0), "");
-  EXPECT_DEATH(pool->Release(nullptr), "foreign");
+  std::byte stray;
+  EXPECT_DEATH(Companion().Run([&] { pool->Release(&stray); }), "foreign");
+  const std::unique_ptr<BufferPool> uncached =
+      NewPool({.capacity = 16, .cache_size = 0, .detect_misuse = false});
+  EXPECT_DEATH(uncached->Release(nullptr), "foreign");
 }
 
 // P7: no false alarm.

@@ -40,8 +40,9 @@ class RegionLayoutTest : public ::testing::TestWithParam<PoolOptions> {};
 TEST_P(RegionLayoutTest, IndexAndPointerNameTheSameBuffer) {
   const absl::StatusOr<Region> region = Region::Create(GetParam());
   ASSERT_TRUE(region.ok()) << region.status();
-  for (uint32_t i = 0; i < region->capacity(); ++i) {
-    EXPECT_EQ(region->Find(region->Address(BufferIndex{i})), BufferIndex{i});
+  for (uint32_t i = 0; i < region->map().capacity(); ++i) {
+    EXPECT_EQ(region->map().Find(region->map().Address(BufferIndex{i})),
+              BufferIndex{i});
   }
 }
 
@@ -49,19 +50,21 @@ TEST_P(RegionLayoutTest, IndexAndPointerNameTheSameBuffer) {
 TEST_P(RegionLayoutTest, NoOtherPointerIsABuffer) {
   const absl::StatusOr<Region> region = Region::Create(GetParam());
   ASSERT_TRUE(region.ok()) << region.status();
-  const std::byte* const first = region->Address(BufferIndex{0});
-  const size_t stride = region->stride();
+  const std::byte* const first = region->map().Address(BufferIndex{0});
+  const size_t stride = region->map().stride();
   for (size_t at = 1; at < 3 * stride; ++at) {
     if (at % stride == 0) continue;
-    ASSERT_EQ(region->Find(first + at), kNoBuffer) << at;
+    ASSERT_EQ(region->map().Find(first + at), kNoBuffer) << at;
   }
-  const std::byte* const end = first + stride * region->capacity();
-  EXPECT_EQ(region->Find(end), kNoBuffer);
-  EXPECT_EQ(region->Find(first - stride), kNoBuffer);
-  EXPECT_EQ(region->Find(nullptr), kNoBuffer);
-  EXPECT_EQ(region->Find(reinterpret_cast<void*>(~uintptr_t{0})), kNoBuffer);
+  const std::byte* const end = first + stride * region->map().capacity();
+  EXPECT_EQ(region->map().Find(end), kNoBuffer);
+  EXPECT_EQ(region->map().Find(first - stride), kNoBuffer);
+  EXPECT_EQ(region->map().Find(nullptr), kNoBuffer);
+  EXPECT_EQ(region->map().Find(reinterpret_cast<void*>(~uintptr_t{0})),
+            kNoBuffer);
   // What offset / stride would wrap around to.
-  EXPECT_EQ(region->Find(first + (~uint64_t{0} / stride) * stride), kNoBuffer);
+  EXPECT_EQ(region->map().Find(first + (~uint64_t{0} / stride) * stride),
+            kNoBuffer);
 }
 
 // P1: buffers lie apart, in one span, each at the start of a cache line.
@@ -69,8 +72,8 @@ TEST_P(RegionLayoutTest, BuffersLieApartInsideTheRegionOnTheirOwnLines) {
   const absl::StatusOr<Region> region = Region::Create(GetParam());
   ASSERT_TRUE(region.ok()) << region.status();
   const std::byte* free_from = region->bytes().data();
-  for (uint32_t i = 0; i < region->capacity(); ++i) {
-    const std::byte* const buffer = region->Address(BufferIndex{i});
+  for (uint32_t i = 0; i < region->map().capacity(); ++i) {
+    const std::byte* const buffer = region->map().Address(BufferIndex{i});
     EXPECT_GE(buffer, free_from);
     EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer) % kCacheLine, 0u);
     free_from = buffer + region->buffer_size();

@@ -31,11 +31,13 @@ TEST(SnapshotTest, FreshPoolIsAllFreeAndCold) {
   EXPECT_TRUE(snapshot.threads.empty());
 }
 
-// P8: an eighth of what is not reserve, between 2 and 128.
+// P8: at most half of what is not reserve, and 128.
 TEST(SnapshotTest, CacheLimitFollowsTheCapacityUnlessSet) {
-  EXPECT_EQ(NewPool({.capacity = 4})->Snapshot().cache_limit, 2u);
-  EXPECT_EQ(NewPool({.capacity = 802})->Snapshot().cache_limit, 100u);
-  EXPECT_EQ(NewPool({.capacity = 4'096})->Snapshot().cache_limit, 128u);
+  EXPECT_EQ(NewPool({.capacity = 2})->Snapshot().cache_limit, 0u);
+  EXPECT_EQ(NewPool({.capacity = 8})->Snapshot().cache_limit, 3u);
+  EXPECT_EQ(NewPool({.capacity = 202})->Snapshot().cache_limit, 100u);
+  EXPECT_EQ(NewPool({.capacity = 4'098})->Snapshot().cache_limit, 128u);
+  EXPECT_EQ(NewPool({.capacity = 4'098})->Snapshot().cache_budget, 2'048u);
   EXPECT_EQ(
       NewPool({.capacity = 4'096, .cache_size = 7})->Snapshot().cache_limit,
       7u);

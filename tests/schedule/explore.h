@@ -11,6 +11,7 @@
 #include <memory>
 #include <span>
 
+#include "tandem/pool/buffer_map.h"
 #include "tandem/pool/types.h"
 #include "tandem/tests/schedule/relacy_atomic.h"
 #include "tandem/tests/schedule/relacy_schedulers.h"
@@ -163,6 +164,12 @@ void ExploreAll(unsigned preemptions, uint64_t at_most) {
   Explore<Test, BoundedSearch<Test::params::thread_count>>(params);
 }
 
+// Addresses for buffers that nobody touches.
+inline BufferMap PretendedMap(uint32_t capacity) {
+  return BufferMap(reinterpret_cast<std::byte*>(kCacheLine), kCacheLine,
+                   capacity, "pretended");
+}
+
 // Who holds which of kBuffers buffers, as plain facts outside the memory model,
 // and a word in each buffer that only its holder touches: a hand-over that does
 // not carry "what the last holder did comes before" is a data race on it.
@@ -171,24 +178,18 @@ class Custody {
  public:
   Custody() { holders_.fill(kNobody); }
 
+  void Take(std::span<std::byte* const> buffers) {
+    for (std::byte* const buffer : buffers) TakeOne(map_.Find(buffer));
+  }
   void Take(std::span<const BufferIndex> buffers) {
-    for (const BufferIndex buffer : buffers) {
-      const auto i = static_cast<uint32_t>(buffer);
-      Require(i < kBuffers, "what was taken is a buffer");
-      Require(holders_[i] == kNobody, "a buffer has one holder");
-      holders_[i] = rl::thread_index();
-      Touch(i);
-    }
-    held_[rl::thread_index()] += buffers.size();
+    for (const BufferIndex buffer : buffers) TakeOne(buffer);
   }
 
+  void Give(std::span<std::byte* const> buffers) {
+    for (std::byte* const buffer : buffers) GiveOne(map_.Find(buffer));
+  }
   void Give(std::span<const BufferIndex> buffers) {
-    for (const BufferIndex buffer : buffers) {
-      const auto i = static_cast<uint32_t>(buffer);
-      Touch(i);
-      holders_[i] = kNobody;
-    }
-    held_[rl::thread_index()] -= buffers.size();
+    for (const BufferIndex buffer : buffers) GiveOne(buffer);
   }
 
   size_t held(unsigned thread) const { return held_[thread]; }
@@ -201,10 +202,26 @@ class Custody {
  private:
   static constexpr unsigned kNobody = ~0u;
 
+  void TakeOne(BufferIndex buffer) {
+    const auto i = static_cast<uint32_t>(buffer);
+    Require(i < kBuffers, "what was taken is a buffer");
+    Require(holders_[i] == kNobody, "a buffer has one holder");
+    holders_[i] = rl::thread_index();
+    Touch(i);
+    ++held_[rl::thread_index()];
+  }
+  void GiveOne(BufferIndex buffer) {
+    const auto i = static_cast<uint32_t>(buffer);
+    Touch(i);
+    holders_[i] = kNobody;
+    --held_[rl::thread_index()];
+  }
+
   void Touch(uint32_t i) {
     contents_[i]({"Touch", "buffer", i}).store(rl::thread_index());
   }
 
+  const BufferMap map_ = PretendedMap(kBuffers);
   std::array<unsigned, kBuffers> holders_;
   std::array<size_t, kMaxFibres> held_{};
   std::array<rl::var<unsigned>, kBuffers> contents_;

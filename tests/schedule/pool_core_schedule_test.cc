@@ -54,7 +54,7 @@ class Hands {
 
  private:
   World& world_;
-  std::array<BufferIndex, 12> storage_;
+  std::array<std::byte*, 12> storage_;
   uint32_t size_ = 0;
 };
 
@@ -130,7 +130,7 @@ struct TakesEverything : ScheduleTest<TakesEverything<kCapacity, kSlots>,
   void before() {
     World& world = this->world();
     world.ClaimCaches();
-    std::array<BufferIndex, kCapacity - 2> buffers;
+    std::array<std::byte*, kCapacity - 2> buffers;
     Require(world.Take(nullptr, buffers, World::kPair), "all are free");
     const std::span all(buffers);
     world.Give(&world.CacheOf(0), all.first(all.size() / 2));
@@ -178,14 +178,16 @@ struct StaysShort : ScheduleTest<Derived, PoolWorld<kFiveBuffers>, 3> {
       return;
     }
     typename World::Core::Shortage shortage(this->world().core, nullptr);
-    std::array<BufferIndex, 5> all;
+    std::array<std::byte*, 5> all;
     const bool taken = this->world().TakeUnder(shortage, all, World::kPair);
     others_finished.Wait();
     {
       const Observation now;
       Require(this->world().Cached() == 0,
               "no buffer is idle in a cache while somebody is short (P3)");
-      Require(this->world().core.ledger().available() + (taken ? 5 : 0) == 5,
+      Require(this->world().core.depot().ledger().Load().available() +
+                      (taken ? 5 : 0) ==
+                  5,
               "all that was released is there");
     }
     if (taken) this->world().Give(all);
@@ -289,7 +291,7 @@ struct LastTwo : ScheduleTest<LastTwo<kReserve>,
     this->world().ClaimCaches();
     // With no reserve, let them start from a cache.
     if (rl::rand(2) == 0) return;
-    std::array<BufferIndex, 2> buffers;
+    std::array<std::byte*, 2> buffers;
     Require(this->world().Take(nullptr, buffers, World::kPair), "both free");
     this->world().Give(&this->world().CacheOf(0), buffers);
   }
@@ -302,7 +304,7 @@ struct LastTwo : ScheduleTest<LastTwo<kReserve>,
     this->world().RequireWhole();
   }
 
-  std::array<std::array<BufferIndex, 2>, 2> pairs;
+  std::array<std::array<std::byte*, 2>, 2> pairs;
   std::array<bool, 2> taken{};
 };
 
@@ -321,13 +323,13 @@ TEST(PoolCoreSchedule, SearchFindsNoHalfTakenPair) {
 struct Trims : ScheduleTest<Trims, PoolWorld<kFiveBuffers>, 3> {
   void before() {
     world().ClaimCaches();
-    std::array<BufferIndex, 5> all;
+    std::array<std::byte*, 5> all;
     Require(world().Take(nullptr, all, world().kPair), "all are free");
     world().Give(nullptr, all);  // warm now
   }
   void thread(unsigned index) {
     if (index == 2) {
-      std::array<BufferIndex, 2> batch;
+      std::array<std::byte*, 2> batch;
       for (int i = 0; i < 2; ++i) world().Trim(batch);
       return;
     }
@@ -366,7 +368,7 @@ struct InterruptedPool
     if (rl::rand(2) == 0) ExpectSignal();
   }
   void TakeAndGive() {
-    std::array<BufferIndex, 2> storage;
+    std::array<std::byte*, 2> storage;
     const auto out = std::span(storage).first(1 + rl::rand(2));
     world().HurryNowAndThen(world().cache());
     const bool receive = rl::rand(2) == 0;

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "tandem/pool/bias_policy.h"
+#include "tandem/pool/buffer_map.h"
 #include "tandem/pool/pool_core.h"
 #include "tandem/pool/types.h"
 #include "tandem/tests/schedule/explore.h"
@@ -75,6 +76,7 @@ class PoolWorld {
   using Cache = Core::Cache;
 
  private:
+  const BufferMap map_ = PretendedMap(kShape.capacity);
   std::array<typename Core::Link, kShape.capacity> links_;
   std::array<CorePool<RelacyPlatform>, kShape.cores> cores_;
   std::array<Cache, kShape.caches> caches_;
@@ -88,11 +90,15 @@ class PoolWorld {
   static constexpr Claim kPair{0, Rank{1}};
 
   PoolWorld()
-      : core({.links = links_,
+      : core({.map = map_,
+              .links = links_,
               .cores = cores_,
               .caches = caches_,
+              .hints = {},
               .reserve = kShape.reserve,
-              .cache_limit = kShape.cache_limit,
+              .rules = {.most = kShape.cache_limit,
+                        .total = 0,
+                        .adaptive = false},
               .biased = kShape.biased}) {}
 
   // Gives every cache to the thread of its number, or one to this thread.
@@ -129,10 +135,10 @@ class PoolWorld {
   }
 
   // PoolCore's operations, checked.
-  bool Take(std::span<BufferIndex> out, Claim claim) {
+  bool Take(std::span<std::byte*> out, Claim claim) {
     return Take(cache(), out, claim);
   }
-  bool Take(Cache* cache, std::span<BufferIndex> out, Claim claim) {
+  bool Take(Cache* cache, std::span<std::byte*> out, Claim claim) {
     HurryNowAndThen(cache);
     reach_.Start(HeldHere(), out.size() + kBatch);
     const bool taken = core.Take(cache, out, claim);
@@ -140,7 +146,7 @@ class PoolWorld {
     FinishTake(taken, out.size(), claim);
     return taken;
   }
-  bool TakeUnder(typename Core::Shortage& shortage, std::span<BufferIndex> out,
+  bool TakeUnder(typename Core::Shortage& shortage, std::span<std::byte*> out,
                  Claim claim) {
     reach_.Start(HeldHere(), out.size() + kBatch);
     const bool taken = shortage.Take(out, claim);
@@ -148,21 +154,21 @@ class PoolWorld {
     FinishTake(taken, out.size(), claim);
     return taken;
   }
-  void Give(std::span<const BufferIndex> buffers) { Give(cache(), buffers); }
-  void Give(Cache* cache, std::span<const BufferIndex> buffers) {
+  void Give(std::span<std::byte* const> buffers) { Give(cache(), buffers); }
+  void Give(Cache* cache, std::span<std::byte* const> buffers) {
     HurryNowAndThen(cache);
     reach_.Start(HeldHere(), kBatch);
     custody.Give(buffers);
     core.Give(cache, buffers);
     reach_.Finish(HeldHere());
   }
-  void Trim(std::span<BufferIndex> storage) {
+  void Trim(std::span<std::byte*> storage) {
     reach_.Start(HeldHere(), storage.size());
-    const auto warm = storage.first(core.TakeWarm(storage));
+    const auto warm = storage.first(core.depot().TakeWarm(storage));
     custody.Take(warm);
     if (!warm.empty()) {
       custody.Give(warm);
-      core.PublishCold(warm);
+      core.depot().PublishCold(warm);
     }
     reach_.Finish(HeldHere());
   }
@@ -173,21 +179,23 @@ class PoolWorld {
       biases_seen += cache.counters.biases.Get();
       Require(cache.size() <= kShape.cache_limit, "caches keep to their limit");
     }
-    Require(core.ledger().available() + Cached() + custody.held() ==
-                kShape.capacity,
-            "the ledger counts what is in no cache and nobody's hands");
+    Require(
+        core.depot().ledger().Load().available() + Cached() + custody.held() ==
+            kShape.capacity,
+        "the ledger counts what is in no cache and nobody's hands");
     for (Cache& cache : caches_) core.ReturnCache(cache);
-    uint32_t left = core.ledger().available();
-    BufferIndex buffer;
-    for (; core.TakeForWaiter({&buffer, 1}, 0); --left) {
+    uint32_t left = core.depot().ledger().Load().available();
+    std::byte* buffer;
+    for (; core.depot().TakeForWaiter({&buffer, 1}, 0); --left) {
       custody.Take({&buffer, 1});
     }
     Require(left == 0, "the core pools hold what the ledger counts");
     Require(custody.held() == kShape.capacity, "no buffer is lost");
-    for (const auto& pool : core.core_pools().cores()) {
+    for (const auto& pool : core.depot().core_pools().cores()) {
       Require(pool.stack.Empty(), "the core pools hold nothing uncounted");
     }
-    Require(core.core_pools().cold().stack.Empty(), "nor does the cold one");
+    Require(core.depot().core_pools().cold().stack.Empty(),
+            "nor does the cold one");
   }
 
   size_t Cached() const {

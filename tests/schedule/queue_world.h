@@ -27,7 +27,7 @@ using Queue = WaiterQueue<RelacyPlatform>;
 struct Waiter {
   enum class Fate { kNone, kWaiting, kHasBuffers, kCancelled };
 
-  std::span<const BufferIndex> buffers() const {
+  std::span<std::byte* const> buffers() const {
     return std::span(storage).first(size);
   }
 
@@ -40,7 +40,7 @@ struct Waiter {
   // Called in the wake-up, after the buffers have been collected.
   void (*on_wake)(Waiter& waiter, void* context) = nullptr;
   void* on_wake_context = nullptr;
-  std::array<BufferIndex, 2> storage{};
+  std::array<std::byte*, 2> storage{};
   size_t size = 0;
 };
 
@@ -70,14 +70,14 @@ class QueueWorld : public PoolWorld<kShape.pool> {
                .max_completes = kShape.max_completes,
                .max_overtakes = kShape.max_overtakes},
               records_, record_links_) {
-    this->core.SetWaitlist(&queue);
+    this->core.depot().SetWaitlist(&queue);
     for (size_t i = 0; i < waiters.size(); ++i) {
       contexts_[i] = {this, &waiters[i]};
     }
   }
 
   // Takes out.size() buffers past the caches, for a test to begin with.
-  void TakeFirst(std::span<BufferIndex> out) {
+  void TakeFirst(std::span<std::byte*> out) {
     Require(this->core.Take(nullptr, out, {0, Rank{0}}), "all are free");
     this->custody.Take(out);
   }
@@ -130,7 +130,7 @@ class QueueWorld : public PoolWorld<kShape.pool> {
     waiter.fate = Waiter::Fate::kNone;
     Release(waiter.buffers());
   }
-  void Release(std::span<const BufferIndex> buffers) {
+  void Release(std::span<std::byte* const> buffers) {
     this->HurryNowAndThen(this->cache());
     this->custody.Give(buffers);
     this->core.Give(this->cache(), buffers);
@@ -146,7 +146,7 @@ class QueueWorld : public PoolWorld<kShape.pool> {
 
   // At rest: nobody waits for what is there, and the ledger counts who waits.
   void RequireNobodySleepsOnBuffers() {
-    const uint32_t available = this->core.ledger().available();
+    const uint32_t available = this->core.depot().ledger().Load().available();
     uint32_t waiting = 0;
     for (const Waiter& waiter : waiters) {
       if (!Waits(waiter)) continue;
@@ -155,7 +155,7 @@ class QueueWorld : public PoolWorld<kShape.pool> {
       Require(available < rule.need + rule.keep,
               "nobody sleeps while the buffers are there (S4)");
     }
-    const LedgerView ledger = this->core.ledger();
+    const LedgerView ledger = this->core.depot().ledger().Load();
     Require(ledger.waiting() == waiting, "the ledger counts who waits");
     Require(ledger.shortages() == 0, "no shortage is left");
     Require(waiting == 0 || this->Cached() == 0,
@@ -170,7 +170,8 @@ class QueueWorld : public PoolWorld<kShape.pool> {
       if (waiter.fate == Waiter::Fate::kWaiting) Look(waiter);
       if (waiter.fate == Waiter::Fate::kHasBuffers) GiveBack(waiter);
     }
-    Require(this->core.ledger().waiting() == 0, "nobody waits any more");
+    Require(this->core.depot().ledger().Load().waiting() == 0,
+            "nobody waits any more");
     RequireRecordsWhole();
     this->RequireWhole();
   }
@@ -269,7 +270,7 @@ class QueueWorld : public PoolWorld<kShape.pool> {
   }
 
   void RequireRecordsWhole() {
-    std::array<BufferIndex, kShape.pool.capacity> all;
+    std::array<std::byte*, kShape.pool.capacity> all;
     Require(this->core.Take(nullptr, all, {0, Rank{0}}), "all are free");
     std::array<Queue::TicketWord, kShape.records> tickets;
     for (uint32_t i = 0; i < kShape.records; ++i) {

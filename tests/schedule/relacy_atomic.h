@@ -137,6 +137,20 @@ class RelacyAtomic {
     return word_.fetch_sub(value, Order(order), access.info);
   }
 
+  T fetch_or(T value, std::memory_order order = std::memory_order::seq_cst,
+             const char* file = __builtin_FILE(),
+             unsigned line = __builtin_LINE()) {
+    const Access access(file, line);
+    return word_.fetch_or(value, Order(order), access.info);
+  }
+
+  T fetch_and(T value, std::memory_order order = std::memory_order::seq_cst,
+              const char* file = __builtin_FILE(),
+              unsigned line = __builtin_LINE()) {
+    const Access access(file, line);
+    return word_.fetch_and(value, Order(order), access.info);
+  }
+
   bool compare_exchange_weak(T& expected, T desired, std::memory_order success,
                              std::memory_order failure,
                              const char* file = __builtin_FILE(),

@@ -36,15 +36,15 @@ class SimulatedArea {
 class SimulatedSection {
  public:
   template <class Words>
-  static SectionResult Pop(Words& words, std::span<BufferIndex> out) {
+  static SectionResult Pop(Words& words, std::span<std::byte*> out) {
     return Run([&]() -> std::optional<SectionResult> {
       uint64_t word = 0;
       if (const auto end = Begin(words, word)) return *end;
-      const size_t top = word & kTopMask;
+      const size_t top = TopOf(word);
       if (top < out.size()) return SectionResult::kUnfit;
       for (size_t i = 0; i < out.size(); ++i) {
         const auto& slot = words.slots[top - out.size() + i];
-        const auto copy = [&] { out[i] = BufferIndex{slot.load(kRelaxed)}; };
+        const auto copy = [&] { out[i] = slot.load(kRelaxed); };
         if (!Step(words, copy)) return std::nullopt;
       }
       return Commit(words, word - out.size());
@@ -52,18 +52,19 @@ class SimulatedSection {
   }
 
   template <class Words>
-  static SectionResult Push(Words& words, std::span<const BufferIndex> in,
-                            uint32_t limit) {
+  static SectionResult Push(Words& words, std::span<std::byte* const> in) {
     return Run([&]() -> std::optional<SectionResult> {
       uint64_t word = 0;
       if (const auto end = Begin(words, word)) return *end;
-      const size_t top = word & kTopMask;
+      const size_t top = TopOf(word);
+      uint32_t limit = 0;
+      if (!Step(words, [&] { limit = words.limit.load(kRelaxed); })) {
+        return std::nullopt;
+      }
       if (top + in.size() > limit) return SectionResult::kUnfit;
       for (size_t i = 0; i < in.size(); ++i) {
         auto& slot = words.slots[top + i];
-        const auto fill = [&] {
-          slot.store(static_cast<uint32_t>(in[i]), kRelaxed);
-        };
+        const auto fill = [&] { slot.store(in[i], kRelaxed); };
         if (!Step(words, fill)) return std::nullopt;
       }
       return Commit(words, word + in.size());
@@ -84,7 +85,9 @@ class SimulatedSection {
 
  private:
   static constexpr auto kRelaxed = std::memory_order::relaxed;
-  static constexpr uint64_t kTopMask = (1u << 10) - 1;
+
+  // As the assembly does, which takes the whole low half for it.
+  static size_t TopOf(uint64_t word) { return static_cast<uint32_t>(word); }
 
   // Neither signals nor other threads come while it lives.
   class Uninterrupted {
@@ -159,15 +162,23 @@ struct RelacyPlatform {
   using SectionArea = SimulatedArea;
 
   template <class Words>
-  static SectionResult PopBiased(Words& words, std::span<BufferIndex> out) {
+  static SectionResult PopBiased(Words& words, std::span<std::byte*> out) {
     return SimulatedSection::Pop(words, out);
   }
   template <class Words>
-  static SectionResult PushBiased(Words& words, std::span<const BufferIndex> in,
-                                  uint32_t limit) {
-    return SimulatedSection::Push(words, in, limit);
+  static SectionResult PushBiased(Words& words,
+                                  std::span<std::byte* const> in) {
+    return SimulatedSection::Push(words, in);
   }
   static bool Barrier() { return SimulatedSection::Barrier(); }
+
+  template <class Word>
+  static void AddOwned(Word& word, uint64_t n) {
+    // A statistic, as RelacyAtomic knows them.
+    const char* const file = "counters.h";
+    word.store(word.load(std::memory_order::relaxed, file) + n,
+               std::memory_order::relaxed, file);
+  }
 
   static void SignalFence() { DeliverSignal(); }
 

@@ -27,26 +27,26 @@ using Stack = TaggedStack<RelacyPlatform, BufferIndex>;
 struct CacheAndStack {
   CacheAndStack() {
     for (uint32_t i = 0; i < kBuffers; ++i) {
-      const BufferIndex buffer{i};
-      stack.Push(links, {&buffer, 1});
+      Store(std::array{map.Address(BufferIndex{i})});
     }
+    cache.SetLimit(kLimit);
     cache.Arm();
   }
 
   // The owner's operations, by whichever way is open.
-  bool Push(std::span<const BufferIndex> in) {
+  bool Push(std::span<std::byte* const> in) {
     for (;;) {
-      const SectionResult biased = cache.PushBiased(in, kLimit);
+      const SectionResult biased = cache.PushBiased(in);
       if (biased != SectionResult::kRevoked) {
         return biased == SectionResult::kDone;
       }
-      const SharedResult shared = cache.PushShared(in, kLimit);
+      const SharedResult shared = cache.PushShared(in);
       if (shared != SharedResult::kBiased) {
         return shared == SharedResult::kDone;
       }
     }
   }
-  bool Pop(std::span<BufferIndex> out) {
+  bool Pop(std::span<std::byte*> out) {
     for (;;) {
       const SectionResult biased = cache.PopBiased(out);
       if (biased != SectionResult::kRevoked) {
@@ -60,7 +60,7 @@ struct CacheAndStack {
   }
 
   void OwnerStep() {
-    std::array<BufferIndex, 2> storage;
+    std::array<std::byte*, 2> storage;
     const auto some = std::span(storage).first(1 + rl::rand(2));
     switch (rl::rand(4)) {
       case 0:
@@ -74,7 +74,7 @@ struct CacheAndStack {
         custody.Take(some);
         return PushOrReturn(some);
       default:
-        const auto got = some.first(stack.Pop(links, some));
+        const auto got = some.first(Fetch(some));
         if (got.empty()) return;
         custody.Take(got);
         PushOrReturn(got);
@@ -83,11 +83,14 @@ struct CacheAndStack {
   // Two buffers at a time, until nothing is left or `satisfied` says so.
   template <class Satisfied>
   void Sweep(Satisfied satisfied) {
-    SweepCaches<RelacyPlatform>({&cache, 1}, nullptr, 2, barriers,
-                                [&](Cache&, std::span<const BufferIndex> loot) {
-                                  Return(loot);
-                                  return satisfied();
-                                });
+    Cache* const piece[] = {&cache};
+    SweepPiece<RelacyPlatform>(
+        piece, nullptr, 2, barriers,
+        [&](const Cache&, std::span<std::byte* const> loot) {
+          Return(loot);
+          return satisfied();
+        },
+        [](const Cache&) {});
   }
   void Steal() {
     Sweep([] { return rl::rand(2) == 0; });
@@ -95,12 +98,28 @@ struct CacheAndStack {
   void RequireAllThere() {
     Sweep([] { return false; });
     Require(cache.size() == 0, "a sweep takes all");
-    std::array<BufferIndex, kBuffers + 1> buffers;
-    const size_t count = stack.Pop(links, buffers);
+    std::array<std::byte*, kBuffers + 1> buffers;
+    const size_t count = Fetch(buffers);
     custody.Take(std::span(buffers).first(count));
     Require(count == kBuffers, "no buffer is lost or doubled");
   }
 
+  // From and to the stack.
+  size_t Fetch(std::span<std::byte*> out) {
+    std::array<BufferIndex, kBuffers + 1> indexes;
+    const size_t count = stack.Pop(links, std::span(indexes).first(out.size()));
+    for (size_t i = 0; i < count; ++i) out[i] = map.Address(indexes[i]);
+    return count;
+  }
+  void Store(std::span<std::byte* const> buffers) {
+    std::array<BufferIndex, kBuffers> indexes;
+    for (size_t i = 0; i < buffers.size(); ++i) {
+      indexes[i] = map.Find(buffers[i]);
+    }
+    stack.Push(links, std::span(indexes).first(buffers.size()));
+  }
+
+  const BufferMap map = PretendedMap(kBuffers);
   Cache cache;
   std::array<Stack::Link, kBuffers> links;
   Stack stack;
@@ -108,14 +127,14 @@ struct CacheAndStack {
   Custody<kBuffers> custody;
 
  private:
-  void PushOrReturn(std::span<const BufferIndex> buffers) {
+  void PushOrReturn(std::span<std::byte* const> buffers) {
     custody.Give(buffers);
-    if (!Push(buffers)) stack.Push(links, buffers);
+    if (!Push(buffers)) Store(buffers);
   }
-  void Return(std::span<const BufferIndex> buffers) {
+  void Return(std::span<std::byte* const> buffers) {
     custody.Take(buffers);
     custody.Give(buffers);
-    stack.Push(links, buffers);
+    Store(buffers);
   }
 };
 
@@ -127,8 +146,8 @@ struct OwnerAndThieves
                    CacheAndStack, kThreads> {
   void before() {
     auto& world = this->world();
-    std::array<BufferIndex, 2> buffers;
-    world.stack.Pop(world.links, buffers);
+    std::array<std::byte*, 2> buffers;
+    world.Fetch(buffers);
     Require(world.Push(buffers), "there is room");
     if (rl::rand(2) == 0) world.cache.BeginBias([] { return false; });
   }

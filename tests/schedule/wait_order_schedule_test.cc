@@ -33,7 +33,7 @@ struct LateComers : ScheduleTest<LateComers, QueueWorld<kFourBuffers>, 3> {
   }
   void thread(unsigned index) {
     if (index == 0) {
-      for (const BufferIndex& buffer : buffers) world().Release({&buffer, 1});
+      for (std::byte* const& buffer : buffers) world().Release({&buffer, 1});
       return;
     }
     Waiter& waiter = world().waiters[index];
@@ -46,7 +46,7 @@ struct LateComers : ScheduleTest<LateComers, QueueWorld<kFourBuffers>, 3> {
     world().RequireWholeAgain();
   }
 
-  std::array<BufferIndex, 4> buffers;
+  std::array<std::byte*, 4> buffers;
 };
 
 // S4
@@ -89,7 +89,7 @@ struct OwnerComesLate : ScheduleTest<OwnerComesLate,
     world().RequireWholeAgain();
   }
 
-  std::array<BufferIndex, 3> buffers;
+  std::array<std::byte*, 3> buffers;
 };
 
 // S4
@@ -134,7 +134,7 @@ struct AllClasses : ScheduleTest<AllClasses,
     world().RequireWholeAgain();
   }
 
-  std::array<BufferIndex, 6> buffers;
+  std::array<std::byte*, 6> buffers;
 };
 
 // S4, S8
@@ -154,7 +154,7 @@ struct OvertakenReceive : ScheduleTest<OvertakenReceive,
                                        3> {
   void before() {
     world().ClaimCaches();
-    BufferIndex buffer;
+    std::byte* buffer;
     world().TakeFirst({&buffer, 1});
     held = buffer;
     Waiter& receive = world().waiters[0];
@@ -193,7 +193,7 @@ struct OvertakenReceive : ScheduleTest<OvertakenReceive,
     world().RequireWholeAgain();
   }
 
-  BufferIndex held;
+  std::byte* held;
   Event given;
   int overtakes = 0;
 };
@@ -220,7 +220,7 @@ struct Sessions : ScheduleTest<Sessions,
         Get(index, kPair);
       } else {
         Get(index, kReceive);
-        const BufferIndex one = world().waiters[index].storage[0];
+        std::byte* const one = world().waiters[index].storage[0];
         if (rl::rand(2) == 0) {
           world().waiters[index].fate = Fate::kNone;
           Get(index, kComplete);

@@ -44,7 +44,7 @@ struct ReleaseAndSubscribe
     world().RequireWholeAgain();
   }
 
-  std::array<BufferIndex, 2> buffers;
+  std::array<std::byte*, 2> buffers;
 };
 
 // S4, P3
@@ -78,7 +78,7 @@ struct OneReleaseAndSubscribe
     world().RequireNobodySleepsOnBuffers();
   }
 
-  BufferIndex buffer;
+  std::byte* buffer;
 };
 
 // S4
@@ -105,7 +105,7 @@ struct TwoServers : ScheduleTest<TwoServers, QueueWorld<kTwoBuffers>, 3> {
     world().RequireWholeAgain();
   }
 
-  std::array<BufferIndex, 2> buffers;
+  std::array<std::byte*, 2> buffers;
 };
 
 // S2, S4
@@ -151,7 +151,7 @@ struct CancelAndGrant : ScheduleTest<CancelAndGrant<kReserve>,
     world().RequireWholeAgain();
   }
 
-  std::array<BufferIndex, 2> buffers;
+  std::array<std::byte*, 2> buffers;
   bool kept = false;
 };
 
@@ -179,7 +179,7 @@ struct CancelAndSubscribe
     world().RequireWholeAgain();
   }
 
-  std::array<BufferIndex, 2> buffers;
+  std::array<std::byte*, 2> buffers;
   bool refused = false;
 };
 
@@ -213,12 +213,12 @@ struct ComeAndGo : ScheduleTest<ComeAndGo,
     // between two steps of a cancel: no more are needed.
     Require(world().overloads == 0, "records do not leak (S5)");
     world().RequireNobodySleepsOnBuffers();
-    for (const BufferIndex& buffer : buffers) world().Release({&buffer, 1});
+    for (std::byte* const& buffer : buffers) world().Release({&buffer, 1});
     world().RequireNobodySleepsOnBuffers();
     world().RequireWholeAgain();
   }
 
-  std::array<BufferIndex, 3> buffers;
+  std::array<std::byte*, 3> buffers;
 };
 
 // S5
@@ -241,13 +241,13 @@ struct TooMany : ScheduleTest<TooMany,
   }
   void after() {
     Require(world().overloads == 1, "the bound is exact (S7)");
-    Require(world().core.ledger().waiting() == 2, "two wait");
+    Require(world().core.depot().ledger().Load().waiting() == 2, "two wait");
     world().Release(buffers);
     world().RequireNobodySleepsOnBuffers();
     world().RequireWholeAgain();
   }
 
-  std::array<BufferIndex, 2> buffers;
+  std::array<std::byte*, 2> buffers;
 };
 
 // S7
@@ -283,7 +283,7 @@ struct CompletesBesides : ScheduleTest<CompletesBesides,
     world().RequireWholeAgain();
   }
 
-  std::array<BufferIndex, 3> buffers;
+  std::array<std::byte*, 3> buffers;
 };
 
 // S6, S7

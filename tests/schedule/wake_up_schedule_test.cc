@@ -57,7 +57,7 @@ struct BusyWakeUps : ScheduleTest<BusyWakeUps, QueueWorld<kThreeBuffers>, 2> {
     world().RequireWholeAgain();
   }
 
-  std::array<BufferIndex, 3> buffers;
+  std::array<std::byte*, 3> buffers;
   bool asked = false;
 };
 
@@ -110,7 +110,7 @@ struct StoppedAnywhere : ScheduleTest<StoppedAnywhere,
     world().RequireWholeAgain();
   }
 
-  std::array<BufferIndex, 8> buffers;
+  std::array<std::byte*, 8> buffers;
   bool released = false;
 };
 
@@ -174,7 +174,7 @@ struct InterruptedSessions
     world().Release({&buffers[i], 1});
   }
 
-  std::array<BufferIndex, 3> buffers;
+  std::array<std::byte*, 3> buffers;
   std::array<bool, 3> released{};
 };
 

@@ -1,0 +1,87 @@
+#ifndef TANDEM_POOL_BUFFER_MAP_H_
+#define TANDEM_POOL_BUFFER_MAP_H_
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "tandem/pool/types.h"
+
+namespace tandem {
+
+// Where the buffers of a pool lie: at equal strides from a base. Number to
+// address and back; nothing is ever read or written there.
+//
+// In users' hands and in thread caches buffers are known by address, so that
+// the fast path converts nothing; in core pools, where links between them must
+// fit a word, by number.
+//
+// Threads: immutable.
+class BufferMap {
+ public:
+  // `stride` is not 0; the name is for messages.
+  BufferMap(std::byte* base, size_t stride, uint32_t capacity,
+            std::string pool_name)
+      : base_(base),
+        stride_(stride),
+        odd_inverse_(InverseOf(stride >> std::countr_zero(stride))),
+        shift_(std::countr_zero(stride)),
+        capacity_(capacity),
+        pool_name_(std::move(pool_name)) {}
+
+  std::byte* Address(BufferIndex index) const {
+    return base_ + static_cast<uint32_t>(index) * stride_;
+  }
+
+  // The buffer that starts at `pointer`; kNoBuffer if none does.
+  BufferIndex Find(const void* pointer) const {
+    const uint64_t offset = reinterpret_cast<uintptr_t>(pointer) -
+                            reinterpret_cast<uintptr_t>(base_);
+    // stride_ is odd * 2^shift. Multiplying by the odd part's inverse modulo
+    // 2^64 and rotating divides every multiple of the stride exactly, and takes
+    // everything else to above 2^64 / stride_: one comparison tells misaligned
+    // and foreign pointers alike.
+    const uint64_t index = std::rotr(offset * odd_inverse_, shift_);
+    if (index >= capacity_) [[unlikely]]
+      return kNoBuffer;
+    return BufferIndex(index);
+  }
+
+  // The same, where anything else is misuse: aborts with a message that names
+  // the pointer and the pool.
+  BufferIndex IndexOf(const void* pointer) const {
+    const BufferIndex index = Find(pointer);
+    if (index == kNoBuffer) [[unlikely]]
+      DieOfForeign(pointer);
+    return index;
+  }
+  [[noreturn]] void DieOfForeign(const void* pointer) const;
+
+  std::byte* base() const { return base_; }
+  size_t stride() const { return stride_; }
+  uint32_t capacity() const { return static_cast<uint32_t>(capacity_); }
+  const std::string& pool_name() const { return pool_name_; }
+
+ private:
+  // The inverse of an odd number modulo 2^64, by Newton's iteration: `odd` is
+  // its own inverse in the low 3 bits, and each round doubles how many are
+  // right.
+  static constexpr uint64_t InverseOf(uint64_t odd) {
+    uint64_t inverse = odd;
+    for (int bits = 3; bits < 64; bits *= 2) inverse *= 2 - odd * inverse;
+    return inverse;
+  }
+
+  std::byte* base_;
+  uint64_t stride_;
+  uint64_t odd_inverse_;  // of stride_ >> shift_, modulo 2^64
+  int shift_;             // trailing zero bits of stride_
+  uint64_t capacity_;
+  std::string pool_name_;
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_POOL_BUFFER_MAP_H_

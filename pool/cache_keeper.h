@@ -1,0 +1,165 @@
+#ifndef TANDEM_POOL_CACHE_KEEPER_H_
+#define TANDEM_POOL_CACHE_KEEPER_H_
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "tandem/pool/cache_registry.h"
+#include "tandem/pool/depot.h"
+#include "tandem/pool/section.h"
+#include "tandem/pool/sweep.h"
+#include "tandem/pool/thread_cache.h"
+#include "tandem/pool/types.h"
+
+namespace tandem {
+
+// What a thread does with its own cache when the fast path does not serve: in
+// shared mode, empty, full, or under pressure. The owner's half of the argument
+// that exhaustion is exact, which PoolCore tells.
+//
+// Threads: the owner of the cache that is given, and its signal handlers.
+// Progress: lock-free.
+template <class Platform>
+class CacheKeeper {
+ public:
+  using Cache = ThreadCache<Platform>;
+
+  // All must outlive it. `batch`: most buffers that Empty has in its hands.
+  CacheKeeper(Depot<Platform>& depot, CacheRegistry<Platform>& registry,
+              BarrierCounters<Platform>& barriers, uint32_t batch, bool biased)
+      : depot_(depot),
+        registry_(registry),
+        barriers_(barriers),
+        batch_(batch),
+        biased_(biased) {}
+
+  // Takes from the cache, biased or not. False if it holds too few, or if there
+  // is pressure.
+  bool Pop(Cache& cache, std::span<std::byte*> out, Claim claim) {
+    for (;;) {
+      // A class that keeps more than the reserve must look, bias or not.
+      if (depot_.ledger().Load().available() < claim.keep) return false;
+      const SectionResult biased = cache.PopBiased(out);
+      if (biased != SectionResult::kRevoked) {
+        return biased == SectionResult::kDone;
+      }
+      OnShared(cache);
+      if (depot_.Pressed()) return false;
+      const SharedResult shared = cache.PopShared(out);
+      if (shared == SharedResult::kUnfit) return false;
+      if (shared == SharedResult::kDone) {
+        AfterQuietOperation(cache);
+        return true;
+      }
+    }
+  }
+
+  // Puts into the cache, biased or not. False if it has no room, or if there is
+  // pressure.
+  bool Push(Cache& cache, std::span<std::byte* const> in) {
+    for (;;) {
+      const SectionResult biased = cache.PushBiased(in);
+      if (biased != SectionResult::kRevoked) {
+        return biased == SectionResult::kDone;
+      }
+      OnShared(cache);
+      if (depot_.Pressed()) return false;
+      const SharedResult shared = cache.PushShared(in);
+      if (shared == SharedResult::kUnfit) return false;
+      if (shared == SharedResult::kDone) {
+        if (depot_.Pressed()) {
+          Retreat(cache);
+        } else {
+          registry_.HintFilled(cache);
+          AfterQuietOperation(cache);
+        }
+        return true;
+      }
+    }
+  }
+
+  // Collects `count` reserved buffers, at most a batch, into the cache.
+  void Refill(Cache& cache, uint32_t count) {
+    std::array<std::byte*, kMaxCacheSize> storage;
+    const std::span<std::byte*> batch(storage.data(), count);
+    depot_.Collect(batch);
+    cache.counters.refills.Add(1);
+    // No room: a handler filled the cache, or found it hidden; or pressure.
+    if (!Push(cache, batch)) depot_.Publish(batch);
+  }
+
+  // Makes room in a full cache for `in`. False if it can't take as many.
+  bool FlushThenPush(Cache& cache, std::span<std::byte* const> in) {
+    const uint32_t batch = BatchOf(cache);
+    if (in.size() > batch) return false;
+    std::array<std::byte*, kMaxCacheSize> storage;
+    const uint32_t count = cache.PopUpTo({storage.data(), batch});
+    if (count == 0) return false;
+    cache.counters.flushes.Add(1);
+    depot_.Publish({storage.data(), count});
+    return Push(cache, in);
+  }
+
+  // Publishes all that is in `cache`, whoever owns it; `own` is the calling
+  // thread's cache, or null.
+  void Empty(Cache& cache, const Cache* own) {
+    Cache* const piece[] = {&cache};
+    SweepPiece<Platform>(
+        piece, own, batch_, barriers_,
+        [&](Cache&, std::span<std::byte* const> buffers) {
+          depot_.Publish(buffers);
+          return false;
+        },
+        [&](const Cache& emptied) { registry_.HintEmpty(emptied); });
+  }
+
+  // What a refill brings beyond what is needed at once, and a flush takes out.
+  static uint32_t BatchOf(const Cache& cache) {
+    return std::max((cache.limit() + 1) / 2, 1u);
+  }
+  static uint32_t RoomIn(const Cache& cache) {
+    const uint32_t limit = cache.limit();
+    return limit - std::min(limit, cache.size());
+  }
+
+ private:
+  void OnShared(Cache& cache) {
+    if (cache.policy.OnShared(cache.operations())) {
+      cache.counters.revocations.Add(1);
+    }
+  }
+
+  // The cache has been used in shared mode, without pressure.
+  void AfterQuietOperation(Cache& cache) {
+    if (!biased_ || !cache.policy.OnQuietOperation()) return;
+    bool pressed = false;
+    const bool biased =
+        cache.BeginBias([&] { return pressed = depot_.Pressed(); });
+    if (biased) {
+      cache.policy.OnBias(cache.operations());
+      cache.counters.biases.Add(1);
+      registry_.HintFilled(cache);
+    } else if (pressed) {
+      Retreat(cache);
+    }
+  }
+
+  // Somebody came to be short of buffers while the owner used its cache.
+  [[gnu::noinline]] void Retreat(Cache& cache) {
+    cache.counters.retreats.Add(1);
+    Empty(cache, &cache);
+  }
+
+  Depot<Platform>& depot_;
+  CacheRegistry<Platform>& registry_;
+  BarrierCounters<Platform>& barriers_;
+  const uint32_t batch_;
+  const bool biased_;
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_POOL_CACHE_KEEPER_H_
