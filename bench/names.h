@@ -2,6 +2,7 @@
 #define TANDEM_BENCH_NAMES_H_
 
 #include <array>
+#include <cstddef>
 
 namespace tandem::bench {
 
@@ -12,17 +13,31 @@ inline constexpr char kPair[] = "pair";
 inline constexpr char kSessionPair[] = "session_pair";
 inline constexpr char kBatch[] = "batch_of_32";
 inline constexpr char kBurst[] = "burst_of_64";
+inline constexpr char kBigBurst[] = "burst_of_512";
 inline constexpr char kHandOff[] = "hand_off";
+inline constexpr char kExhaustion[] = "exhaustion";
 inline constexpr char kWaiting[] = "waiting";
-inline constexpr std::array kScenarios = std::to_array<const char*>(
-    {kOneBuffer, kPair, kSessionPair, kBatch, kBurst, kHandOff, kWaiting});
+inline constexpr std::array kScenarios =
+    std::to_array<const char*>({kOneBuffer, kPair, kSessionPair, kBatch, kBurst,
+                                kBigBurst, kHandOff, kExhaustion, kWaiting});
+
+// Buffers of kBatch and kBigBurst, and what each thread wants in kExhaustion.
+inline constexpr size_t kBatchSize = 32;
+inline constexpr size_t kBigBurstSize = 512;
+inline constexpr int kWanted = 128;
 
 inline constexpr char kTandem[] = "tandem";
-// One thing changed each: PoolOptions::detect_misuse off, and ::bias kShared.
+// One thing changed each: PoolOptions::detect_misuse off, ::bias kShared, and
+// ::cache_size 0.
 inline constexpr char kTandemUnchecked[] = "tandem_unchecked";
 inline constexpr char kTandemShared[] = "tandem_shared";
+inline constexpr char kTandemUncached[] = "tandem_uncached";
 inline constexpr char kThreadArray[] = "thread_array";
 inline constexpr char kMalloc[] = "malloc";
+inline constexpr char kTcmalloc[] = "tcmalloc";
+inline constexpr char kJemalloc[] = "jemalloc";
+inline constexpr char kMimalloc[] = "mimalloc";
+inline constexpr char kMempool[] = "rte_mempool";
 inline constexpr char kMutexList[] = "mutex_list";
 
 // The counters of Tandem's runs in the build that counts: read-modify-writes
@@ -32,6 +47,10 @@ inline constexpr char kSharedRmw[] = "shared_rmw";
 inline constexpr char kOwnRmw[] = "own_rmw";
 // Of the waiting scenario: the share of operations that had to wait.
 inline constexpr char kWaits[] = "waits";
+// Of the exhaustion scenario: allocations that failed, and system calls made to
+// take bias away; each for an operation.
+inline constexpr char kFailures[] = "failures";
+inline constexpr char kBarriers[] = "barriers";
 
 }  // namespace tandem::bench
 

@@ -88,15 +88,21 @@ class ThreadArray {
   }
 };
 
-// The C library's allocator: unbounded, so nobody ever waits for it.
-class Malloc {
+// A general allocator: unbounded, so nobody ever waits for it. All are called
+// through pointers, as all are in shared libraries.
+struct AllocatorFunctions {
+  void* (*allocate)(size_t) = nullptr;
+  void (*release)(void*) = nullptr;
+};
+template <const AllocatorFunctions& kFunctions>
+class Allocator {
  public:
-  explicit Malloc(int /*thread*/) {}
+  explicit Allocator(int /*thread*/) : functions_(kFunctions) {}
 
   std::byte* Acquire() {
-    return static_cast<std::byte*>(std::malloc(kBufferSize));
+    return static_cast<std::byte*>(functions_.allocate(kBufferSize));
   }
-  void Release(std::byte* buffer) { std::free(buffer); }
+  void Release(std::byte* buffer) { functions_.release(buffer); }
   bool AcquireMany(std::span<std::byte*> out) {
     for (std::byte*& buffer : out) {
       buffer = Acquire();
@@ -108,7 +114,14 @@ class Malloc {
   void ReleaseMany(std::span<std::byte* const> buffers) {
     for (std::byte* const buffer : buffers) Release(buffer);
   }
+
+ private:
+  const AllocatorFunctions functions_;
 };
+
+// The C library's.
+inline constexpr AllocatorFunctions kMallocFunctions = {std::malloc, std::free};
+using Malloc = Allocator<kMallocFunctions>;
 
 // One free list for all threads under one lock, taken once for many buffers.
 class MutexList {

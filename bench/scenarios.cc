@@ -1,25 +1,22 @@
 #include "tandem/bench/scenarios.h"
 
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
+#include <optional>
 #include <span>
 #include <thread>
 #include <type_traits>
 
-#include "absl/strings/str_cat.h"
 #include "benchmark/benchmark.h"
 #include "tandem/bench/measurement.h"
 #include "tandem/bench/names.h"
 #include "tandem/bench/peers.h"
-#include "tandem/bench/spsc_ring.h"
+#include "tandem/bench/registration.h"
+#include "tandem/bench/take_and_return.h"
 #include "tandem/pool/buffer_pool.h"
-#include "tandem/pool/counting_atomic.h"
 #include "tandem/pool/options.h"
-#include "tandem/pool/platform.h"
 #include "tandem/session/blocking_wait.h"
 #include "tandem/session/session_allocator.h"
 #include "tandem/session/session_buffers.h"
@@ -27,11 +24,11 @@
 namespace tandem::bench {
 namespace {
 
-constexpr size_t kBatchSize = 32;
-constexpr size_t kBurstSize = 64;
-constexpr int kMostThreads = 16;
 // Buffers of the waiting scenario: for four sessions, of eight or more.
 constexpr uint32_t kFewBuffers = 8;
+// Buffers that there are for each thread of the exhaustion scenario.
+constexpr uint32_t kShare = 80;
+static_assert(kShare < kWanted);
 
 // A pool and its session layer. Made once, never destroyed.
 struct Service {
@@ -90,143 +87,7 @@ using Tandem = TandemPeer<Variant::kDefault>;
 using TandemUnchecked = TandemPeer<Variant::kUnchecked>;
 using TandemShared = TandemPeer<Variant::kShared>;
 
-// Adds to a thread's measurement what read-modify-writes it took; nothing in
-// the build that does not count them.
-class RmwCount {
- public:
-  void Finish(benchmark::State& state, int64_t operations) const {
-    if constexpr (!std::is_same_v<StdPlatform::Atomic<int>, std::atomic<int>>) {
-      const auto set = [&](const char* name, uint64_t value) {
-        state.counters[name] = static_cast<double>(value);
-      };
-      // Counters of threads are added up.
-      set(kOperations, operations / state.threads());
-      set(kSharedRmw, rmw_counts.shared - before_.shared);
-      set(kOwnRmw, rmw_counts.own - before_.own);
-    }
-  }
-
- private:
-  const RmwCounts before_ = rmw_counts;
-};
-
-// Stops at once: a measurement of failures is none.
-void CheckGot(bool got) {
-  if (!got) [[unlikely]] {
-    std::abort();
-  }
-}
-
-// Brings code, caches, arenas and the memory of free lists to where a server
-// has them after its first seconds.
-template <class Peer>
-void WarmUp(Peer& peer) {
-  std::array<std::byte*, kBurstSize> buffers;
-  for (int round = 0; round < 100; ++round) {
-    for (std::byte*& buffer : buffers) CheckGot(buffer = peer.Acquire());
-    for (std::byte* const buffer : buffers) peer.Release(buffer);
-    CheckGot(peer.AcquireMany(buffers));
-    peer.ReleaseMany(buffers);
-  }
-}
-
-// Runs `operation`, which is one operation of one thread, under the clock. What
-// it captures by value can stay in registers.
-template <class Operation>
-void Repeat(benchmark::State& state, Operation operation) {
-  const Measurement measurement(state);
-  const RmwCount rmw;
-  for (auto _ : state) {
-    operation();
-    // Nothing goes on from one operation to the next in registers: a server
-    // has done something else meanwhile.
-    benchmark::ClobberMemory();
-  }
-  const int64_t operations = state.iterations() * state.threads();
-  rmw.Finish(state, operations);
-  measurement.Finish(operations);
-}
-
-// One buffer is taken and returned.
-template <class Peer>
-void OneBuffer(benchmark::State& state) {
-  const OwnCore core(state);
-  Peer peer(state.thread_index());
-  WarmUp(peer);
-  Repeat(state, [peer]() mutable {
-    std::byte* buffer = peer.Acquire();
-    CheckGot(buffer != nullptr);
-    MakeOpaque(buffer);
-    peer.Release(buffer);
-  });
-}
-
-// Two buffers are taken together and returned together, in registers like the
-// one buffer.
-template <class Peer>
-void Pair(benchmark::State& state) {
-  const OwnCore core(state);
-  Peer peer(state.thread_index());
-  WarmUp(peer);
-  Repeat(state, [peer]() mutable {
-    std::array<std::byte*, 2> pair;
-    if constexpr (requires { peer.AcquirePair(pair); }) {
-      CheckGot(peer.AcquirePair(pair));
-    } else {
-      CheckGot(peer.AcquireMany(pair));
-    }
-    MakeOpaque(pair[0]);
-    MakeOpaque(pair[1]);
-    if constexpr (requires { peer.ReleasePair(pair); }) {
-      peer.ReleasePair(pair);
-    } else {
-      peer.ReleaseMany(pair);
-    }
-  });
-}
-
-// kCount buffers are taken together and returned together.
-template <class Peer, size_t kCount>
-void Together(benchmark::State& state) {
-  const OwnCore core(state);
-  Peer peer(state.thread_index());
-  WarmUp(peer);
-  Repeat(state, [peer, buffers = std::array<std::byte*, kCount>()]() mutable {
-    CheckGot(peer.AcquireMany(buffers));
-    benchmark::DoNotOptimize(buffers);
-    peer.ReleaseMany(buffers);
-  });
-}
-
-// Many buffers are taken one by one, then returned one by one.
-template <class Peer>
-void Burst(benchmark::State& state) {
-  const OwnCore core(state);
-  Peer peer(state.thread_index());
-  WarmUp(peer);
-  Repeat(state,
-         [peer, buffers = std::array<std::byte*, kBurstSize>()]() mutable {
-           for (std::byte*& buffer : buffers) CheckGot(buffer = peer.Acquire());
-           benchmark::DoNotOptimize(buffers);
-           for (std::byte* const buffer : buffers) peer.Release(buffer);
-         });
-}
-
-// A session takes what it lacks of its two buffers and returns them, empty.
-template <class Peer>
-void SessionPair(benchmark::State& state) {
-  const OwnCore core(state);
-  Peer peer(state.thread_index());
-  WarmUp(peer);
-  PlainSession<Peer> session(peer);
-  Repeat(state, [&] {
-    CheckGot(session.AllocateBuffers());
-    benchmark::ClobberMemory();
-    session.ReleaseBuffers();
-  });
-}
-template <>
-void SessionPair<Tandem>(benchmark::State& state) {
+void TandemSessionPair(benchmark::State& state) {
   const OwnCore core(state);
   Tandem peer(state.thread_index());
   WarmUp(peer);
@@ -236,64 +97,6 @@ void SessionPair<Tandem>(benchmark::State& state) {
     benchmark::ClobberMemory();
     session.ReleaseBuffers();
   });
-}
-
-// Tries until it succeeds: for some microseconds, in which a thread on another
-// core can be expected to act, without giving up its own core.
-template <class Try>
-void Persist(Try attempt) {
-  for (int failures = 0; !attempt(); ++failures) {
-    if (failures % 64 == 63) {
-      std::this_thread::yield();
-    } else {
-#if defined(__x86_64__)
-      __builtin_ia32_pause();
-#elif defined(__aarch64__)
-      asm volatile("isb");
-#endif
-    }
-  }
-}
-
-using Ring = SpscRing<std::byte, 128>;
-
-template <class Peer>
-void Send(Peer& peer, Ring& ring) {
-  std::byte* buffer = peer.Acquire();
-  CheckGot(buffer != nullptr);
-  MakeOpaque(buffer);
-  Persist([&] { return ring.TryPush(buffer); });
-}
-
-template <class Peer>
-void Receive(Peer& peer, Ring& ring) {
-  std::byte* buffer;
-  Persist([&] { return (buffer = ring.TryPop()) != nullptr; });
-  peer.Release(buffer);
-}
-
-// One thread takes a buffer, another returns it: an operation is both. Threads
-// work in pairs; a single one does both parts.
-template <class Peer>
-void HandOff(benchmark::State& state) {
-  static std::array<Ring, kMostThreads / 2>& rings =
-      *new std::array<Ring, kMostThreads / 2>;
-  const OwnCore core(state);
-  Peer peer(state.thread_index());
-  WarmUp(peer);
-  Ring& ring = rings[state.thread_index() / 2];
-  const bool sends = state.thread_index() % 2 == 0;
-  const bool alone = state.threads() == 1;
-  const Measurement measurement(state);
-  const RmwCount rmw;
-  for (auto _ : state) {
-    if (sends) Send(peer, ring);
-    if (!sends || alone) Receive(peer, ring);
-  }
-  const int64_t operations =
-      alone ? state.iterations() : state.iterations() * state.threads() / 2;
-  rmw.Finish(state, operations);
-  measurement.Finish(operations);
 }
 
 // More sessions than the pool has buffers for: each takes its two, waiting by
@@ -340,55 +143,93 @@ void MutexListWaiting(benchmark::State& state) {
   });
 }
 
-void Register(const char* scenario, const char* peer,
-              void (*function)(benchmark::State&),
-              std::span<const int> threads) {
-  auto* const registered = benchmark::RegisterBenchmark(
-      absl::StrCat(scenario, "/", peer).c_str(), function);
-  registered->UseManualTime();
-  for (const int count : threads) registered->Threads(count);
+// Threads want more buffers together than there are: each takes what it wants,
+// one by one; where it fails it returns what it has and starts again; lets
+// others run; and returns them. The pool is empty again and again.
+template <int kThreads, bool kCached>
+void Exhaustion(benchmark::State& state) {
+  static BufferPool& pool = **new auto(*BufferPool::Create(
+      {.buffer_size = kBufferSize,
+       .capacity = kThreads * kShare,
+       .cache_size = kCached ? std::nullopt : std::optional<uint32_t>(0)}));
+  const OwnCore core(state);
+  const bool first = state.thread_index() == 0;
+  const uint64_t barriers_before = first ? pool.Snapshot().barriers : 0;
+  std::array<std::byte*, kWanted> buffers;
+  int64_t failures = 0;
+  Repeat(state, [&] {
+    size_t held = 0;
+    const auto return_all = [&] {
+      while (held > 0) pool.Release(buffers[--held]);
+      std::this_thread::yield();
+    };
+    while (held < kWanted) {
+      std::byte* const buffer = pool.Acquire();
+      if (buffer != nullptr) {
+        buffers[held++] = buffer;
+      } else {
+        ++failures;
+        return_all();
+      }
+    }
+    std::this_thread::yield();
+    return_all();
+  });
+  const auto per_operation = [&](uint64_t count) {
+    return static_cast<double>(count) /
+           (static_cast<double>(state.iterations()) * state.threads());
+  };
+  state.counters[kFailures] = per_operation(failures);
+  state.counters[kBarriers] =
+      per_operation(first ? pool.Snapshot().barriers - barriers_before : 0);
 }
 
 constexpr std::array kThreads = {1, 2, 4, 8, kMostThreads};
 // Enough sessions for some to wait.
 constexpr std::array kWaitingThreads = {8, kMostThreads};
 
-// What every peer can do.
-template <class Peer>
-void RegisterTakeAndReturn(const char* peer, std::span<const int> threads) {
-  Register(kOneBuffer, peer, OneBuffer<Peer>, threads);
-  Register(kPair, peer, Pair<Peer>, threads);
-  Register(kBatch, peer, Together<Peer, kBatchSize>, threads);
-  Register(kBurst, peer, Burst<Peer>, threads);
-}
-
 template <class Peer>
 void RegisterAll(const char* peer) {
   RegisterTakeAndReturn<Peer>(peer, kThreads);
-  Register(kSessionPair, peer, SessionPair<Peer>, kThreads);
+  Register(kBurst, peer, Burst<Peer, kBurstSize>, kThreads);
+  if constexpr (std::is_same_v<Peer, Tandem>) {
+    Register(kSessionPair, peer, TandemSessionPair, kThreads);
+  } else {
+    Register(kSessionPair, peer, SessionPair<Peer>, kThreads);
+  }
   if constexpr (!std::is_same_v<Peer, ThreadArray>) {
+    Register(kBigBurst, peer, Burst<Peer, kBigBurstSize>, {{1, 2}});
     Register(kHandOff, peer, HandOff<Peer>, kThreads);
   }
+}
+
+template <bool kCached>
+void RegisterExhaustion(const char* peer) {
+  Register(kExhaustion, peer, Exhaustion<2, kCached>, {{2}});
+  Register(kExhaustion, peer, Exhaustion<8, kCached>, {{8}});
 }
 
 }  // namespace
 
 void RegisterTandem() {
   RegisterAll<Tandem>(kTandem);
+  RegisterExhaustion<true>(kTandem);
   Register(kWaiting, kTandem, TandemWaiting, kWaitingThreads);
 }
 
 void RegisterPeers() {
   RegisterTakeAndReturn<TandemUnchecked>(kTandemUnchecked, {{1}});
+  Register(kHandOff, kTandemUnchecked, HandOff<TandemUnchecked>, {{2}});
   RegisterTakeAndReturn<TandemShared>(kTandemShared, {{1}});
+  RegisterExhaustion<false>(kTandemUncached);
   RegisterAll<ThreadArray>(kThreadArray);
   RegisterAll<Malloc>(kMalloc);
   RegisterAll<MutexList>(kMutexList);
   Register(kWaiting, kMutexList, MutexListWaiting, kWaitingThreads);
 }
 
-bool TandemIsBiased() {
-  return SharedService<Variant::kDefault>().pool->Snapshot().biased;
+PoolSnapshot TandemNow() {
+  return SharedService<Variant::kDefault>().pool->Snapshot();
 }
 
 }  // namespace tandem::bench

@@ -1,14 +1,16 @@
 #ifndef TANDEM_BENCH_SCENARIOS_H_
 #define TANDEM_BENCH_SCENARIOS_H_
 
+#include "tandem/pool/snapshot.h"
+
 namespace tandem::bench {
 
 // Every scenario with Tandem, and with those it is measured against.
 void RegisterTandem();
 void RegisterPeers();
 
-// Whether thread caches are used without read-modify-writes here (rseq).
-bool TandemIsBiased();
+// The pool that most scenarios use.
+PoolSnapshot TandemNow();
 
 }  // namespace tandem::bench
 

@@ -50,16 +50,34 @@ std::string Words(const std::string& name) {
   return absl::StrReplaceAll(name, {{"_", " "}});
 }
 
-// A ratio that people ask for, and how it should be.
-std::string Goal(const char* what, std::optional<double> value, double limit,
-                 bool at_most, bool judged = true) {
+std::optional<double> Times(std::optional<double> value, double factor) {
+  if (!value) return std::nullopt;
+  return *value * factor;
+}
+
+// How a ratio should be.
+struct Goal {
+  enum Kind { kAtMost, kBelow, kAtLeast, kNone } kind;
+  double limit = 0;
+};
+
+// A ratio that people ask for; nothing if it was not measured. Where it says
+// little, `excuse` says why.
+std::string Line(const std::string& what, std::optional<double> value,
+                 Goal goal, const char* excuse = nullptr) {
   if (!value) return "";
-  const bool met = at_most ? *value <= limit : *value >= limit;
-  return absl::StrFormat("  %-24s %5s   goal: at %s %g, %s\n", what,
-                         Number(value), at_most ? "most" : "least", limit,
-                         met      ? "met"
-                         : judged ? "MISSED"
-                                  : "but other programs took the cores");
+  if (goal.kind == Goal::kNone) {
+    return absl::StrFormat("  %-44s %5s\n", what, Number(value));
+  }
+  const bool met = goal.kind == Goal::kAtMost    ? *value <= goal.limit
+                   : goal.kind == Goal::kAtLeast ? *value >= goal.limit
+                                                 : *value < goal.limit;
+  constexpr std::array kWords = {"at most", "below", "at least"};
+  return absl::StrFormat("  %-44s %5s   goal: %s %g, %s\n", what, Number(value),
+                         kWords[goal.kind], goal.limit,
+                         met                 ? "met"
+                         : excuse != nullptr ? excuse
+                                             : "MISSED");
 }
 
 }  // namespace
@@ -82,34 +100,47 @@ void Summary::Add(const Run& run) {
     return;
   }
   Measured& measured = measured_[key];
-  measured.rates.push_back(rate->second.value);
-  measured.nanos.push_back(nanos->second.value);
-  if (const auto waits = run.counters.find(kWaits);
-      waits != run.counters.end()) {
-    waits_[key] = waits->second.value;
+  for (const auto& [name, counter] : run.counters) {
+    measured[name].push_back(counter.value);
   }
 }
 
-std::optional<double> Summary::Nanos(const RunKey& key) const {
+std::optional<double> Summary::Median(const RunKey& key,
+                                      const std::string& counter) const {
   const auto found = measured_.find(key);
   if (found == measured_.end()) return std::nullopt;
-  return Quantile(found->second.nanos, 0.5);
+  const auto values = found->second.find(counter);
+  if (values == found->second.end()) return std::nullopt;
+  return Quantile(values->second, 0.5);
+}
+
+std::optional<double> Summary::Nanos(const RunKey& key) const {
+  return Median(key, kProcessorNanos);
+}
+
+std::optional<double> Summary::Rate(const RunKey& key) const {
+  return Median(key, kRate);
 }
 
 std::optional<double> Summary::Speedup(const RunKey& key) const {
-  const auto many = measured_.find(key);
-  const auto one = measured_.find({key.scenario, key.peer, 1});
-  if (many == measured_.end() || one == measured_.end()) return std::nullopt;
-  return Quantile(many->second.rates, 0.5) / Quantile(one->second.rates, 0.5);
+  return Ratio(Rate(key), Rate({key.scenario, key.peer, 1}));
+}
+
+std::optional<double> Summary::SharedRmw(const char* scenario) const {
+  std::optional<double> worst;
+  for (const auto& [key, rmw] : rmw_) {
+    if (key.scenario == scenario)
+      worst = std::max(worst.value_or(0), rmw.shared);
+  }
+  return worst;
 }
 
 double Summary::ShareOfCores() const {
   std::vector<double> shares;
   for (const auto& [key, measured] : measured_) {
     if (key.peer != kThreadArray && key.threads != 1) continue;
-    shares.push_back(Quantile(measured.nanos, 0.5) * 1e-9 *
-                     Quantile(measured.rates, 0.5) /
-                     std::min(key.threads, cores_));
+    shares.push_back(*Nanos(key) * 1e-9 * *Rate(key) /
+                     std::min(key.threads, circumstances_.cores));
   }
   return shares.empty() ? 1 : Quantile(shares, 0.5);
 }
@@ -117,81 +148,145 @@ double Summary::ShareOfCores() const {
 std::optional<double> Summary::Noise() const {
   std::vector<double> spreads;
   for (const auto& [key, measured] : measured_) {
-    if (measured.nanos.size() < 2) continue;
-    spreads.push_back(
-        (Quantile(measured.nanos, 0.75) - Quantile(measured.nanos, 0.25)) / 2 /
-        Quantile(measured.nanos, 0.5));
+    const std::vector<double>& nanos = measured.at(kProcessorNanos);
+    if (nanos.size() < 2) continue;
+    spreads.push_back((Quantile(nanos, 0.75) - Quantile(nanos, 0.25)) / 2 /
+                      Quantile(nanos, 0.5));
   }
   if (spreads.empty()) return std::nullopt;
   return Quantile(spreads, 0.5);
 }
 
 void Summary::Print(std::ostream& out) const {
-  out << "\nTandem beside its peers. An operation takes and returns what it is "
-         "named after.\n"
-         "ns:      processor time of an operation, median of all repetitions\n"
-         "x 1 thr: operations per second over those of one thread, on "
-      << cores_
+  out << "\nTandem beside its peers: nanoseconds of processor time for an "
+         "operation, all\nthreads together, median of all repetitions. An "
+         "operation takes and returns what\nit is named after.\n"
+         "no check: Tandem without the check for double release\n"
+         "x 1 thr:  Tandem's operations per second over those of one thread, "
+         "on "
+      << circumstances_.cores
       << " cores\n"
-         "RMW:     atomic read-modify-writes of an operation, on words that "
-         "threads share\n         and on a word of the thread's own\n\n";
+         "RMW:      Tandem's atomic read-modify-writes of an operation, on "
+         "words that threads\n          share and on a word of the thread's "
+         "own\n\n";
   PrintTable(out);
   PrintGoals(out);
   PrintRemarks(out);
 }
 
 void Summary::PrintTable(std::ostream& out) const {
-  constexpr char kFormat[] =
-      "%-14s %7s  %7s %7s %7s %7s  %7s %7s %7s %7s  %6s %6s\n";
-  out << absl::StrFormat(kFormat, "", "", "tandem", "array", "malloc", "mutex",
-                         "tandem", "malloc", "mutex", "tandem", "shared",
-                         "own");
-  out << absl::StrFormat(kFormat, "operation", "threads", "ns", "ns", "ns",
-                         "ns", "/array", "/tandem", "/tandem", "x 1 thr", "RMW",
-                         "RMW");
+  struct Column {
+    const char* title;
+    const char* peer;
+  };
+  constexpr auto kColumns = std::to_array<Column>({
+      {"tandem", kTandem},
+      {"no check", kTandemUnchecked},
+      {"array", kThreadArray},
+      {"mempool", kMempool},
+      {"malloc", kMalloc},
+      {"tcmalloc", kTcmalloc},
+      {"jemalloc", kJemalloc},
+      {"mimalloc", kMimalloc},
+      {"mutex", kMutexList},
+  });
+  out << absl::StrFormat("%-12s %7s", "", "threads");
+  for (const Column& column : kColumns) {
+    out << absl::StrFormat(" %8s", column.title);
+  }
+  out << absl::StrFormat("  %7s %7s %7s\n", "x 1 thr", "RMW", "own RMW");
   for (const std::string scenario : kScenarios) {
     std::set<int> threads;
     for (const auto& [key, measured] : measured_) {
       if (key.scenario == scenario) threads.insert(key.threads);
     }
     for (const int count : threads) {
-      const auto nanos = [&](const char* peer) {
-        return Nanos({scenario, peer, count});
-      };
+      out << absl::StrFormat(
+          "%-12s %7d", count == *threads.begin() ? Words(scenario) : "", count);
+      for (const Column& column : kColumns) {
+        out << absl::StrFormat(" %8s",
+                               Number(Nanos({scenario, column.peer, count})));
+      }
       const RunKey key = {scenario, kTandem, count};
-      const auto tandem = nanos(kTandem);
       const auto rmw = rmw_.find(key);
       const auto rmw_text = [&](double RmwPerOperation::*which) {
         return rmw == rmw_.end() ? "-"
                                  : absl::StrFormat("%.2f", rmw->second.*which);
       };
       out << absl::StrFormat(
-          kFormat, count == *threads.begin() ? Words(scenario) : "",
-          absl::StrCat(count), Number(tandem), Number(nanos(kThreadArray)),
-          Number(nanos(kMalloc)), Number(nanos(kMutexList)),
-          Number(Ratio(tandem, nanos(kThreadArray))),
-          Number(Ratio(nanos(kMalloc), tandem)),
-          Number(Ratio(nanos(kMutexList), tandem)),
-          Number(count == 1 ? std::nullopt : Speedup(key)),
+          "  %7s %7s %7s\n", Number(count == 1 ? std::nullopt : Speedup(key)),
           rmw_text(&RmwPerOperation::shared), rmw_text(&RmwPerOperation::own));
     }
   }
 }
 
 void Summary::PrintGoals(std::ostream& out) const {
-  const auto one = Nanos({kOneBuffer, kTandem, 1});
-  const std::string goals = absl::StrCat(
-      Goal("tandem / array", Ratio(one, Nanos({kOneBuffer, kThreadArray, 1})),
-           5, true),
-      Goal("malloc / tandem", Ratio(Nanos({kOneBuffer, kMalloc, 1}), one), 1,
-           false),
-      Goal("pair / one buffer", Ratio(Nanos({kPair, kTandem, 1}), one), 1.3,
-           true),
-      Goal("two threads x one",
-           cores_ > 1 ? Speedup({kOneBuffer, kTandem, 2}) : std::nullopt, 1.9,
-           false, ShareOfCores() >= kIdleShare));
-  if (goals.empty()) return;
-  out << "\nOne 16 KiB buffer, one thread unless said otherwise:\n" << goals;
+  const auto nanos = [&](const char* scenario, const char* peer,
+                         int threads = 1) {
+    return Nanos({scenario, peer, threads});
+  };
+  const auto one = nanos(kOneBuffer, kTandem);
+  const auto pair = nanos(kPair, kTandem);
+  const auto batch = nanos(kBatch, kTandem);
+  const auto mempool = nanos(kBatch, kMempool);
+  std::optional<double> hot;
+  for (const char* scenario :
+       {kOneBuffer, kPair, kSessionPair, kBatch, kBurst}) {
+    if (const auto rmw = SharedRmw(scenario)) {
+      hot = std::max(hot.value_or(0), *rmw);
+    }
+  }
+  // A burst takes each of its buffers and returns it.
+  const auto burst =
+      Times(SharedRmw(kBigBurst), circumstances_.batch / (2.0 * kBigBurstSize));
+
+  std::string lines = absl::StrCat(
+      Line("one buffer: tandem / array",
+           Ratio(one, nanos(kOneBuffer, kThreadArray)), {Goal::kAtMost, 1.5}),
+      Line("pair: tandem / array", Ratio(pair, nanos(kPair, kThreadArray)),
+           {Goal::kAtMost, 1.5}),
+      Line("pair / one buffer", Ratio(pair, one), {Goal::kAtMost, 1.3}),
+      Line("batch of 32: a buffer / one buffer",
+           Ratio(Times(batch, 1.0 / kBatchSize), one), {Goal::kAtMost, 0.5}),
+      Line("batch of 32: tandem / mempool", Ratio(batch, mempool),
+           {Goal::kNone}),
+      Line("batch of 32: tandem, no check / mempool",
+           Ratio(nanos(kBatch, kTandemUnchecked), mempool),
+           {Goal::kAtMost, 1}));
+  for (const char* peer : {kMalloc, kTcmalloc, kJemalloc, kMimalloc}) {
+    absl::StrAppend(
+        &lines, Line(absl::StrCat("one buffer: tandem / ", peer),
+                     Ratio(one, nanos(kOneBuffer, peer)), {Goal::kAtMost, 1}));
+  }
+  for (const char* peer : {kTcmalloc, kJemalloc, kMimalloc, kMempool}) {
+    absl::StrAppend(
+        &lines,
+        Line(absl::StrCat("hand off, 2 threads: tandem / ", peer),
+             Ratio(nanos(kHandOff, kTandem, 2), nanos(kHandOff, peer, 2)),
+             peer == kMempool ? Goal{Goal::kNone} : Goal{Goal::kBelow, 1}));
+  }
+  absl::StrAppend(
+      &lines,
+      Line("one buffer: two threads x one",
+           circumstances_.cores > 1 ? Speedup({kOneBuffer, kTandem, 2})
+                                    : std::nullopt,
+           {Goal::kAtLeast, 1.9},
+           ShareOfCores() < kIdleShare ? "but other programs took the cores"
+                                       : nullptr),
+      Line("shared RMW, where caches serve", hot, {Goal::kAtMost, 0}),
+      Line(absl::StrCat("shared RMW in bursts, x batch of ",
+                        circumstances_.batch),
+           burst, {Goal::kAtMost, 2}));
+  for (const int threads : {2, 8}) {
+    absl::StrAppend(&lines,
+                    Line(absl::StrCat("exhaustion, ", threads,
+                                      " threads: caches x without"),
+                         Ratio(Rate({kExhaustion, kTandem, threads}),
+                               Rate({kExhaustion, kTandemUncached, threads})),
+                         {Goal::kAtLeast, 1}));
+  }
+  if (lines.empty()) return;
+  out << "\nOne thread unless said otherwise:\n" << lines;
 }
 
 std::string Summary::OneThread(const char* peer) const {
@@ -207,19 +302,27 @@ std::string Summary::OneThread(const char* peer) const {
 
 void Summary::PrintRemarks(std::ostream& out) const {
   out << "\n";
-  if (!biased_) {
+  if (!circumstances_.biased) {
     out << "No restartable sequences here: Tandem uses compare-and-swap.\n";
   } else if (const std::string shared = OneThread(kTandemShared);
              !shared.empty()) {
     out << "Where there are no restartable sequences: " << shared << ".\n";
   }
-  if (const std::string unchecked = OneThread(kTandemUnchecked);
-      !unchecked.empty()) {
-    out << "Without the check for double release: " << unchecked << ".\n";
+  for (const auto& [key, measured] : measured_) {
+    if (const auto waits = Median(key, kWaits)) {
+      out << absl::StrFormat("waiting, %d threads, %s: %.0f %% had to wait.\n",
+                             key.threads, Words(key.peer), 100 * *waits);
+    }
+    if (const auto failures = Median(key, kFailures)) {
+      out << absl::StrFormat(
+          "exhaustion, %d threads, %s: %.0f rounds of %d buffers, %.0f "
+          "failures and %.0f membarriers a second.\n",
+          key.threads, Words(key.peer), *Rate(key), kWanted,
+          *failures * *Rate(key), *Median(key, kBarriers) * *Rate(key));
+    }
   }
-  for (const auto& [key, waits] : waits_) {
-    out << absl::StrFormat("waiting, %d threads, %s: %.0f %% had to wait.\n",
-                           key.threads, Words(key.peer), 100 * waits);
+  for (const std::string& line : circumstances_.missing) {
+    out << "Left out: " << line << ".\n";
   }
   if (const auto noise = Noise()) {
     out << absl::StrFormat(
@@ -228,7 +331,7 @@ void Summary::PrintRemarks(std::ostream& out) const {
         100 * *noise, 100 * ShareOfCores());
   }
   out << "-: not measured, or can't be done: an array of one thread's own can "
-         "neither hand over\n   nor wait, and malloc has no bound to wait "
+         "neither hand over\n   nor wait, and allocators have no bound to wait "
          "at.\n";
 }
 

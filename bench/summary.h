@@ -1,11 +1,13 @@
 #ifndef TANDEM_BENCH_SUMMARY_H_
 #define TANDEM_BENCH_SUMMARY_H_
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <ostream>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "benchmark/benchmark.h"
@@ -33,11 +35,20 @@ struct RmwPerOperation {
   double own;     // on a thread's own line
 };
 
+// What the figures were taken on.
+struct Circumstances {
+  int cores;
+  bool biased;     // Tandem uses thread caches without read-modify-writes
+  uint32_t batch;  // buffers that Tandem moves in and out of a cache at once
+  // A line for each peer that was left out, and how to get it.
+  std::vector<std::string> missing;
+};
+
 // The results of all runs, and the table that a person wants to see first.
 class Summary {
  public:
-  // On so many cores; `biased` as TandemIsBiased.
-  Summary(int cores, bool biased) : cores_(cores), biased_(biased) {}
+  explicit Summary(Circumstances circumstances)
+      : circumstances_(std::move(circumstances)) {}
 
   // A repetition; of an aggregate only the median counts, and that only where
   // no repetition is known.
@@ -48,16 +59,19 @@ class Summary {
   void Print(std::ostream& out) const;
 
  private:
-  // The repetitions of one benchmark.
-  struct Measured {
-    std::vector<double> nanos;  // of processor time for an operation
-    std::vector<double> rates;  // operations per second, all threads together
-  };
+  // The repetitions of one benchmark, by the name of a counter.
+  using Measured = std::map<std::string, std::vector<double>>;
 
-  // Median, where it was measured.
+  // Medians, where they were measured: of a counter, of the processor time of
+  // an operation, of the operations per second of all threads together.
+  std::optional<double> Median(const RunKey& key,
+                               const std::string& counter) const;
   std::optional<double> Nanos(const RunKey& key) const;
+  std::optional<double> Rate(const RunKey& key) const;
   // Operations per second with all threads over those with one.
   std::optional<double> Speedup(const RunKey& key) const;
+  // Shared read-modify-writes of an operation, the worst of all thread counts.
+  std::optional<double> SharedRmw(const char* scenario) const;
   // The part of the cores that runs got which never sleep; the rest went to
   // other programs.
   double ShareOfCores() const;
@@ -71,10 +85,8 @@ class Summary {
   // A peer's figures with one thread, as a list.
   std::string OneThread(const char* peer) const;
 
-  const int cores_;
-  const bool biased_;
+  const Circumstances circumstances_;
   std::map<RunKey, Measured> measured_;
-  std::map<RunKey, double> waits_;
   std::map<RunKey, RmwPerOperation> rmw_;
 };
 

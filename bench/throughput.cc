@@ -8,14 +8,21 @@
 // --benchmark_out=FILE keeps each repetition.
 //
 // Peers, all of which do the same work on buffers of 16 KiB, whose memory none
-// of them touches:
+// of them is asked to touch:
 //   tandem        a pool of 4096 with default options
 //   thread_array  a thread_local array of pointers, bounds checked: the limit
+//   rte_mempool   DPDK's pool, with a cache for each thread as large as
+//                 Tandem's; it checks nothing
 //   malloc        glibc's, never giving memory back to the system (its best)
+//   tcmalloc      gperftools', and
+//   jemalloc
+//   mimalloc      likewise as they are installed, with their defaults
 //   mutex_list    one free list under a std::mutex
 // and Tandem with one option changed, where one thread tells enough:
 //   tandem_shared     as where there are no restartable sequences
 //   tandem_unchecked  without the check for double release
+//   tandem_uncached   without thread caches
+// What is not installed is left out, and the end of the output says so.
 //
 // Scenarios, by what a user does:
 //   one_buffer    takes one buffer and returns it
@@ -23,7 +30,11 @@
 //   session_pair  the same through a session (SessionBuffers)
 //   batch_of_32   takes 32 together and returns them together
 //   burst_of_64   takes 64 one by one, then returns them one by one
+//   burst_of_512  likewise: more than a thread caches
 //   hand_off      one thread takes a buffer, another returns it
+//   exhaustion    80 buffers for each thread, which wants 128: it takes them
+//                 one by one, and when it finds none left returns what it has
+//                 and starts again
 //   waiting       8 buffers and more sessions than that is enough for: takes
 //                 two, blocking the thread until it can, yields, returns them
 //
@@ -51,14 +62,18 @@
 #include <iostream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "benchmark/benchmark.h"
+#include "tandem/bench/allocators.h"
 #include "tandem/bench/counted_run.h"
 #include "tandem/bench/measurement.h"
+#include "tandem/bench/mempool.h"
 #include "tandem/bench/scenarios.h"
 #include "tandem/bench/summary.h"
+#include "tandem/pool/snapshot.h"
 
 namespace tandem::bench {
 namespace {
@@ -93,8 +108,10 @@ class SummaryReporter : public benchmark::BenchmarkReporter {
 
 void PrintHelp() {
   std::cout
-      << "What a buffer costs: Tandem beside a thread's own array, malloc and\n"
-         "a list under a mutex. Ends with a table of ratios.\n\n"
+      << "What a buffer costs: Tandem beside a thread's own array, DPDK's\n"
+         "mempool, allocators, and a list under a mutex. Ends with a table "
+         "and\n"
+         "the ratios that are its goals.\n\n"
          "  bazel run -c opt //bench:throughput -- [flags]\n\n"
          "Names are <scenario>/<peer>: --benchmark_filter=hand_off/tandem.\n"
          "Set unless given: --benchmark_repetitions=7, --benchmark_min_time "
@@ -104,6 +121,7 @@ void PrintHelp() {
 }
 
 int Main(int argc, char** argv) {
+  MakeRoomForAllocators(argv);
   mallopt(M_TRIM_THRESHOLD, INT_MAX);
   std::thread([] {}).join();
   // First, so that flags of the same name override them.
@@ -121,9 +139,16 @@ int Main(int argc, char** argv) {
     return EXIT_FAILURE;
   }
 
-  Summary summary(CoreCount(), TandemIsBiased());
   RegisterTandem();
   RegisterPeers();
+  std::vector<std::string> missing;
+  RegisterAllocators(missing);
+  RegisterMempool(missing);
+  const PoolSnapshot tandem = TandemNow();
+  Summary summary({.cores = CoreCount(),
+                   .biased = tandem.biased,
+                   .batch = (tandem.cache_limit + 1) / 2,
+                   .missing = std::move(missing)});
   const auto& display = benchmark::CreateDefaultDisplayReporter();
   SummaryReporter reporter(*display, summary);
   benchmark::RunSpecifiedBenchmarks(&reporter);

@@ -11,3 +11,29 @@ def system_libraries():
         name = "relacy",
         header = "/usr/include/relacy/relacy.hpp",
     )
+
+    # The pool of the benchmarks' closest peer. Linked as archives: the shared
+    # library would load every driver there is, at the start.
+    system_library(
+        name = "dpdk",
+        header = "/usr/include/dpdk/rte_mempool.h",
+        include_directories = [
+            "/usr/include/dpdk",
+            "/usr/include/x86_64-linux-gnu/dpdk",
+            "/usr/include/aarch64-linux-gnu/dpdk",
+        ],
+        linkopts = [
+            # It registers itself, and is named nowhere.
+            "-Wl,--whole-archive",
+            "-l:librte_mempool_ring.a",
+            "-Wl,--no-whole-archive",
+            "-l:librte_mempool.a",
+            "-l:librte_ring.a",
+            "-l:librte_eal.a",
+            "-l:librte_telemetry.a",
+            "-l:librte_kvargs.a",
+            "-lnuma",
+            "-lbsd",
+        ],
+        optional = True,
+    )

@@ -2,7 +2,8 @@
 
 `@NAME//:NAME` is a cc_library where the library is installed.  Where it is not,
 the target is incompatible with every platform: `bazel test //...` then skips
-what depends on it, and does not fail.
+what depends on it, and does not fail.  Or it is empty, where who depends on it
+can do without: `#if __has_include(...)` tells.
 """
 
 _INSTALLED = """\
@@ -28,12 +29,26 @@ cc_library(
 )
 """
 
+_EMPTY = """\
+load("@rules_cc//cc:defs.bzl", "cc_library")
+
+# There is no {header}.
+cc_library(
+    name = "{name}",
+    visibility = ["//visibility:public"],
+)
+"""
+
 def _system_library_impl(ctx):
-    build = _INSTALLED if ctx.path(ctx.attr.header).exists else _MISSING
     includes = []
-    for i, directory in enumerate(ctx.attr.include_directories):
-        includes.append("include/%d" % i)
-        ctx.symlink(directory, includes[i])
+    if ctx.path(ctx.attr.header).exists:
+        build = _INSTALLED
+        for i, directory in enumerate(ctx.attr.include_directories):
+            if ctx.path(directory).exists:
+                includes.append("include/%d" % i)
+                ctx.symlink(directory, "include/%d" % i)
+    else:
+        build = _EMPTY if ctx.attr.optional else _MISSING
     ctx.file("BUILD.bazel", build.format(
         name = ctx.attr.library,
         header = ctx.attr.header,
@@ -48,6 +63,7 @@ _system_library = repository_rule(
         "include_directories": attr.string_list(),
         "library": attr.string(mandatory = True),
         "linkopts": attr.string_list(),
+        "optional": attr.bool(),
     },
     # Looks at the machine, so it is looked up anew by each Bazel server
     # and by `bazel sync --configure`.
@@ -55,15 +71,23 @@ _system_library = repository_rule(
     local = True,
 )
 
-def system_library(name, header, include_directories = [], linkopts = []):
+def system_library(
+        name,
+        header,
+        include_directories = [],
+        linkopts = [],
+        optional = False):
     """Declares the repository `@NAME` with the one target `@NAME//:NAME`.
 
     Args:
       name: what to call the repository and its target.
       header: absolute path of a header; the library is installed if it exists.
       include_directories: absolute paths to search for headers, where the
-        compiler's own search of /usr/include does not find them.
+        compiler's own search of /usr/include does not find them; those that
+        are not there are left out.
       linkopts: what to link, such as `-ljemalloc`.
+      optional: where it is not installed, what depends on it is built without
+        it, and not skipped.
     """
     _system_library(
         name = name,
@@ -72,4 +96,5 @@ def system_library(name, header, include_directories = [], linkopts = []):
         header = header,
         include_directories = include_directories,
         linkopts = linkopts,
+        optional = optional,
     )
