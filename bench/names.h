@@ -21,6 +21,11 @@ inline constexpr std::array kScenarios =
     std::to_array<const char*>({kOneBuffer, kPair, kSessionPair, kBatch, kBurst,
                                 kBigBurst, kHandOff, kExhaustion, kWaiting});
 
+// No scenario of a pool: two threads change one word by turns, which tells what
+// a cache line costs that moves from core to core.
+inline constexpr char kContendedLine[] = "contended_line";
+inline constexpr char kWord[] = "word";
+
 // Buffers of kBatch and kBigBurst, and what each thread wants in kExhaustion.
 inline constexpr size_t kBatchSize = 32;
 inline constexpr size_t kBigBurstSize = 512;

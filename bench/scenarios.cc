@@ -1,6 +1,7 @@
 #include "tandem/bench/scenarios.h"
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -184,6 +185,25 @@ void Exhaustion(benchmark::State& state) {
       per_operation(first ? pool.Snapshot().barriers - barriers_before : 0);
 }
 
+// Each of two threads adds one to a word after the other has.
+void ContendedLine(benchmark::State& state) {
+  struct alignas(64) Word {
+    std::atomic<uint32_t> value{0};
+  };
+  static Word& word = *new Word;
+  const OwnCore core(state);
+  const auto own = static_cast<uint32_t>(state.thread_index());
+  const Measurement measurement(state);
+  for (auto _ : state) {
+    uint32_t value;
+    do {
+      value = word.value.load(std::memory_order::relaxed);
+    } while (value % 2 != own ||
+             !word.value.compare_exchange_weak(value, value + 1));
+  }
+  measurement.Finish(state.iterations() * state.threads());
+}
+
 constexpr std::array kThreads = {1, 2, 4, 8, kMostThreads};
 // Enough sessions for some to wait.
 constexpr std::array kWaitingThreads = {8, kMostThreads};
@@ -222,6 +242,7 @@ void RegisterPeers() {
   Register(kHandOff, kTandemUnchecked, HandOff<TandemUnchecked>, {{2}});
   RegisterTakeAndReturn<TandemShared>(kTandemShared, {{1}});
   RegisterExhaustion<false>(kTandemUncached);
+  if (CoreCount() > 1) Register(kContendedLine, kWord, ContendedLine, {{2}});
   RegisterAll<ThreadArray>(kThreadArray);
   RegisterAll<Malloc>(kMalloc);
   RegisterAll<MutexList>(kMutexList);

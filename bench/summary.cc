@@ -321,6 +321,11 @@ void Summary::PrintRemarks(std::ostream& out) const {
           *failures * *Rate(key), *Median(key, kBarriers) * *Rate(key));
     }
   }
+  if (const auto rate = Rate({kContendedLine, kWord, 2})) {
+    out << absl::StrFormat(
+        "A cache line moves from one core to another in %s ns here.\n",
+        Number(1e9 / *rate));
+  }
   for (const std::string& line : circumstances_.missing) {
     out << "Left out: " << line << ".\n";
   }
