@@ -16,7 +16,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <random>
+#include <string>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -26,6 +28,7 @@
 #include "absl/flags/usage.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "tandem/pool/options.h"
 #include "tandem/tools/stress_invariants.h"
 #include "tandem/tools/stress_worker.h"
 #include "tandem/tools/stress_world.h"
@@ -33,6 +36,10 @@
 ABSL_FLAG(int64_t, seconds, 10, "how long: 1 to 1,000,000");
 ABSL_FLAG(int64_t, threads, 4, "workers at once: 1 to 256");
 ABSL_FLAG(int64_t, capacity, 64, "buffers in the pool: 8 to 1,000,000");
+ABSL_FLAG(
+    std::string, bias, "any",
+    "thread caches: auto (biased where they can be), shared, or any of the "
+    "two, as the seed decides");
 ABSL_FLAG(uint64_t, seed, 0, "of all decisions; 0: a random one");
 
 namespace tandem::stress {
@@ -55,6 +62,15 @@ int64_t Checked(std::string_view flag, int64_t value, int64_t min,
   std::exit(2);
 }
 
+std::optional<Bias> BiasFromFlag() {
+  const std::string bias = absl::GetFlag(FLAGS_bias);
+  if (bias == "any") return std::nullopt;
+  if (bias == "auto") return Bias::kAuto;
+  if (bias == "shared") return Bias::kShared;
+  absl::FPrintF(stderr, "--bias is \"%s\"; allowed: any, auto, shared\n", bias);
+  std::exit(2);
+}
+
 Options OptionsFromFlags() {
   uint64_t seed = absl::GetFlag(FLAGS_seed);
   if (seed == 0) seed = std::random_device()();
@@ -64,6 +80,7 @@ Options OptionsFromFlags() {
               Checked("threads", absl::GetFlag(FLAGS_threads), 1, 256)),
           .capacity = static_cast<uint32_t>(
               Checked("capacity", absl::GetFlag(FLAGS_capacity), 8, 1'000'000)),
+          .bias = BiasFromFlag(),
           .seed = seed};
 }
 
@@ -182,9 +199,9 @@ int main(int argc, char** argv) {
     interrupted = true;
     std::signal(SIGINT, SIG_DFL);
   });
-  absl::PrintF("stress: %d s, %d threads, capacity %d, --seed=%d\n",
+  absl::PrintF("stress: %d s, %d threads, capacity %d, --bias=%s --seed=%d\n",
                options.seconds, options.threads, options.capacity,
-               options.seed);
+               absl::GetFlag(FLAGS_bias), options.seed);
   Run(options);
   absl::PrintF("OK: no invariant was violated\n");
   return 0;

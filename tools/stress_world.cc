@@ -35,14 +35,15 @@ std::unique_ptr<World> World::Create(const Options& options) {
   auto world = std::make_unique<World>();
   world->options = options;
   Decisions decisions(options.seed);
-  // Every second run with a cache limit of its own, and every second one with
-  // caches that are never biased.
+  // Every second run with a cache limit of its own, and every second one, if
+  // nothing else is asked for, with caches that are never biased.
   PoolOptions pool_options{.name = "stress",
                            .buffer_size = kBufferSize,
                            .capacity = options.capacity,
                            .max_threads = options.threads + 8};
   if (decisions.OneIn(2)) pool_options.cache_size = decisions.Below(33);
   if (decisions.OneIn(2)) pool_options.bias = Bias::kShared;
+  if (options.bias) pool_options.bias = *options.bias;
   auto pool = BufferPool::Create(pool_options);
   CHECK_OK(pool.status());
   world->pool = *std::move(pool);

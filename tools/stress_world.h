@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "tandem/pool/buffer_pool.h"
+#include "tandem/pool/options.h"
 #include "tandem/session/event_notifier.h"
 #include "tandem/session/session_buffers.h"
 #include "tandem/tools/stress_invariants.h"
@@ -22,6 +23,7 @@ struct Options {
   int seconds;
   uint32_t threads;
   uint32_t capacity;
+  std::optional<Bias> bias;  // unset: as the seed decides
   uint64_t seed;
 };
 

@@ -2,7 +2,9 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdlib>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -120,6 +122,16 @@ TEST(BiasOptionTest, SharedPoolIsNeverBiased) {
   EXPECT_EQ(snapshot.threads.at(0).biases, 0u);
   ExpectCanTake(*pool, 64);
   EXPECT_EQ(pool->Snapshot().barriers, 0u);
+}
+
+// P2: the programs whose names end in _shared run like this.
+TEST(BiasOptionTest, NoPoolIsBiasedWhereTheCLibraryRegistersNoSequences) {
+  const char* const tunables = std::getenv("GLIBC_TUNABLES");
+  if (tunables == nullptr ||
+      std::string_view(tunables) != "glibc.pthread.rseq=0") {
+    GTEST_SKIP() << "it does here";
+  }
+  EXPECT_FALSE(NewPool({})->Snapshot().biased);
 }
 
 // P2: and refused where it can't be had.

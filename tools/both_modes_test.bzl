@@ -1,0 +1,36 @@
+"""A test that runs with biased thread caches, and once more without."""
+
+load("@rules_cc//cc:defs.bzl", "cc_library", "cc_test")
+
+def both_modes_test(name, srcs, deps, **kwargs):
+    """A GoogleTest program that runs as two tests.
+
+    NAME runs as the system lets it: biased, where there are restartable
+    sequences. NAME_shared runs where the C library registers none, so every
+    pool is in shared mode and takes its core from sched_getcpu(3).
+
+    Args:
+      name: name of the first target.
+      srcs: its sources, compiled once.
+      deps: what it needs, gtest_main included.
+      **kwargs: whatever else both cc_tests take.
+    """
+    cc_library(
+        name = name + "_program",
+        testonly = True,
+        srcs = srcs,
+        visibility = ["//visibility:private"],
+        deps = deps,
+        alwayslink = True,
+    )
+    cc_test(
+        name = name,
+        deps = [":" + name + "_program"],
+        **kwargs
+    )
+    cc_test(
+        name = name + "_shared",
+        env = {"GLIBC_TUNABLES": "glibc.pthread.rseq=0"},
+        deps = [":" + name + "_program"],
+        **kwargs
+    )
