@@ -1,8 +1,12 @@
 #include "tandem/tests/pool/testing.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <random>
 #include <set>
 #include <utility>
@@ -89,6 +93,22 @@ uint64_t TestSeed() {
   std::printf("to replay: TANDEM_TEST_SEED=%llu\n",
               static_cast<unsigned long long>(seed));
   return seed;
+}
+
+void InChild(const std::function<void()>& test) {
+  std::fflush(nullptr);
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(60);
+    test();
+    std::fflush(nullptr);
+    // No destructors: threads that the child does not have may use what they
+    // would destroy.
+    _exit(::testing::Test::HasFailure() ? 1 : 0);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0) << "in a child process";
 }
 
 }  // namespace tandem

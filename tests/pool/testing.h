@@ -61,6 +61,10 @@ void Scribble(std::byte* at);
 // Seed of a randomized test, printed: TANDEM_TEST_SEED if set, else a new one.
 uint64_t TestSeed();
 
+// Runs `test` in a child process, of which it is the only thread. The calling
+// test fails if one in it does, or if it has not ended within a minute.
+void InChild(const std::function<void()>& test);
+
 // A thread that does what it is told, one thing at a time, and between two
 // things sleeps with its cache as it is.
 class Companion {

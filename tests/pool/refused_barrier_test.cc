@@ -1,0 +1,151 @@
+// P2, P3: under a seccomp filter that refuses membarrier(2), as some containers
+// have it: there before a pool is created, and coming only after.
+//
+// What is promised in the second case: nothing is corrupted, no buffer is in
+// two hands, none is lost, and the snapshot counts the refusals. An allocation
+// may fail while buffers lie in caches that were biased when the filter came,
+// until their owners next allocate.
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "gtest/gtest.h"
+#include "tandem/pool/buffer_pool.h"
+#include "tandem/tests/pool/testing.h"
+
+namespace tandem {
+namespace {
+
+// From now on the calling thread, and who it starts, may not call membarrier.
+void RefuseMembarrier() {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter = {.len = 4, .filter = program};
+  ASSERT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+  ASSERT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
+}
+
+TEST(RefusedBarrierTest, PoolIsSharedWhereMembarrierIsRefused) {
+  InChild([] {
+    RefuseMembarrier();
+    const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
+    EXPECT_FALSE(pool->Snapshot().biased);
+    Companion other;
+    other.Run([&] { FillCache(*pool); });
+    ExpectCanTake(*pool, 64);
+    EXPECT_EQ(pool->Snapshot().barriers, 0u);
+  });
+}
+
+TEST(RefusedBarrierTest, PoolThatMustBeBiasedIsRefusedByName) {
+  InChild([] {
+    RefuseMembarrier();
+    const auto pool = BufferPool::Create({.bias = Bias::kBiased});
+    ASSERT_EQ(pool.status().code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_TRUE(
+        pool.status().message().starts_with("PoolOptions.bias is kBiased, but"))
+        << pool.status();
+    EXPECT_NE(pool.status().message().find("membarrier"), std::string::npos);
+  });
+}
+
+TEST(RefusedBarrierTest, FilterThatComesLaterHidesBiasedCachesUntilTheirUse) {
+  InChild([] {
+    const std::unique_ptr<BufferPool> pool =
+        NewPool({.capacity = 64, .cache_size = 8});
+    if (!pool->Snapshot().biased) return;
+    Companion owner;
+    owner.Run([&] { FillCache(*pool); });
+    ASSERT_TRUE(pool->Snapshot().threads.at(0).biased);
+    const uint32_t hidden = pool->Snapshot().cached;
+    ASSERT_NE(hidden, 0u);
+    RefuseMembarrier();
+    std::vector<std::byte*> taken = TakeAll(*pool);
+    EXPECT_EQ(taken.size(), 64 - hidden);
+    EXPECT_EQ(pool->Snapshot().cached, hidden) << "its owner's alone";
+    EXPECT_NE(pool->Snapshot().refusals, 0u);
+    // The owner finds that it is short, and takes its bias itself.
+    owner.Run([&] { pool->Release(pool->Acquire()); });
+    const std::vector<std::byte*> rest = TakeAll(*pool);
+    taken.insert(taken.end(), rest.begin(), rest.end());
+    EXPECT_EQ(std::set(taken.begin(), taken.end()).size(), 64u);
+    pool->ReleaseMany(taken);
+    owner.Run([&] { ExpectCanTake(*pool, 64); });
+    owner.Finish();
+    ExpectAtRest(*pool, 0);
+    ExpectCanTake(*pool, 64);
+  });
+}
+
+// Who may call it finds everything all the same.
+TEST(RefusedBarrierTest, ThreadThatIsNotFilteredStillTakesEverything) {
+  InChild([] {
+    const std::unique_ptr<BufferPool> pool =
+        NewPool({.capacity = 64, .cache_size = 8});
+    Companion owner;
+    Companion filtered;
+    owner.Run([&] { FillCache(*pool); });
+    filtered.Run([&] {
+      RefuseMembarrier();
+      pool->ReleaseMany(TakeAll(*pool));
+    });
+    ExpectCanTake(*pool, 64);
+  });
+}
+
+TEST(RefusedBarrierTest, FilterThatComesLaterPutsNoBufferIntoTwoHands) {
+  InChild([] {
+    const std::unique_ptr<BufferPool> pool =
+        NewPool({.buffer_size = 64, .capacity = 24, .cache_size = 8});
+    std::atomic<bool> stop = false;
+    Companion owner;
+    owner.Start([&] {
+      while (!stop) {
+        std::byte* const buffer = pool->Acquire();
+        if (buffer == nullptr) continue;
+        EXPECT_TRUE(Mark(buffer, 1)) << "in two hands";
+        EXPECT_TRUE(Unmark(buffer, 1)) << "in two hands";
+        pool->Release(buffer);
+      }
+    });
+    RefuseMembarrier();
+    for (int round = 0; round < 500; ++round) {
+      const std::vector<std::byte*> taken = TakeAll(*pool);
+      for (std::byte* const buffer : taken) {
+        EXPECT_TRUE(Mark(buffer, 2)) << "in two hands";
+      }
+      for (std::byte* const buffer : taken) {
+        EXPECT_TRUE(Unmark(buffer, 2)) << "in two hands";
+      }
+      pool->ReleaseMany(taken);
+      // Time to become biased again.
+      for (int i = 0; i < 50; ++i) sched_yield();
+    }
+    EXPECT_EQ(pool->Snapshot().refusals != 0, pool->Snapshot().biased);
+    stop = true;
+    owner.Wait();
+    owner.Finish();
+    ExpectAtRest(*pool, 0);
+    ExpectCanTake(*pool, 24);
+  });
+}
+
+}  // namespace
+}  // namespace tandem
