@@ -22,7 +22,9 @@ namespace {
 
 using ThreadCaches = decltype(thread_caches);
 
-constinit std::mutex mutex;  // guards all but what is thread_local
+// Guards all but what is thread_local. Kept over fork(2): else a child would
+// find it locked for ever by a thread that it does not have.
+constinit std::mutex mutex;
 uint64_t last_pool_id = 0;
 std::bitset<kCachedPools> slots_in_use;
 
@@ -36,6 +38,20 @@ std::vector<ThreadCaches*>& Threads() {
   return threads;
 }
 
+[[gnu::constructor]] void KeepMutexOverFork() {
+  const auto in_child = [] {
+    // Where the parent's other threads had their caches, the child's may have
+    // something else.
+    std::erase_if(Threads(), [](const ThreadCaches* caches) {
+      return caches != &thread_caches;
+    });
+    mutex.unlock();
+  };
+  CHECK_EQ(
+      pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); }, in_child), 0)
+      << "tandem: no memory for a handler of fork";
+}
+
 // Which pool the calling thread has last been bound to in each slot, with a
 // cache or without.
 constinit thread_local std::array<uint64_t, kCachedPools> bound_pools = {};
@@ -45,9 +61,25 @@ constinit thread_local std::array<uint64_t, kCachedPools> bound_pools = {};
 // may what is destroyed later: it goes past the caches.
 constinit thread_local bool ending = false;
 
-// The address of a thread's caches names it while it lives.
+// A thread's name is a number that is never given again, not its address: in a
+// child of fork(2), new threads lie where the parent's did, whose caches are as
+// these left them.
+constinit std::atomic<uintptr_t> last_token{0};
+constinit thread_local std::atomic<uintptr_t> own_token{0};
+
 ThreadToken CallingThread() {
-  return ThreadToken{reinterpret_cast<uintptr_t>(&thread_caches)};
+  // relaxed, all: the thread's own, and a count.
+  uintptr_t token = own_token.load(std::memory_order::relaxed);
+  if (token == 0) {
+    const uintptr_t next =
+        last_token.fetch_add(1, std::memory_order::relaxed) + 1;
+    // Fails if a signal handler has used a pool in between.
+    if (own_token.compare_exchange_strong(token, next,
+                                          std::memory_order::relaxed)) {
+      token = next;
+    }
+  }
+  return ThreadToken{token};
 }
 
 // relaxed: a thread's own caches are read and written by itself, and cleared by
@@ -93,6 +125,7 @@ void AddThread() {
 
 PoolPass ThreadBinder::AddPool(Core* core, bool has_fast_path) {
   const std::lock_guard lock(mutex);
+  ExitKey();  // Under the lock: no fork comes while it is made.
   Pools().push_back(core);
   size_t slot = 0;
   while (slot < kCachedPools && slots_in_use[slot]) ++slot;

@@ -35,6 +35,9 @@ struct PoolPass {
 // Threads: any, but not signal handlers: all functions take a lock, but for a
 // thread that is bound. Rule P4 exempts a thread's first use of a pool and its
 // end.
+// Fork:    the lock is taken before and released after, in both processes, so
+//          a child can use pools whatever the parent's other threads were at.
+//          Who runs under it, a waker that a thread's end wakes, may not fork.
 class ThreadBinder {
  public:
   using Core = PoolCore<StdPlatform>;

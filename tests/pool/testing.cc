@@ -99,7 +99,7 @@ void InChild(const std::function<void()>& test) {
   std::fflush(nullptr);
   const pid_t child = fork();
   if (child == 0) {
-    alarm(60);
+    alarm(20);
     test();
     std::fflush(nullptr);
     // No destructors: threads that the child does not have may use what they

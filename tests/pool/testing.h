@@ -62,7 +62,7 @@ void Scribble(std::byte* at);
 uint64_t TestSeed();
 
 // Runs `test` in a child process, of which it is the only thread. The calling
-// test fails if one in it does, or if it has not ended within a minute.
+// test fails if one in it does, or if it has not ended within 20 seconds.
 void InChild(const std::function<void()>& test);
 
 // A thread that does what it is told, one thing at a time, and between two

@@ -1,0 +1,227 @@
+// Fork: a child has only the thread that forked, and a copy of every pool. It
+// finds what lay in the caches of threads that it does not have; what those had
+// in their hands is theirs. No lock that one of them held keeps it waiting.
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <span>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tandem/pool/buffer_pool.h"
+#include "tandem/pool/rseq_section.h"
+#include "tandem/tests/pool/testing.h"
+
+namespace tandem {
+namespace {
+
+constexpr uint32_t kCapacity = 64;
+constexpr uint32_t kCacheSize = 8;
+PoolOptions Options() {
+  return {.buffer_size = 64, .capacity = kCapacity, .cache_size = kCacheSize};
+}
+
+class ForkTest : public BothWaysTest {
+ protected:
+  void SetUp() override {
+    if (kTsan) GTEST_SKIP() << "it allows a child no threads";
+  }
+
+  // At most so many buffers are in the hands of who Works, marked, and so many
+  // more are on their way.
+  static constexpr size_t kMostHeld = 4;
+  static constexpr size_t kMostMoved = kMostHeld + kCacheSize / 2;
+
+  // Takes and returns, one and several, until `stop`.
+  static void Work(BufferPool& pool, uint64_t name,
+                   const std::atomic<bool>& stop) {
+    std::minstd_rand random(static_cast<unsigned>(name));
+    std::array<std::byte*, kMostHeld> buffers;
+    while (!stop) {
+      const auto some = std::span(buffers).first(1 + random() % kMostHeld);
+      if (!pool.AcquireMany(some)) continue;
+      for (std::byte* const buffer : some) {
+        EXPECT_TRUE(Mark(buffer, name)) << "in two hands";
+      }
+      for (std::byte* const buffer : some) {
+        EXPECT_TRUE(Unmark(buffer, name)) << "in two hands";
+      }
+      if (random() % 2 == 0) {
+        pool.ReleaseMany(some);
+      } else {
+        for (std::byte* const buffer : some) pool.Release(buffer);
+      }
+    }
+  }
+};
+
+// P3
+TEST_P(ForkTest, ChildFindsWhatLiesInTheCachesOfThreadsItDoesNotHave) {
+  const std::unique_ptr<BufferPool> pool = NewPool(Options());
+  std::array<Companion, 3> others;
+  std::array<std::byte*, 3> held;
+  for (size_t i = 0; i < others.size(); ++i) {
+    others[i].Run([&, i] {
+      FillCache(*pool);
+      held[i] = pool->Acquire();
+    });
+  }
+  FillCache(*pool);
+  ASSERT_GE(pool->Snapshot().cached, 4 * (kCacheSize / 2 - 1));
+  InChild([&] {
+    EXPECT_EQ(pool->Snapshot().in_use, 3u);
+    ExpectCanTake(*pool, kCapacity - 3);
+    // And may give back what is no longer in anybody's hands.
+    pool->ReleaseMany(held);
+    ExpectCanTake(*pool, kCapacity);
+    FillCache(*pool);
+    ExpectAtRest(*pool, 0);
+  });
+  // The parent's pool has seen none of it.
+  EXPECT_EQ(pool->Snapshot().in_use, 3u);
+  pool->ReleaseMany(held);
+  ExpectCanTake(*pool, kCapacity);
+}
+
+// P3, P4: wherever the other threads are at the time.
+TEST_P(ForkTest, ChildOfThreadsAtWorkTakesAllThatIsNotInHands) {
+  const std::unique_ptr<BufferPool> pool = NewPool(Options());
+  std::atomic<bool> stop = false;
+  std::array<Companion, 2> others;
+  for (size_t i = 0; i < others.size(); ++i) {
+    others[i].Start([&, i] { Work(*pool, 1 + i, stop); });
+  }
+  for (int round = 0; round < 200 && !HasFailure(); ++round) {
+    InChild([&] {
+      const std::vector<std::byte*> taken = TakeAll(*pool);
+      EXPECT_GE(taken.size() + others.size() * (kMostHeld + kMostMoved),
+                kCapacity);
+      for (std::byte* const buffer : taken) {
+        EXPECT_TRUE(Mark(buffer, 9)) << "in the hands of a thread that is not";
+      }
+      // The rest is marked by who holds it, or on its way.
+      size_t on_its_way = 0;
+      for (uint32_t i = 0; i < kCapacity; ++i) {
+        on_its_way += Mark(pool->AddressOf(BufferIndex{i}), 9);
+      }
+      EXPECT_LE(on_its_way, others.size() * kMostMoved);
+      pool->ReleaseMany(taken);
+      ExpectCanTake(*pool, taken.size());
+    });
+    // Sometimes there is pressure, too.
+    if (round % 4 == 0) pool->ReleaseMany(TakeAll(*pool));
+  }
+  stop = true;
+  for (Companion& other : others) other.Wait();
+  ExpectAtRest(*pool, 0);
+  ExpectCanTake(*pool, kCapacity);
+}
+
+// P6: while others create, destroy and meet pools, and end.
+TEST_P(ForkTest, ChildMayUseANewPoolWhateverTheOthersWereDoing) {
+  const std::unique_ptr<BufferPool> lasting = NewPool(Options());
+  std::atomic<bool> stop = false;
+  Companion creator;
+  Companion parent_of_threads;
+  creator.Start([&] {
+    while (!stop) ExpectCanTake(*NewPool(Options()), kCapacity);
+  });
+  parent_of_threads.Start([&] {
+    while (!stop) {
+      Companion passing;
+      passing.Run([&] { FillCache(*lasting); });
+    }
+  });
+  for (int round = 0; round < 200 && !HasFailure(); ++round) {
+    InChild([&] {
+      const std::unique_ptr<BufferPool> pool = NewPool(Options());
+      FillCache(*pool);
+      ExpectCanTake(*pool, kCapacity);
+    });
+  }
+  stop = true;
+  creator.Wait();
+  parent_of_threads.Wait();
+}
+
+// P6: a new thread may lie where one of the parent's did.
+TEST_P(ForkTest, ThreadOfTheChildHasACacheOfItsOwn) {
+  const std::unique_ptr<BufferPool> pool = NewPool(Options());
+  Companion other;
+  other.Run([&] { FillCache(*pool); });
+  FillCache(*pool);
+  ASSERT_EQ(pool->Snapshot().threads.size(), 2u);
+  InChild([&] {
+    Companion thread;
+    thread.Run([&] { FillCache(*pool); });
+    ASSERT_EQ(pool->Snapshot().threads.size(), 3u);
+    EXPECT_NE(pool->Snapshot().threads[2].cached, 0u);
+    EXPECT_EQ(pool->Snapshot().threads[2].biased, pool->Snapshot().biased);
+    ExpectCanTake(*pool, kCapacity);
+    thread.Finish();
+    EXPECT_FALSE(pool->Snapshot().threads[2].owned);
+    // The forking thread's own cache is still its own.
+    FillCache(*pool);
+    ASSERT_EQ(pool->Snapshot().threads.size(), 3u);
+    EXPECT_NE(pool->Snapshot().threads[1].cached, 0u);
+  });
+}
+
+// P2, P3: what the parent has registered with the kernel holds in the child.
+TEST_P(ForkTest, BiasIsKeptAndTakenInTheChildAsInTheParent) {
+  const std::unique_ptr<BufferPool> pool = NewPool(Options());
+  FillCache(*pool);
+  const bool can = pool->Snapshot().biased;
+  EXPECT_EQ(pool->Snapshot().threads.at(0).biased, can);
+  InChild([&] {
+    EXPECT_EQ(pool->Snapshot().threads.at(0).biased, can);
+    EXPECT_TRUE(!can || RseqSection::Barrier());
+    std::atomic<bool> stop = false;
+    std::array<Companion, 2> thieves;
+    for (size_t i = 0; i < thieves.size(); ++i) {
+      thieves[i].Start([&, i] {
+        for (int round = 0; round < 300; ++round) {
+          const std::vector<std::byte*> taken = TakeAll(*pool);
+          for (std::byte* const buffer : taken) {
+            EXPECT_TRUE(Mark(buffer, 2 + i)) << "in two hands";
+          }
+          for (std::byte* const buffer : taken) {
+            EXPECT_TRUE(Unmark(buffer, 2 + i)) << "in two hands";
+          }
+          pool->ReleaseMany(taken);
+        }
+        if (i == 0) stop = true;
+      });
+    }
+    Work(*pool, 1, stop);
+    for (Companion& thief : thieves) thief.Wait();
+    EXPECT_EQ(pool->Snapshot().refusals, 0u);
+    ExpectAtRest(*pool, 0);
+    ExpectCanTake(*pool, kCapacity);
+  });
+}
+
+// P6: generations.
+TEST_P(ForkTest, ChildMayHaveChildren) {
+  const std::unique_ptr<BufferPool> pool = NewPool(Options());
+  Companion other;
+  other.Run([&] { FillCache(*pool); });
+  InChild([&] {
+    Companion another;
+    another.Run([&] { FillCache(*pool); });
+    InChild([&] {
+      ExpectAtRest(*pool, 0);
+      ExpectCanTake(*pool, kCapacity);
+    });
+    ExpectCanTake(*pool, kCapacity);
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Pool, ForkTest, BothWays(), BiasName);
+
+}  // namespace
+}  // namespace tandem
