@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -30,10 +31,17 @@ int MemBarrier(int command) {
 bool RseqSection::Available() {
   // glibc registers an area for each thread, unless it is told not to
   // (GLIBC_TUNABLES=glibc.pthread.rseq=0) or the kernel can't (valgrind).
-  static const bool available = __rseq_size != 0 &&
-                                MemBarrier(kRegister) == 0 &&
-                                MemBarrier(kBarrier) == 0;
-  return available;
+  enum class Known : uint8_t { kNothing, kAvailable, kMissing };
+  // Not a static that is initialized once: a child of fork(2) would wait for
+  // ever for a thread that it does not have. relaxed: all find the same.
+  static constinit std::atomic<Known> known{Known::kNothing};
+  if (known.load(std::memory_order::relaxed) == Known::kNothing) {
+    const bool available = __rseq_size != 0 && MemBarrier(kRegister) == 0 &&
+                           MemBarrier(kBarrier) == 0;
+    known.store(available ? Known::kAvailable : Known::kMissing,
+                std::memory_order::relaxed);
+  }
+  return known.load(std::memory_order::relaxed) == Known::kAvailable;
 }
 
 rseq* ThreadRseqArea() {
