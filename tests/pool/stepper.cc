@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <functional>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "tandem/tests/pool/testing.h"
@@ -20,6 +21,8 @@ struct Plan {
   uint64_t seen = 0;  // instructions
   // Called before each, with its number. False to go on without.
   const std::function<bool(uint64_t)>* before = nullptr;
+  // Filled up to its capacity, unless it is null.
+  std::vector<uintptr_t>* trace = nullptr;
   int64_t section_start = 0;
   int64_t section_end = 0;
 };
@@ -59,7 +62,11 @@ bool InSection(greg_t (&registers)[NGREG]) {
 
 void OnTrap(int, siginfo_t*, void* context) {
   auto& registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
-  if (InSection(registers)) return;
+  const bool in_section = InSection(registers);
+  if (plan.trace != nullptr && plan.trace->size() < plan.trace->capacity()) {
+    plan.trace->push_back(static_cast<uintptr_t>(registers[REG_RIP]));
+  }
+  if (in_section) return;
   if (!(*plan.before)(plan.seen++)) registers[REG_EFL] &= ~kTrapFlag;
 }
 
@@ -79,9 +86,10 @@ void OnTrap(int, siginfo_t*, void* context) {
 #endif
 
 void Step([[maybe_unused]] const std::function<void()>& operation,
-          [[maybe_unused]] const std::function<bool(uint64_t)>& before) {
+          [[maybe_unused]] const std::function<bool(uint64_t)>& before,
+          [[maybe_unused]] std::vector<uintptr_t>* trace = nullptr) {
 #ifdef __x86_64__
-  plan = {.before = &before};
+  plan = {.before = &before, .trace = trace};
   SetTrapFlag();
   operation();
   ClearTrapFlag();
@@ -167,6 +175,14 @@ uint64_t Stepper::Count(const Function& operation) {
     return true;
   });
   return count;
+}
+
+std::vector<uintptr_t> Stepper::Trace(const Function& operation) {
+  std::vector<uintptr_t> trace;
+  trace.reserve(100'000);
+  Step(
+      operation, [](uint64_t) { return true; }, &trace);
+  return trace;
 }
 
 }  // namespace tandem

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 namespace tandem {
 
@@ -40,6 +41,10 @@ class Stepper {
 
   // How many instructions `operation` takes now.
   static uint64_t Count(const Function& operation);
+
+  // The addresses of the instructions that `operation` executes, in order,
+  // those of restartable sequences one by one; of the first 100,000.
+  static std::vector<uintptr_t> Trace(const Function& operation);
 };
 
 }  // namespace tandem

@@ -1,0 +1,250 @@
+// P2: the fast path, instruction by instruction.
+//
+// The pool is compiled as `-c opt` does it, whatever this test is compiled as.
+// Each operation is run on a biased cache that has what it needs, one
+// instruction at a time, so what is counted is what is executed, loops and all
+// calls included, from the operation's first instruction to its return; objdump
+// says what each is. The table is compared with golden/fast_path.x86_64.golden,
+// so that nobody makes it slower unseen. After a change that is meant:
+//
+//   TANDEM_UPDATE_GOLDEN=1 bazel run //tests/pool:fast_path_test
+//
+// An instruction that compares with memory counts as a comparison and as a
+// load; push and pop, as a store and a load. Other compilers than the golden
+// table's are held to no lock and no fence alone.
+
+#include "tandem/tests/pool/fast_path.h"
+
+#include <elf.h>
+#include <link.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <memory>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "gtest/gtest.h"
+#include "tandem/pool/buffer_pool.h"
+#include "tandem/tests/pool/stepper.h"
+#include "tandem/tests/pool/testing.h"
+
+// Null unless this is built with UndefinedBehaviorSanitizer.
+extern "C" [[gnu::weak]] void __ubsan_handle_add_overflow();
+
+namespace tandem {
+namespace {
+
+constexpr char kGolden[] = "tests/pool/golden/fast_path.x86_64.golden";
+
+#if defined(__x86_64__) && !defined(__clang__) && __GNUC__ == 12
+constexpr bool kIsGoldenCompiler = true;
+#else
+constexpr bool kIsGoldenCompiler = false;
+#endif
+
+struct Counts {
+  int total = 0;
+  int load = 0;
+  int store = 0;
+  int compare = 0;
+  int branch = 0;
+  int locked = 0;
+  int fence = 0;
+  int call = 0;
+};
+
+// Where this program's addresses begin, as objdump does not know.
+uintptr_t LoadAddress() {
+  uintptr_t address = 0;
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, size_t, void* out) {
+        *static_cast<uintptr_t*>(out) = info->dlpi_addr;
+        return 1;  // The first one is the program.
+      },
+      &address);
+  return address;
+}
+
+// What is at each of these addresses, "mnemonic operands", by objdump.
+using Listing = std::map<uintptr_t, std::string>;
+Listing Disassemble(const std::set<uintptr_t>& addresses) {
+  Listing listing;
+  const uintptr_t base = LoadAddress();
+  const std::string command = absl::StrFormat(
+      "objdump -d --no-show-raw-insn --start-address=%#x --stop-address=%#x "
+      "/proc/%d/exe",
+      *addresses.begin() - base, *addresses.rbegin() - base + 1, getpid());
+  FILE* const pipe = popen(command.c_str(), "r");
+  std::array<char, 4096> line;
+  while (pipe != nullptr && fgets(line.data(), line.size(), pipe) != nullptr) {
+    char* end;
+    const uintptr_t address = std::strtoull(line.data(), &end, 16) + base;
+    if (*end != ':' || !addresses.contains(address)) continue;
+    std::string text(end + 1);
+    text.erase(0, text.find_first_not_of(" \t"));
+    text.erase(std::min(text.find_first_of("#<\n"), text.size()));
+    listing[address] = text;
+  }
+  if (pipe != nullptr) pclose(pipe);
+  return listing;
+}
+
+bool Matches(const std::string& text, const char* pattern) {
+  return std::regex_search(text, std::regex(pattern));
+}
+
+// AT&T syntax: the last operand is the destination.
+void Count(const std::string& text, Counts& counts) {
+  ++counts.total;
+  const bool memory = Matches(text, "\\(|%[fg]s:|0x[0-9a-f]+$") &&
+                      !Matches(text, "^(lea|nop|j|call|ret|endbr|data16)");
+  const bool to_memory = memory && Matches(text, "(\\)|%[fg]s:0x[0-9a-f]+) *$");
+  const bool compares = Matches(text, "^(cmp|test)");
+  const bool moves = Matches(text, "^(mov|set|pop)");
+  counts.compare += compares;
+  counts.branch += Matches(text, "^j");
+  counts.call += Matches(text, "^(call|syscall)");
+  counts.fence += Matches(text, "^[mls]fence");
+  counts.locked += Matches(text, "^lock") || (memory && Matches(text, "^xchg"));
+  counts.load +=
+      Matches(text, "^pop") || (memory && (!to_memory || compares || !moves));
+  counts.store += Matches(text, "^push") || (to_memory && !compares);
+}
+
+class FastPathTest : public ::testing::Test {
+ protected:
+  using Operation = std::function<void()>;
+
+  void SetUp() override {
+    if (kAsan || kTsan || __ubsan_handle_add_overflow != nullptr) {
+      GTEST_SKIP() << "sanitizers add instructions";
+    }
+    if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
+    if (!tandem::NewPool({})->Snapshot().biased) GTEST_SKIP() << "needs bias";
+    if (std::system("objdump --version > /dev/null") != 0) {
+      GTEST_SKIP() << "needs objdump";
+    }
+  }
+
+  // Instructions of `function` alone, of its fastest run of a few.
+  static std::vector<uintptr_t> TraceOf(uintptr_t function,
+                                        const Operation& call,
+                                        const Operation& undo) {
+    std::vector<uintptr_t> best;
+    for (int i = 0; i < 8; ++i) {
+      std::vector<uintptr_t> trace = Stepper::Trace(call);
+      undo();
+      trace.erase(trace.begin(), std::ranges::find(trace, function));
+      if (best.empty() || trace.size() < best.size()) best = trace;
+    }
+    return best;
+  }
+
+  // A line of the table.
+  static std::string Line(std::string_view name,
+                          const std::vector<uintptr_t>& trace) {
+    const Listing listing = Disassemble({trace.begin(), trace.end()});
+    Counts counts;
+    int depth = 0;
+    for (const uintptr_t address : trace) {
+      const auto at = listing.find(address);
+      if (at == listing.end()) {
+        ADD_FAILURE() << "objdump does not know what is executed in " << name;
+        break;
+      }
+      Count(at->second, counts);
+      if (Matches(at->second, "^call")) ++depth;
+      if (Matches(at->second, "^ret") && depth-- == 0) break;
+    }
+    EXPECT_EQ(counts.locked, 0) << "in " << name;
+    EXPECT_EQ(counts.fence, 0) << "in " << name;
+    return absl::StrFormat("%-24s %5d %5d %5d %7d %6d %6d %5d %4d\n", name,
+                           counts.total, counts.load, counts.store,
+                           counts.compare, counts.branch, counts.locked,
+                           counts.fence, counts.call);
+  }
+
+  static std::string Lines(bool detect_misuse) {
+    const std::string tail = detect_misuse ? "" : " unchecked";
+    const std::unique_ptr<BufferPool> owner = NewPool(
+        {.capacity = 4'096, .cache_size = 128, .detect_misuse = detect_misuse});
+    BufferPool* const pool = owner.get();
+    std::array<std::byte*, kFastPathBatch> many;
+    std::byte** const buffers = many.data();
+    // Biased, and neither empty nor full.
+    for (int i = 0; i < 2'000; ++i) {
+      EXPECT_TRUE(pool->AcquireMany(many));
+      pool->ReleaseMany(many);
+    }
+    FillCache(*pool);
+    EXPECT_TRUE(pool->AcquireMany(many));
+    std::array<std::byte*, kFastPathBatch> kept = many;
+    EXPECT_TRUE(pool->Snapshot().threads.at(0).biased);
+
+    const auto at = [](auto* function) {
+      return reinterpret_cast<uintptr_t>(function);
+    };
+    const Operation acquire = [&] { many[0] = FastPathAcquire(pool); };
+    const Operation release = [&] { FastPathRelease(pool, many[0]); };
+    const Operation acquire_pair = [&] { FastPathAcquirePair(pool, buffers); };
+    const Operation release_pair = [&] { FastPathReleasePair(pool, buffers); };
+    const Operation acquire_many = [&] { FastPathAcquireMany(pool, buffers); };
+    const Operation release_many = [&] { FastPathReleaseMany(pool, buffers); };
+    std::string lines;
+    const auto add = [&](const char* name, uintptr_t function,
+                         const Operation& call, const Operation& undo) {
+      lines += Line(name + tail, TraceOf(function, call, undo));
+    };
+    add("Acquire", at(FastPathAcquire), acquire, release);
+    add("AcquirePair", at(FastPathAcquirePair), acquire_pair, release_pair);
+    add("AcquireMany(32)", at(FastPathAcquireMany), acquire_many, release_many);
+    acquire();
+    add("Release", at(FastPathRelease), release, acquire);
+    release();
+    acquire_pair();
+    add("ReleasePair", at(FastPathReleasePair), release_pair, acquire_pair);
+    release_pair();
+    acquire_many();
+    add("ReleaseMany(32)", at(FastPathReleaseMany), release_many, acquire_many);
+    release_many();
+    pool->ReleaseMany(kept);
+    return lines;
+  }
+};
+
+TEST_F(FastPathTest, ExecutesWhatTheGoldenTableSays) {
+  const std::string table =
+      "Instructions executed on the fast path (fast_path_test.cc), g++ "
+      "12.\n\n" +
+      absl::StrFormat("%-24s %5s %5s %5s %7s %6s %6s %5s %4s\n", "", "total",
+                      "load", "store", "compare", "branch", "locked", "fence",
+                      "call") +
+      Lines(/*detect_misuse=*/true) + Lines(/*detect_misuse=*/false);
+  std::printf("%s", table.c_str());
+  if (std::getenv("TANDEM_UPDATE_GOLDEN") != nullptr) {
+    const char* const root = std::getenv("BUILD_WORKSPACE_DIRECTORY");
+    ASSERT_NE(root, nullptr) << "to be run by `bazel run`";
+    std::ofstream(std::string(root) + "/" + kGolden) << table;
+    return;
+  }
+  if (!kIsGoldenCompiler) GTEST_SKIP() << "compared for g++ 12 alone";
+  std::stringstream golden;
+  golden << std::ifstream(kGolden).rdbuf();
+  EXPECT_EQ(table, golden.str()) << "if this is meant, see the test's head";
+}
+
+}  // namespace
+}  // namespace tandem
