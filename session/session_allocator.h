@@ -94,6 +94,9 @@ class SessionAllocator {
   // Any class, by name. NotFound names those there are.
   absl::StatusOr<ClassId> FindClass(std::string_view name) const;
 
+  // Sessions that wait now, never fewer than really do: one load.
+  uint32_t waiting() const { return pool_.core_.ledger().waiting(); }
+
   SessionSnapshot Snapshot() const;
 
  private:

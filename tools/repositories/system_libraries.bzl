@@ -37,3 +37,9 @@ def system_libraries():
         ],
         optional = True,
     )
+
+    # An event loop: waits in it (//session:asio) and the relay.
+    system_library(
+        name = "asio",
+        header = "/usr/include/asio.hpp",
+    )
