@@ -1,0 +1,137 @@
+// A TCP relay whose sessions share a bounded pool of buffers, and wait for them
+// in order where others fail or freeze.
+//
+//   bazel run -c opt //tools:relay --
+//       --listen=0.0.0.0:8080 --backend=127.0.0.1:80 --threads=2 --buffers=64
+//
+// SIGTERM or SIGINT: accepts no more and ends when the sessions have; a second
+// one ends them. Exit code: 0 after that, 1 if it could not begin.
+
+#include <sys/resource.h>
+
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <ctime>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/time.h"
+#include "tandem/tools/relay/relay.h"
+#include "tandem/tools/relay/relay_options.h"
+#include "tandem/tools/relay/relay_snapshot.h"
+
+ABSL_FLAG(std::string, listen, "", "HOST:PORT to accept connections at");
+ABSL_FLAG(std::string, backend, "", "HOST:PORT to connect each of them to");
+ABSL_FLAG(uint32_t, threads, tandem::RelayOptions().threads, "event loops");
+ABSL_FLAG(uint32_t, buffers, tandem::RelayOptions().buffers,
+          "buffers for all sessions together");
+ABSL_FLAG(uint32_t, buffer_size, tandem::RelayOptions().buffer_size,
+          "bytes in a buffer");
+ABSL_FLAG(uint32_t, reserve, tandem::RelayOptions().reserve,
+          "buffers that only sessions that take both may take");
+ABSL_FLAG(uint32_t, max_waiters, tandem::RelayOptions().max_waiters,
+          "sessions that may wait for buffers; beyond, new ones are refused");
+ABSL_FLAG(absl::Duration, idle_timeout, tandem::RelayOptions().idle_timeout,
+          "close a session that has moved nothing for so long");
+
+namespace tandem {
+namespace {
+
+// As many descriptors as the system lets us have.
+void RaiseDescriptorLimit() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+void PrintTotals(const RelaySnapshot& snapshot) {
+  const auto& total = snapshot.total;
+  uint64_t waits = 0;
+  for (const WaitClassSnapshot& c : snapshot.sessions.classes) waits += c.waits;
+  absl::PrintF(
+      "relay: accepted=%d refused=%d finished=%d open=%d connect_failures=%d "
+      "resets=%d idle_timeouts=%d bytes_to_backend=%d bytes_to_client=%d "
+      "waits=%d retries=%d accept_pauses=%d buffers_in_use=%d waiting=%d\n",
+      total.accepted, total.refused, total.finished, total.open(),
+      total.connect_failures, total.resets, total.idle_timeouts,
+      total.bytes_to_backend, total.bytes_to_client, waits, total.retries,
+      total.accept_pauses, snapshot.sessions.pool.in_use,
+      snapshot.sessions.pool.waiting);
+}
+
+int Serve(const RelayOptions& options) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+
+  absl::StatusOr<std::unique_ptr<Relay>> created = Relay::Create(options);
+  if (!created.ok()) {
+    absl::FPrintF(stderr, "relay: %s\n", created.status().message());
+    return 1;
+  }
+  Relay& relay = **created;
+  relay.Start();
+  absl::PrintF("relay: %s to %s, %d threads, %d buffers of %d bytes\n",
+               relay.address().ToString(), options.backend, options.threads,
+               options.buffers, options.buffer_size);
+  std::fflush(stdout);
+
+  int signal_number;
+  sigwait(&signals, &signal_number);
+  relay.Drain();
+  while (relay.running()) {
+    const timespec moment = {.tv_sec = 0, .tv_nsec = 20'000'000};
+    if (sigtimedwait(&signals, nullptr, &moment) > 0) relay.Abort();
+  }
+  relay.Join();
+  PrintTotals(relay.Snapshot());
+  return 0;
+}
+
+// Abseil's flags have underscores in their names; ours may be written with
+// dashes: --buffer-size.
+void DashesToUnderscores(int argc, char** argv) {
+  for (char* arg : std::span(argv, argc).subspan(1)) {
+    if (!absl::StartsWith(arg, "--") || arg[2] == '\0') continue;
+    for (char* c = arg + 2; *c != '\0' && *c != '='; ++c) {
+      if (*c == '-') *c = '_';
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tandem
+
+int main(int argc, char** argv) {
+  absl::SetProgramUsageMessage(
+      "--listen=HOST:PORT --backend=HOST:PORT [--threads=N] [--buffers=B]");
+  tandem::DashesToUnderscores(argc, argv);
+  const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
+  if (rest.size() > 1) {
+    absl::FPrintF(stderr, "relay: \"%s\" is no flag\n", rest[1]);
+    return 1;
+  }
+  tandem::RaiseDescriptorLimit();
+  return tandem::Serve({.listen = absl::GetFlag(FLAGS_listen),
+                        .backend = absl::GetFlag(FLAGS_backend),
+                        .threads = absl::GetFlag(FLAGS_threads),
+                        .buffers = absl::GetFlag(FLAGS_buffers),
+                        .buffer_size = absl::GetFlag(FLAGS_buffer_size),
+                        .reserve = absl::GetFlag(FLAGS_reserve),
+                        .max_waiters = absl::GetFlag(FLAGS_max_waiters),
+                        .idle_timeout = absl::GetFlag(FLAGS_idle_timeout)});
+}
