@@ -46,8 +46,7 @@ class AsioWaitTest : public ::testing::Test {
     asio::co_spawn(
         context_,
         [this, &session, name, deadline]() -> asio::awaitable<void> {
-          const Allocation got =
-              co_await BuffersFor(session, *loop_, deadline);
+          const Allocation got = co_await BuffersFor(session, *loop_, deadline);
           Note(name, got);
         },
         asio::detached);
@@ -280,8 +279,8 @@ TEST(AsioWaitRaceTest, S5EveryWaitEndsOnceHoweverLoopsRace) {
       for (int j = 0; j < kSessions; ++j) {
         asio::co_spawn(
             context,
-            [&, session = &sessions.emplace_back(service.sessions())]()
-                -> asio::awaitable<void> {
+            [&, session = &sessions.emplace_back(
+                    service.sessions())]() -> asio::awaitable<void> {
               for (int round = 0; round < rounds; ++round) {
                 const auto deadline =
                     steady_clock::now() + microseconds(random() % 200);

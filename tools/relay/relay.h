@@ -51,6 +51,7 @@ class Relay {
   RelaySnapshot Snapshot() const;
 
   const SocketAddress& address() const { return address_; }
+  BufferPool& pool() { return *pool_; }
 
  private:
   Relay() = default;

@@ -13,9 +13,9 @@ namespace tandem {
 struct RelayOptions {
   // Where to accept connections: HOST:PORT, [ADDRESS]:PORT for IPv6; port 0 for
   // any that is free.
-  std::string listen;
+  std::string listen = "";
   // Where to connect each of them to.
-  std::string backend;
+  std::string backend = "";
   // Event loops, each in a thread of its own: 1 to 256.
   uint32_t threads = 2;
   // The pool's capacity: reserve + 1 to kMaxCapacity.

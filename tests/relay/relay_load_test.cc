@@ -1,0 +1,66 @@
+// Hundreds of connections at once through few buffers: every byte is checked,
+// at both ends, and all buffers are there in the end.
+
+#include <cstdint>
+#include <random>
+#include <string>
+
+#include "gtest/gtest.h"
+#include "tandem/tests/relay/load.h"
+#include "tandem/tests/relay/relay_fixture.h"
+
+namespace tandem {
+namespace {
+
+struct LoadCase {
+  const char* name;
+  uint32_t buffers;
+  uint32_t buffer_size;
+  uint32_t slow_one_in;
+  uint32_t dies_one_in;
+};
+
+class RelayLoadTest : public ::testing::TestWithParam<LoadCase> {};
+
+TEST_P(RelayLoadTest, LosesNothingAndLeaksNothing) {
+  const LoadCase& param = GetParam();
+  const uint32_t seed = std::random_device()();
+  RecordProperty("seed", std::to_string(seed));
+  SCOPED_TRACE(seed);
+  ScriptedBackend backend;
+  TestRelay relay({.backend = backend.address(),
+                   .threads = 2,
+                   .buffers = param.buffers,
+                   .buffer_size = param.buffer_size});
+  const LoadResult clients =
+      RunLoad(relay.address(), {.seed = seed,
+                                .at_once = 150,
+                                .connections = 600,
+                                .max_bytes = 60'000,
+                                .slow_one_in = param.slow_one_in,
+                                .dies_one_in = param.dies_one_in});
+  EXPECT_EQ(clients.errors, 0u) << clients.first_error;
+  EXPECT_EQ(clients.completed, 600u);
+  EXPECT_TRUE(Eventually([&] { return backend.open() == 0; }));
+  const LoadResult backends = backend.Stop();
+  EXPECT_EQ(backends.errors, 0u) << backends.first_error;
+  EXPECT_TRUE(Eventually([&] { return relay.total().finished == 600; }));
+  const RelaySnapshot end = relay.Finish();
+  EXPECT_EQ(end.total.refused, 0u);
+  EXPECT_EQ(end.total.kept_buffers, 0u);
+  EXPECT_EQ(end.sessions.pool.in_use, 0u);
+  EXPECT_EQ(end.sessions.pool.waiting, 0u);
+  EXPECT_EQ(end.total.bytes_to_client == 0, false);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    , RelayLoadTest,
+    ::testing::Values(LoadCase{"FewestBuffers", 3, 4096, 10, 0},
+                      LoadCase{"FourBuffers", 4, 16384, 10, 10},
+                      LoadCase{"TinyBuffers", 4, 64, 0, 10},
+                      LoadCase{"SomeKept", 12, 4096, 3, 10},
+                      LoadCase{"Plenty", 1000, 16384, 3, 3}),
+    [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace tandem
