@@ -28,11 +28,13 @@ AsioLoop::~AsioLoop() {
 }
 
 void AsioLoop::Stop() {
+  stopped_ = true;
   descriptor_.cancel();
   timer_.cancel();
 }
 
 void AsioLoop::Watch() {
+  if (stopped_) return;
   descriptor_.async_wait(asio::posix::descriptor_base::wait_read,
                          [this](asio::error_code error) {
                            if (error) return;
@@ -49,7 +51,7 @@ void AsioLoop::AddDeadline(DeadlineList::Node& node,
 
 void AsioLoop::ArmTimer() {
   armed_ = deadlines_.earliest();
-  if (armed_ == DeadlineList::Time::max()) return;
+  if (stopped_ || armed_ == DeadlineList::Time::max()) return;
   timer_.expires_at(armed_);
   timer_.async_wait([this](asio::error_code error) {
     if (error) return;

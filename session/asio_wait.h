@@ -49,7 +49,7 @@ class AsioLoop {
 
   EventNotifier& notifier() { return *notifier_; }
 
-  // Watches no more. Requires that nobody waits.
+  // Watches no more, for good. Requires that nobody waits.
   void Stop();
 
  private:
@@ -68,6 +68,7 @@ class AsioLoop {
   DeadlineList deadlines_;
   asio::steady_timer timer_;
   DeadlineList::Time armed_ = DeadlineList::Time::max();
+  bool stopped_ = false;
 };
 
 // The waits of one session, one at a time, for any completion token.

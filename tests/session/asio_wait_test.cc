@@ -257,6 +257,21 @@ TEST_F(AsioWaitTest, StopLetsTheContextEnd) {
   context_.run();
 }
 
+TEST_F(AsioWaitTest, StopByWhoWasServedLetsTheContextEnd) {
+  Service service({.capacity = 4});
+  service.TakeAllBut(0);
+  SessionBuffers session(service.sessions());
+  AsioWait wait(*loop_, session);
+  ASSERT_EQ(session.AllocateBuffers(wait.waker()), Allocation::kWaiting);
+  wait.AsyncFinish([&](Allocation got) {
+    Note('a', got);
+    loop_->Stop();
+  });
+  service.GiveBackAll();
+  context_.run();
+  EXPECT_EQ(log_, "A");
+}
+
 // Sessions of several loops that take, hold and return, with deadlines that
 // pass about when they are served: each wait ends once, nothing leaks (S5).
 TEST(AsioWaitRaceTest, S5EveryWaitEndsOnceHoweverLoopsRace) {

@@ -12,6 +12,7 @@ load("@rules_cc//cc:defs.bzl", "cc_library")
 cc_library(
     name = "{name}",
     hdrs = glob(["include/**"], allow_empty = True),
+    defines = {defines},
     includes = {includes},
     linkopts = {linkopts},
     visibility = ["//visibility:public"],
@@ -52,6 +53,7 @@ def _system_library_impl(ctx):
     ctx.file("BUILD.bazel", build.format(
         name = ctx.attr.library,
         header = ctx.attr.header,
+        defines = ctx.attr.defines,
         includes = includes,
         linkopts = ctx.attr.linkopts,
     ))
@@ -59,6 +61,7 @@ def _system_library_impl(ctx):
 _system_library = repository_rule(
     implementation = _system_library_impl,
     attrs = {
+        "defines": attr.string_list(),
         "header": attr.string(mandatory = True),
         "include_directories": attr.string_list(),
         "library": attr.string(mandatory = True),
@@ -75,6 +78,7 @@ def system_library(
         name,
         header,
         include_directories = [],
+        defines = [],
         linkopts = [],
         optional = False):
     """Declares the repository `@NAME` with the one target `@NAME//:NAME`.
@@ -85,6 +89,7 @@ def system_library(
       include_directories: absolute paths to search for headers, where the
         compiler's own search of /usr/include does not find them; those that
         are not there are left out.
+      defines: macros for whoever uses it.
       linkopts: what to link, such as `-ljemalloc`.
       optional: where it is not installed, what depends on it is built without
         it, and not skipped.
@@ -95,6 +100,7 @@ def system_library(
         library = name,
         header = header,
         include_directories = include_directories,
+        defines = defines,
         linkopts = linkopts,
         optional = optional,
     )
