@@ -95,7 +95,9 @@ class SessionAllocator {
   absl::StatusOr<ClassId> FindClass(std::string_view name) const;
 
   // Sessions that wait now, never fewer than really do: one load.
-  uint32_t waiting() const { return pool_.core_.ledger().waiting(); }
+  uint32_t waiting() const {
+    return pool_.core_.depot().ledger().Load().waiting();
+  }
 
   SessionSnapshot Snapshot() const;
 
