@@ -1,0 +1,160 @@
+// How much threads may cache, where PoolOptions::cache_size does not say.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "tandem/pool/buffer_pool.h"
+#include "tandem/pool/sweep.h"
+#include "tandem/tests/pool/testing.h"
+
+namespace tandem {
+namespace {
+
+class CacheBudgetTest : public BothWaysTest {};
+INSTANTIATE_TEST_SUITE_P(BothWays, CacheBudgetTest, BothWays(), BiasName);
+
+// What the caches hold and may hold is within the share that is stated.
+void ExpectWithinBudget(const BufferPool& pool) {
+  const PoolSnapshot snapshot = pool.Snapshot();
+  uint32_t limits = 0;
+  uint32_t cached = 0;
+  for (const PoolSnapshot::Thread& thread : snapshot.threads) {
+    limits += thread.limit;
+    cached += thread.cached;
+    EXPECT_LE(thread.cached, std::max(thread.limit, 1u));
+  }
+  EXPECT_EQ(limits, snapshot.cache_granted);
+  EXPECT_LE(limits, snapshot.cache_budget);
+  EXPECT_LE(cached, snapshot.cache_budget);
+  EXPECT_EQ(snapshot.cache_budget, (snapshot.capacity - snapshot.reserve) / 2);
+}
+
+// What a busy thread does: takes up to `count` and returns them, many times.
+void Churn(BufferPool& pool, size_t count, int times = 50) {
+  std::vector<std::byte*> buffers(count);
+  for (int i = 0; i < times; ++i) {
+    for (std::byte*& buffer : buffers) buffer = pool.Acquire();
+    for (std::byte* const buffer : buffers) {
+      if (buffer != nullptr) pool.Release(buffer);
+    }
+  }
+}
+
+// The calling thread's.
+uint32_t GreatestLimit(const BufferPool& pool) {
+  uint32_t most = 0;
+  for (const auto& thread : pool.Snapshot().threads) {
+    most = std::max(most, thread.limit);
+  }
+  return most;
+}
+
+// P2: no more than the thread has use for, and that soon.
+TEST_P(CacheBudgetTest, CacheGrowsToWhatItsThreadNeeds) {
+  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 4'096});
+  Churn(*pool, 1);
+  EXPECT_LE(GreatestLimit(*pool), 4u);
+  Churn(*pool, 64);
+  EXPECT_GE(GreatestLimit(*pool), 64u);
+  EXPECT_LE(GreatestLimit(*pool), 128u);
+  const uint64_t refills = pool->Snapshot().threads[0].refills;
+  Churn(*pool, 64);
+  EXPECT_EQ(pool->Snapshot().threads[0].refills, refills)
+      << "what it needs stays in the cache";
+  ExpectWithinBudget(*pool);
+}
+
+// P1, P3: from 8 buffers up, and however many threads, without tuning.
+TEST_P(CacheBudgetTest, ManyThreadsStayWithinTheBudgetOfAnyPool) {
+  for (const uint32_t capacity : {3u, 8u, 100u, 5'000u, 1'000'000u}) {
+    const std::unique_ptr<BufferPool> pool =
+        NewPool({.buffer_size = 64, .capacity = capacity});
+    std::array<Companion, 24> threads;
+    for (Companion& thread : threads) {
+      thread.Run([&] { Churn(*pool, 100); });
+      ExpectWithinBudget(*pool);
+    }
+    for (Companion& thread : threads) {
+      thread.Start([&] { Churn(*pool, 100); });
+    }
+    for (Companion& thread : threads) thread.Wait();
+    ExpectWithinBudget(*pool);
+    if (capacity <= 5'000) {
+      Companion().Run([&] { ExpectCanTake(*pool, capacity); });
+    }
+    for (Companion& thread : threads) thread.Finish();
+    EXPECT_EQ(pool->Snapshot().cache_granted, 0u)
+        << "who ends returns what it might hold";
+    ExpectAtRest(*pool, 0);
+  }
+}
+
+// The more threads there are, the less each may keep.
+TEST_P(CacheBudgetTest, CacheShrinksToItsShareWhenOthersCome) {
+  const std::unique_ptr<BufferPool> pool =
+      NewPool({.capacity = 322, .reserve = 2});
+  Companion first;
+  first.Run([&] { Churn(*pool, 100); });
+  EXPECT_EQ(pool->Snapshot().threads[0].limit, 128u);
+  std::array<Companion, 15> others;
+  for (Companion& other : others) other.Run([&] { Churn(*pool, 1); });
+  first.Run([&] { Churn(*pool, 150); });
+  EXPECT_EQ(pool->Snapshot().threads[0].limit, 2 * 160 / 16u);
+  ExpectWithinBudget(*pool);
+}
+
+// What idle threads might hold goes to those that have use for it.
+TEST_P(CacheBudgetTest, IdleCacheGivesUpItsLimit) {
+  const std::unique_ptr<BufferPool> pool =
+      NewPool({.capacity = 130, .reserve = 2});
+  Companion idle;
+  idle.Run([&] { Churn(*pool, 60); });
+  EXPECT_EQ(pool->Snapshot().threads[0].limit, 64u);
+  Companion busy;
+  // For as long as it takes: nobody says when the system lets it go on.
+  busy.Run([&] {
+    while (pool->Snapshot().threads[0].limit != 0) Churn(*pool, 60, 1);
+    Churn(*pool, 60);
+  });
+  const PoolSnapshot snapshot = pool->Snapshot();
+  EXPECT_EQ(snapshot.threads[0].cached, 0u);
+  EXPECT_EQ(snapshot.threads[1].limit, 64u);
+  EXPECT_GE(snapshot.threads[1].reclaims, 1u);
+  ExpectWithinBudget(*pool);
+  idle.Run([&] { Churn(*pool, 10); });
+  ExpectWithinBudget(*pool);
+}
+
+// P3: with more caches than one barrier serves, too; and a search in vain calls
+// no more barriers than it must.
+TEST_P(CacheBudgetTest, EveryBufferInAThousandCachesIsFound) {
+  constexpr size_t kThreads = kTsan ? 150 : 1'000;
+  const std::unique_ptr<BufferPool> pool =
+      NewPool({.buffer_size = 64, .capacity = 4'002, .reserve = 2});
+  std::vector<std::unique_ptr<Companion>> threads;
+  for (size_t i = 0; i < kThreads; ++i) {
+    threads.push_back(std::make_unique<Companion>());
+    threads.back()->Run([&] { Churn(*pool, 2, 200); });
+  }
+  ExpectWithinBudget(*pool);
+  EXPECT_GT(pool->Snapshot().cached, 0u);
+  ExpectCanTake(*pool, 4'002);
+  const std::vector<std::byte*> all = TakeAll(*pool);
+  ASSERT_EQ(all.size(), 4'002u);
+  const uint64_t barriers = pool->Snapshot().barriers;
+  EXPECT_EQ(pool->Acquire(), nullptr) << "all caches are searched in vain";
+  EXPECT_LE(pool->Snapshot().barriers - barriers,
+            (kThreads + kSweepPiece - 1) / kSweepPiece + 1);
+  pool->ReleaseMany(all);
+}
+
+}  // namespace
+}  // namespace tandem
