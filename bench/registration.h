@@ -1,6 +1,7 @@
 #ifndef TANDEM_BENCH_REGISTRATION_H_
 #define TANDEM_BENCH_REGISTRATION_H_
 
+#include <optional>
 #include <span>
 
 #include "benchmark/benchmark.h"
@@ -8,9 +9,10 @@
 namespace tandem::bench {
 
 // Adds the benchmark "<scenario>/<peer>", once for each count of threads.
+// `seconds` is what a repetition takes at least, if not what is set for all.
 void Register(const char* scenario, const char* peer,
-              void (*function)(benchmark::State&),
-              std::span<const int> threads);
+              void (*function)(benchmark::State&), std::span<const int> threads,
+              std::optional<double> seconds = std::nullopt);
 
 }  // namespace tandem::bench
 

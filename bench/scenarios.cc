@@ -225,8 +225,10 @@ void RegisterAll(const char* peer) {
 
 template <bool kCached>
 void RegisterExhaustion(const char* peer) {
-  Register(kExhaustion, peer, Exhaustion<2, kCached>, {{2}});
-  Register(kExhaustion, peer, Exhaustion<8, kCached>, {{8}});
+  // It takes the caches a while to learn that bias does not last.
+  constexpr double kSeconds = 0.3;
+  Register(kExhaustion, peer, Exhaustion<2, kCached>, {{2}}, kSeconds);
+  Register(kExhaustion, peer, Exhaustion<8, kCached>, {{8}}, kSeconds);
 }
 
 }  // namespace

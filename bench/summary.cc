@@ -254,9 +254,10 @@ void Summary::PrintGoals(std::ostream& out) const {
            Ratio(nanos(kBatch, kTandemUnchecked), mempool),
            {Goal::kAtMost, 1}));
   for (const char* peer : {kMalloc, kTcmalloc, kJemalloc, kMimalloc}) {
-    absl::StrAppend(
-        &lines, Line(absl::StrCat("one buffer: tandem / ", peer),
-                     Ratio(one, nanos(kOneBuffer, peer)), {Goal::kAtMost, 1}));
+    absl::StrAppend(&lines, Line(absl::StrCat("one buffer: tandem / ", peer),
+                                 Ratio(one, nanos(kOneBuffer, peer)),
+                                 peer == kMalloc ? Goal{Goal::kAtMost, 1}
+                                                 : Goal{Goal::kNone}));
   }
   for (const char* peer : {kTcmalloc, kJemalloc, kMimalloc, kMempool}) {
     absl::StrAppend(

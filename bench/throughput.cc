@@ -38,12 +38,13 @@
 //   waiting       8 buffers and more sessions than that is enough for: takes
 //                 two, blocking the thread until it can, yields, returns them
 //
-// Method. Each figure is the median of 7 repetitions of at least 50 ms. The
-// repetitions of all benchmarks are run in random order, so that a slow moment
-// of the machine does not fall on one peer alone. What an operation costs is
-// processor time, all threads together, so that what else the machine runs is
-// left out; a thread that sleeps, for a lock or for buffers, costs nothing
-// meanwhile. How operations scale with threads is wall time.
+// Method. Each figure is the median of 7 repetitions of at least 50 ms, 300 of
+// exhaustion. The repetitions of all benchmarks are run in random order, so
+// that a slow moment of the machine does not fall on one peer alone. What an
+// operation costs is processor time, all threads together, so that what else
+// the machine runs is left out; a thread that sleeps, for a lock or for
+// buffers, costs nothing meanwhile. How operations scale with threads is wall
+// time, and so is exhaustion.
 //   A thread warms up before the clock runs: code, caches, the peer's state.
 // Threads of one run stay on cores by turns; with more threads than cores they
 // share them. The process has had a second thread before the first run, as
