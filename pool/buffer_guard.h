@@ -40,6 +40,7 @@ class BufferGuard {
   [[gnu::always_inline]] void MarkTaken(std::span<std::byte* const> buffers) {
     const Marks marks = marks_;
     if (marks.states == nullptr) return;
+#pragma GCC unroll 4
     for (std::byte* const buffer : buffers) {
       // relaxed, as below: whoever hands the buffer on publishes this too.
       std::atomic_ref(marks.StateOf(buffer).holder)
@@ -49,6 +50,7 @@ class BufferGuard {
   [[gnu::always_inline]] void MarkIdle(std::span<std::byte* const> buffers) {
     const Marks marks = marks_;
     if (marks.states == nullptr) return;
+#pragma GCC unroll 4
     for (std::byte* const buffer : buffers) {
       if (!marks.Covers(buffer)) [[unlikely]] {
         DieOfMisuse(buffer);

@@ -238,9 +238,9 @@ PoolSnapshot BufferPool::Snapshot() const {
   snapshot.biased = core_.biased();
   snapshot.barriers = core_.barriers().barriers.Get();
   snapshot.refusals = core_.barriers().refusals.Get();
-  const auto core_of = [](const CorePool<StdPlatform>& core) {
-    return PoolSnapshot::Core{.pushed = core.pushed.Get(),
-                              .popped = core.popped.Get()};
+  const auto core_of = [&](const CorePool<StdPlatform>& core) {
+    return PoolSnapshot::Core{.buffers = depot.core_pools().Count(core),
+                              .changes = core.stack.changes()};
   };
   for (const auto& core : depot.core_pools().cores()) {
     snapshot.cores.push_back(core_of(core));

@@ -123,8 +123,9 @@ class BufferPool {
   // bytes, FailedPrecondition if the pool is pinned.
   absl::StatusOr<size_t> Trim();
 
-  // What the pool looks like now, and what it has done (P8). Reads every cache
-  // and allocates memory: not for signal handlers.
+  // What the pool looks like now, and what it has done (P8). Reads every cache,
+  // goes over all free buffers (up to some nanoseconds for each) and allocates
+  // memory: not for signal handlers.
   PoolSnapshot Snapshot() const;
 
   const std::string& name() const { return map().pool_name(); }

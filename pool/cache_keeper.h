@@ -81,14 +81,17 @@ class CacheKeeper {
     }
   }
 
-  // Collects `count` reserved buffers, at most a batch, into the cache.
-  void Refill(Cache& cache, uint32_t count) {
-    std::array<std::byte*, kMaxCacheSize> storage;
-    const std::span<std::byte*> batch(storage.data(), count);
-    depot_.Collect(batch);
+  // Collects out.size() + `surplus` reserved buffers, together: into `out`, up
+  // to kMaxCacheSize, and the surplus, at most a batch, into the cache.
+  void Refill(Cache& cache, std::span<std::byte*> out, uint32_t surplus) {
+    std::array<std::byte*, 2 * kMaxCacheSize> storage;
+    const auto all = std::span(storage).first(out.size() + surplus);
+    depot_.Collect(all);
+    std::ranges::copy(all.last(out.size()), out.begin());
+    const auto rest = all.first(surplus);
     cache.counters.refills.Add(1);
     // No room: a handler filled the cache, or found it hidden; or pressure.
-    if (!Push(cache, batch)) depot_.Publish(batch);
+    if (!Push(cache, rest)) depot_.Publish(rest);
   }
 
   // Makes room in a full cache for `in`. False if it can't take as many.

@@ -9,18 +9,15 @@
 #include <span>
 
 #include "tandem/pool/buffer_map.h"
-#include "tandem/pool/counters.h"
 #include "tandem/pool/tagged_stack.h"
 #include "tandem/pool/types.h"
 
 namespace tandem {
 
-// One shard of the shared free list, on cache lines of its own.
+// One shard of the shared free list, on a cache line of its own.
 template <class Platform>
 struct alignas(kCacheLine) CorePool {
   TaggedStack<Platform, BufferIndex> stack;
-  SharedCounter<Platform> pushed;  // buffers
-  SharedCounter<Platform> popped;  // buffers
 };
 
 // The shared free list, sharded by core: every buffer that is in no cache and
@@ -87,6 +84,11 @@ class CorePools {
     return count;
   }
 
+  // Goes over all of the buffers in the pool.
+  size_t Count(const CorePool<Platform>& pool) const {
+    return pool.stack.Count(links_);
+  }
+
   std::span<const CorePool<Platform>> cores() const { return cores_; }
   const CorePool<Platform>& cold() const { return cold_; }
 
@@ -104,7 +106,6 @@ class CorePools {
       const size_t count = std::min(buffers.size(), piece.size());
       for (size_t i = 0; i < count; ++i) piece[i] = map_.IndexOf(buffers[i]);
       pool.stack.Push(links_, {piece.data(), count});
-      pool.pushed.Add(count);
       buffers = buffers.subspan(count);
     }
   }
@@ -116,7 +117,6 @@ class CorePools {
     const size_t count = pool.stack.Pop(
         links_, std::span(piece).first(std::min(out.size(), piece.size())));
     for (size_t i = 0; i < count; ++i) out[i] = map_.Address(piece[i]);
-    if (count != 0) pool.popped.Add(count);
     return count;
   }
 

@@ -135,7 +135,7 @@ class PoolCore {
 
   // Reserves n buffers past the cache, all or none, for Depot::Collect.
   [[nodiscard]] bool Reserve(Cache* cache, uint32_t n, Claim claim) {
-    if (ReserveFree(cache, n, claim)) return true;
+    if (depot_.ReserveFree(n, claim)) return true;
     Shortage shortage(*this, cache);
     return shortage.Reserve(n, claim);
   }
@@ -251,9 +251,12 @@ class PoolCore {
       cache->counters.takes.Add(out.size());
       return true;
     }
-    if (!ReserveFree(cache, Size(out), claim)) return false;
-    depot_.Collect(out);
-    return true;
+    if (cache == nullptr || depot_.Pressed()) {
+      if (!depot_.ReserveFree(Size(out), claim)) return false;
+      depot_.Collect(out);
+      return true;
+    }
+    return TakeWithRefill(*cache, out, claim);
   }
 
   [[gnu::noinline]] bool TakeByAllMeans(Cache* cache, std::span<std::byte*> out,
@@ -274,23 +277,28 @@ class PoolCore {
     depot_.Publish(in);
   }
 
-  // Reserves n buffers that are free without touching the reserve, and if there
-  // is no pressure fetches a batch for the cache with them.
-  bool ReserveFree(Cache* cache, uint32_t n, Claim claim) {
-    if (cache == nullptr || depot_.Pressed()) {
-      return depot_.ReserveFree(n, claim);
-    }
-    budget_.Shrink(*cache, registry_.owned());
-    Adapt(*cache);
-    const uint32_t reserved =
-        depot_.ReserveFree(n, claim, [&](LedgerView view, uint32_t most) {
+  // Takes buffers that are free without touching the reserve, and for the cache
+  // what is missing to a batch, which is then just what some flush left: one
+  // more would take a visit to another core pool.
+  bool TakeWithRefill(Cache& cache, std::span<std::byte*> out, Claim claim) {
+    budget_.Shrink(cache, registry_.owned());
+    Adapt(cache);
+    const uint32_t reserved = depot_.ReserveFree(
+        Size(out), claim, [&](LedgerView view, uint32_t most) {
           return view.Pressed(depot_.reserve())
                      ? 0
-                     : std::min({keeper_.BatchOf(*cache),
-                                 keeper_.RoomIn(*cache), most});
+                     : std::min(
+                           {keeper_.BatchOf(cache) -
+                                std::min(Size(out), keeper_.BatchOf(cache)),
+                            keeper_.RoomIn(cache), most});
         });
-    if (reserved > n) keeper_.Refill(*cache, reserved - n);
-    return reserved != 0;
+    if (reserved == 0) return false;
+    if (reserved == Size(out)) {
+      depot_.Collect(out);
+    } else {
+      keeper_.Refill(cache, out, reserved - Size(out));
+    }
+    return true;
   }
 
   // Puts `in` into the cache, which is full. False if it can't be done.

@@ -10,8 +10,8 @@ namespace tandem {
 // of the call; together they are consistent only if nobody used the pool.
 struct PoolSnapshot {
   struct Core {
-    uint64_t pushed = 0;  // buffers, since creation
-    uint64_t popped = 0;
+    uint64_t buffers = 0;  // that lie there, counted one by one
+    uint64_t changes = 0;  // batches that came or went, modulo 2^40
   };
   struct Thread {
     bool owned = false;      // by a living thread; the counts are of all owners

@@ -79,6 +79,25 @@ class TaggedStack {
     }
   }
 
+  // Pushes and pops so far, modulo 2^40.
+  uint64_t changes() const {
+    // relaxed: a statistic.
+    return TagOf(head_.load(std::memory_order::relaxed));
+  }
+
+  // How many nodes there are, by going over all of them: exact if nobody
+  // changes the stack meanwhile, else about.
+  size_t Count(std::span<const Link> links) const {
+    // acquire: as (3).
+    uint32_t node = IndexOf(head_.load(std::memory_order::acquire));
+    size_t count = 0;
+    for (; node != kNil && count < links.size(); ++count) {
+      // relaxed: an index or kNil, whatever becomes of the node.
+      node = links[node].load(std::memory_order::relaxed);
+    }
+    return count;
+  }
+
   // True if the stack was empty at some moment of the call.
   bool Empty() const {
     // relaxed: a hint, nothing is followed.

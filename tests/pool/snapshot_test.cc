@@ -27,7 +27,7 @@ TEST(SnapshotTest, FreshPoolIsAllFreeAndCold) {
   EXPECT_EQ(snapshot.shortages, 0u);
   EXPECT_FALSE(snapshot.pressed);
   EXPECT_EQ(snapshot.cores.size(), 3u);
-  EXPECT_EQ(snapshot.cold.pushed - snapshot.cold.popped, 100u);
+  EXPECT_EQ(snapshot.cold.buffers, 100u);
   EXPECT_TRUE(snapshot.threads.empty());
 }
 
@@ -81,7 +81,7 @@ TEST_F(ThreadCountsTest, FirstAcquireRefills) {
   std::byte* const buffer = pool_->Acquire();
   EXPECT_EQ(Mine().refills, 1u);
   EXPECT_EQ(Mine().takes, 0u);
-  EXPECT_EQ(Mine().cached, 4u);
+  EXPECT_EQ(Mine().cached, 3u) << "four in all";
   EXPECT_TRUE(Mine().owned);
   pool_->Release(buffer);
 }

@@ -44,9 +44,9 @@ void ExpectCanTake(BufferPool& pool, size_t count) {
 
 void ExpectAtRest(const BufferPool& pool, uint32_t in_use) {
   const PoolSnapshot snapshot = pool.Snapshot();
-  uint64_t listed = snapshot.cold.pushed - snapshot.cold.popped;
+  uint64_t listed = snapshot.cold.buffers;
   for (const PoolSnapshot::Core& core : snapshot.cores) {
-    listed += core.pushed - core.popped;
+    listed += core.buffers;
   }
   EXPECT_EQ(snapshot.in_use, in_use);
   EXPECT_EQ(snapshot.available, listed);
