@@ -2,7 +2,7 @@
 
 load("@rules_cc//cc:defs.bzl", "cc_library", "cc_test")
 
-def both_modes_test(name, srcs, deps, **kwargs):
+def both_modes_test(name, srcs, deps, copts = [], **kwargs):
     """A GoogleTest program that runs as two tests.
 
     NAME runs as the system lets it: biased, where there are restartable
@@ -13,12 +13,14 @@ def both_modes_test(name, srcs, deps, **kwargs):
       name: name of the first target.
       srcs: its sources, compiled once.
       deps: what it needs, gtest_main included.
+      copts: flags to compile them with.
       **kwargs: whatever else both cc_tests take.
     """
     cc_library(
         name = name + "_program",
         testonly = True,
         srcs = srcs,
+        copts = copts,
         visibility = ["//visibility:private"],
         deps = deps,
         alwayslink = True,
