@@ -49,6 +49,19 @@ class InterruptedTest : public BothWaysTest {
            pool.Release(held.back());
            held.pop_back();
          }},
+        {"AcquirePair",
+         [](BufferPool& pool, Held& held) {
+           std::array<std::byte*, 2> pair;
+           if (pool.AcquirePair(pair)) {
+             held.insert(held.end(), pair.begin(), pair.end());
+           }
+         }},
+        {"ReleasePair",
+         [](BufferPool& pool, Held& held) {
+           if (held.size() < 2) return;
+           pool.ReleasePair(std::span(held).last<2>());
+           held.resize(held.size() - 2);
+         }},
         {"AcquireMany",
          [](BufferPool& pool, Held& held) {
            std::array<std::byte*, 3> three;
@@ -72,11 +85,13 @@ class InterruptedTest : public BothWaysTest {
          [](BufferPool& pool, Held& held) {
            Operations()[0].run(pool, held);
            Operations()[2].run(pool, held);
+           Operations()[4].run(pool, held);
          }},
         {"return",
          [](BufferPool& pool, Held& held) {
            Operations()[1].run(pool, held);
            Operations()[3].run(pool, held);
+           Operations()[5].run(pool, held);
          }},
         // P5: what was on top is so again, and what was below it is not.
         {"take two and return the first",
@@ -124,7 +139,7 @@ class InterruptedTest : public BothWaysTest {
           pool->ReleaseMany(handlers);
           ExpectCanTake(*pool, kCapacity);
         },
-        /*stride=*/3);
+        /*stride=*/7);
   }
 };
 

@@ -70,6 +70,8 @@ class User {
     if (count == 1) {
       out[0] = pool_.Acquire();
       if (out[0] == nullptr) return;
+    } else if (count == 2) {
+      if (!pool_.AcquirePair(out.first<2>())) return;
     } else if (!pool_.AcquireMany(out)) {
       return;
     }
@@ -84,6 +86,8 @@ class User {
     for (std::byte* const buffer : out) errors_ += !Unmark(buffer, name_);
     if (count == 1) {
       pool_.Release(out[0]);
+    } else if (count == 2) {
+      pool_.ReleasePair(out.first<2>());
     } else {
       pool_.ReleaseMany(out);
     }

@@ -1,8 +1,10 @@
 // P3, P4: a thread stopped for ever, before any instruction of any operation.
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -89,6 +91,25 @@ class StoppedThreadTest : public BothWaysTest {
     pool.Release(held.back());
     held.pop_back();
   }
+  static void AcquirePair(BufferPool& pool, Held& held) {
+    std::array<std::byte*, 2> pair = {};
+    if (pool.AcquirePair(pair)) held.insert(held.end(), {pair[0], pair[1]});
+  }
+  static void ReleasePair(BufferPool& pool, Held& held) {
+    pool.ReleasePair(std::span(held).last<2>());
+    held.resize(held.size() - 2);
+  }
+  static constexpr uint32_t kMany = 5;
+  static void AcquireMany(BufferPool& pool, Held& held) {
+    std::array<std::byte*, kMany> many;
+    if (pool.AcquireMany(many)) {
+      held.insert(held.end(), many.begin(), many.end());
+    }
+  }
+  static void ReleaseMany(BufferPool& pool, Held& held) {
+    pool.ReleaseMany(std::span(held).last(kMany));
+    held.resize(held.size() - kMany);
+  }
   // How many buffers this thread has cached.
   static uint32_t Cached(const BufferPool& pool) {
     return pool.Snapshot().threads.at(0).cached;
@@ -102,6 +123,24 @@ TEST_P(StoppedThreadTest, StoppedInAcquireHidesOne) {
 
 TEST_P(StoppedThreadTest, StoppedInReleaseHidesOnlyWhatItHeld) {
   CheckStops(0, Acquire, Release);
+}
+
+TEST_P(StoppedThreadTest, StoppedInAcquirePairHidesTwo) {
+  CheckStops(
+      2, [](BufferPool&, Held&) {}, AcquirePair);
+}
+
+TEST_P(StoppedThreadTest, StoppedInReleasePairHidesOnlyWhatItHeld) {
+  CheckStops(0, AcquirePair, ReleasePair);
+}
+
+TEST_P(StoppedThreadTest, StoppedInAcquireManyHidesAsMany) {
+  CheckStops(
+      kMany, [](BufferPool&, Held&) {}, AcquireMany);
+}
+
+TEST_P(StoppedThreadTest, StoppedInReleaseManyHidesOnlyWhatItHeld) {
+  CheckStops(0, AcquireMany, ReleaseMany);
 }
 
 // A refill: the batch is in its hands too.
@@ -146,6 +185,24 @@ TEST_P(StoppedThreadTest, ReleaseThatMeetsPressureLeavesNothingInTheCache) {
         Acquire(pool, held);
       },
       Release);
+}
+
+TEST_P(StoppedThreadTest, ReleasePairThatMeetsPressureLeavesNothing) {
+  CheckPressure(
+      [](BufferPool& pool, Held& held) {
+        FillCache(pool);
+        AcquirePair(pool, held);
+      },
+      ReleasePair);
+}
+
+TEST_P(StoppedThreadTest, ReleaseManyThatMeetsPressureLeavesNothing) {
+  CheckPressure(
+      [](BufferPool& pool, Held& held) {
+        FillCache(pool);
+        AcquireMany(pool, held);
+      },
+      ReleaseMany);
 }
 
 // P3: the surplus of a refill is a push like any other.
