@@ -26,9 +26,9 @@
 #include <cstdlib>
 #include <fstream>
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <memory>
-#include <regex>
 #include <set>
 #include <sstream>
 #include <string>
@@ -96,32 +96,50 @@ Listing Disassemble(const std::set<uintptr_t>& addresses) {
     std::string text(end + 1);
     text.erase(0, text.find_first_not_of(" \t"));
     text.erase(std::min(text.find_first_of("#<\n"), text.size()));
+    text.erase(text.find_last_not_of(" \t") + 1);
     listing[address] = text;
   }
   if (pipe != nullptr) pclose(pipe);
   return listing;
 }
 
-bool Matches(const std::string& text, const char* pattern) {
-  return std::regex_search(text, std::regex(pattern));
+bool StartsWithAny(std::string_view text,
+                   std::initializer_list<std::string_view> prefixes) {
+  return std::ranges::any_of(prefixes, [&](std::string_view prefix) {
+    return text.starts_with(prefix);
+  });
 }
 
-// AT&T syntax: the last operand is the destination.
-void Count(const std::string& text, Counts& counts) {
+bool NamesMemory(std::string_view text) {
+  return text.find_first_of("(:") != text.npos;  // (%rax), or %fs:0x0
+}
+
+// The destination, in AT&T syntax: what comes after the last comma that is not
+// inside of an address.
+std::string_view LastOperand(std::string_view text) {
+  const size_t address = text.rfind('(');
+  const size_t comma =
+      text.rfind(',', text.ends_with(')') ? address : text.npos);
+  return comma == text.npos ? text : text.substr(comma);
+}
+
+void Count(std::string_view text, Counts& counts) {
   ++counts.total;
-  const bool memory = Matches(text, "\\(|%[fg]s:|0x[0-9a-f]+$") &&
-                      !Matches(text, "^(lea|nop|j|call|ret|endbr|data16)");
-  const bool to_memory = memory && Matches(text, "(\\)|%[fg]s:0x[0-9a-f]+) *$");
-  const bool compares = Matches(text, "^(cmp|test)");
-  const bool moves = Matches(text, "^(mov|set|pop)");
+  const bool memory =
+      NamesMemory(text) &&
+      !StartsWithAny(text, {"lea", "nop", "cs nop", "data16", "j", "call"});
+  const bool to_memory = memory && NamesMemory(LastOperand(text));
+  const bool compares = StartsWithAny(text, {"cmp", "test"});
+  const bool moves = StartsWithAny(text, {"mov", "set"});
   counts.compare += compares;
-  counts.branch += Matches(text, "^j");
-  counts.call += Matches(text, "^(call|syscall)");
-  counts.fence += Matches(text, "^[mls]fence");
-  counts.locked += Matches(text, "^lock") || (memory && Matches(text, "^xchg"));
+  counts.branch += text.starts_with("j");
+  counts.call += StartsWithAny(text, {"call", "syscall"});
+  counts.fence += StartsWithAny(text, {"mfence", "lfence", "sfence"});
+  counts.locked +=
+      text.starts_with("lock") || (memory && text.starts_with("xchg"));
   counts.load +=
-      Matches(text, "^pop") || (memory && (!to_memory || compares || !moves));
-  counts.store += Matches(text, "^push") || (to_memory && !compares);
+      text.starts_with("pop") || (memory && (!to_memory || compares || !moves));
+  counts.store += text.starts_with("push") || (to_memory && !compares);
 }
 
 class FastPathTest : public ::testing::Test {
@@ -166,8 +184,8 @@ class FastPathTest : public ::testing::Test {
         break;
       }
       Count(at->second, counts);
-      if (Matches(at->second, "^call")) ++depth;
-      if (Matches(at->second, "^ret") && depth-- == 0) break;
+      if (at->second.starts_with("call")) ++depth;
+      if (at->second.starts_with("ret") && depth-- == 0) break;
     }
     EXPECT_EQ(counts.locked, 0) << "in " << name;
     EXPECT_EQ(counts.fence, 0) << "in " << name;
