@@ -25,6 +25,12 @@ PoolOptions Options() {
   return {.buffer_size = 64, .capacity = kCapacity, .cache_size = kCacheSize};
 }
 
+// Reads where AddressSanitizer sees an idle buffer, too.
+[[gnu::noinline, gnu::no_sanitize("address")]] bool IsMarked(
+    const std::byte* buffer) {
+  return *reinterpret_cast<const volatile uint64_t*>(buffer) != 0;
+}
+
 class ForkTest : public BothWaysTest {
  protected:
   void SetUp() override {
@@ -95,7 +101,7 @@ TEST_P(ForkTest, ChildOfThreadsAtWorkTakesAllThatIsNotInHands) {
   for (size_t i = 0; i < others.size(); ++i) {
     others[i].Start([&, i] { Work(*pool, 1 + i, stop); });
   }
-  for (int round = 0; round < 200 && !HasFailure(); ++round) {
+  for (int round = 0; round < (kAsan ? 40 : 200) && !HasFailure(); ++round) {
     InChild([&] {
       const std::vector<std::byte*> taken = TakeAll(*pool);
       EXPECT_GE(taken.size() + others.size() * (kMostHeld + kMostMoved),
@@ -106,7 +112,7 @@ TEST_P(ForkTest, ChildOfThreadsAtWorkTakesAllThatIsNotInHands) {
       // The rest is marked by who holds it, or on its way.
       size_t on_its_way = 0;
       for (uint32_t i = 0; i < kCapacity; ++i) {
-        on_its_way += Mark(pool->AddressOf(BufferIndex{i}), 9);
+        on_its_way += !IsMarked(pool->AddressOf(BufferIndex{i}));
       }
       EXPECT_LE(on_its_way, others.size() * kMostMoved);
       pool->ReleaseMany(taken);
@@ -123,6 +129,7 @@ TEST_P(ForkTest, ChildOfThreadsAtWorkTakesAllThatIsNotInHands) {
 
 // P6: while others create, destroy and meet pools, and end.
 TEST_P(ForkTest, ChildMayUseANewPoolWhateverTheOthersWereDoing) {
+  if (kAsan) GTEST_SKIP() << "its own allocator is left locked in a child";
   const std::unique_ptr<BufferPool> lasting = NewPool(Options());
   std::atomic<bool> stop = false;
   Companion creator;
