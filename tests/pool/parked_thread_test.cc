@@ -70,13 +70,14 @@ struct Parking {
   bool only_in_a_section;
   std::atomic<bool> parked{false};
 };
-Parking* parking = nullptr;
+std::atomic<Parking*> parking = nullptr;
 
 void ParkInHandler(int, siginfo_t*, void* context) {
-  if (parking->parked) return;
-  if (parking->only_in_a_section && !InterruptedASection(context)) return;
-  parking->parked = true;
-  parking->gate.Wait();
+  Parking* const here = parking;
+  if (here == nullptr || here->parked) return;
+  if (here->only_in_a_section && !InterruptedASection(context)) return;
+  here->parked = true;
+  here->gate.Wait();
 }
 
 class ParkedThreadTest : public BothWaysTest {
@@ -125,6 +126,7 @@ class ParkedThreadTest : public BothWaysTest {
       for (std::byte* const buffer : taken) {
         EXPECT_TRUE(Mark(buffer, 2)) << "in two hands";
       }
+      parking = nullptr;
       here.gate.Open();
       std::this_thread::yield();
       for (std::byte* const buffer : taken) {
