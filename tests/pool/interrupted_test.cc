@@ -139,7 +139,7 @@ class InterruptedTest : public BothWaysTest {
           pool->ReleaseMany(handlers);
           ExpectCanTake(*pool, kCapacity);
         },
-        /*stride=*/7);
+        /*stride=*/11);
   }
 };
 

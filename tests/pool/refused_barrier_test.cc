@@ -126,7 +126,7 @@ TEST(RefusedBarrierTest, FilterThatComesLaterPutsNoBufferIntoTwoHands) {
       }
     });
     RefuseMembarrier();
-    for (int round = 0; round < 500; ++round) {
+    for (int round = 0; round < 200; ++round) {
       const std::vector<std::byte*> taken = TakeAll(*pool);
       for (std::byte* const buffer : taken) {
         EXPECT_TRUE(Mark(buffer, 2)) << "in two hands";
@@ -136,7 +136,7 @@ TEST(RefusedBarrierTest, FilterThatComesLaterPutsNoBufferIntoTwoHands) {
       }
       pool->ReleaseMany(taken);
       // Time to become biased again.
-      for (int i = 0; i < 50; ++i) sched_yield();
+      for (int i = 0; i < 20; ++i) sched_yield();
     }
     EXPECT_EQ(pool->Snapshot().refusals != 0, pool->Snapshot().biased);
     stop = true;
