@@ -42,8 +42,9 @@ absl::StatusOr<std::unique_ptr<Relay>> Relay::Create(
         .quota = keep / options.threads + (i < keep % options.threads ? 1 : 0),
         .max_waiters = options.max_waiters,
         .idle_timeout = absl::ToChronoNanoseconds(options.idle_timeout)};
-    auto loop = RelayLoop::Create(
-        *relay->allocator_, std::move(listeners->sockets[i]), *backend, limits);
+    auto loop =
+        RelayLoop::Create(*relay->allocator_, std::move(listeners->sockets[i]),
+                          *backend, limits, relay->shortage_);
     if (!loop.ok()) return std::move(loop).status();
     relay->loops_.push_back(*std::move(loop));
   }

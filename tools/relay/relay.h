@@ -59,6 +59,7 @@ class Relay {
   SocketAddress address_;
   std::unique_ptr<BufferPool> pool_;
   std::unique_ptr<SessionAllocator> allocator_;
+  RelayLoop::Shortage shortage_{0};
   std::vector<std::unique_ptr<RelayLoop>> loops_;
   std::vector<std::thread> threads_;
   std::atomic<uint32_t> running_{0};

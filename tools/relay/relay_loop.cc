@@ -53,9 +53,9 @@ void Rethrow(std::exception_ptr error) {
 
 absl::StatusOr<std::unique_ptr<RelayLoop>> RelayLoop::Create(
     SessionAllocator& allocator, OwnedFd listener, const SocketAddress& backend,
-    Limits limits) {
+    Limits limits, Shortage& shortage) {
   std::unique_ptr<RelayLoop> loop(
-      new RelayLoop(allocator, std::move(listener), backend, limits));
+      new RelayLoop(allocator, std::move(listener), backend, limits, shortage));
   auto waits = AsioLoop::Create(loop->context_);
   if (!waits.ok()) return std::move(waits).status();
   loop->waits_ = *std::move(waits);
@@ -63,14 +63,16 @@ absl::StatusOr<std::unique_ptr<RelayLoop>> RelayLoop::Create(
 }
 
 RelayLoop::RelayLoop(SessionAllocator& allocator, OwnedFd listener,
-                     const SocketAddress& backend, Limits limits)
+                     const SocketAddress& backend, Limits limits,
+                     Shortage& shortage)
     : allocator_(allocator),
       backend_(backend),
       limits_(limits),
       context_(ASIO_CONCURRENCY_HINT_UNSAFE_IO),
       listener_(context_, listener.Release()),
       pause_(context_),
-      idle_timer_(context_) {}
+      idle_timer_(context_),
+      shortage_(shortage) {}
 
 RelayLoop::~RelayLoop() = default;
 
@@ -109,11 +111,13 @@ asio::awaitable<void> RelayLoop::Accept() {
       case Arrived::kMore:
         break;
       case Arrived::kNone:
+        SetShort(false);
         if (!draining_) break;
         listener_.close();
         StopIfDrained();
         co_return;
       case Arrived::kNoDescriptor:
+        SetShort(true);
         counters_.accept_pauses.Add(1);
         pause_.expires_after(kPause);
         co_await EndOf([this](auto token) { return pause_.async_wait(token); });
@@ -132,20 +136,13 @@ RelayLoop::Arrived RelayLoop::AcceptSome() {
                                SOCK_NONBLOCK | SOCK_CLOEXEC));
     }
     if (client.valid()) {
-      pause_said_ = false;
       Begin(std::move(client));
       continue;
     }
     if (!no_spare && (errno == EAGAIN || errno == EWOULDBLOCK)) {
       return Arrived::kNone;
     }
-    if (no_spare || IsShortage(errno)) {
-      if (!std::exchange(pause_said_, true)) {
-        std::fprintf(stderr, "relay: accepting pauses: %s\n",
-                     std::strerror(errno));
-      }
-      return Arrived::kNoDescriptor;
-    }
+    if (no_spare || IsShortage(errno)) return Arrived::kNoDescriptor;
     // That connection is gone, or not for us: accept(2).
   }
   return Arrived::kMore;
@@ -166,8 +163,19 @@ void RelayLoop::Begin(OwnedFd client) {
                  [this, place](std::exception_ptr error) {
                    Rethrow(error);
                    sessions_.erase(place);
+                   // There are two descriptors.
+                   if (short_) pause_.cancel();
                    StopIfDrained();
                  });
+}
+
+void RelayLoop::SetShort(bool is_short) {
+  if (std::exchange(short_, is_short) == is_short) return;
+  if (!is_short) {
+    --shortage_;
+  } else if (shortage_++ == 0) {
+    std::fprintf(stderr, "relay: accepting pauses: %s\n", std::strerror(errno));
+  }
 }
 
 asio::awaitable<void> RelayLoop::EndIdleSessions() {

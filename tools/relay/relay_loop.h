@@ -5,6 +5,7 @@
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/steady_timer.hpp>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -32,6 +33,9 @@ class RelayLoop {
  public:
   using Clock = std::chrono::steady_clock;
 
+  // Loops that have run out of descriptors: the first says so.
+  using Shortage = std::atomic<uint32_t>;
+
   struct Limits {
     size_t quota;  // buffers that may hold data between visits
     uint32_t max_waiters;
@@ -40,7 +44,7 @@ class RelayLoop {
 
   static absl::StatusOr<std::unique_ptr<RelayLoop>> Create(
       SessionAllocator& allocator, OwnedFd listener,
-      const SocketAddress& backend, Limits limits);
+      const SocketAddress& backend, Limits limits, Shortage& shortage);
   ~RelayLoop();
 
   // Accepts and relays until it has drained.
@@ -58,13 +62,15 @@ class RelayLoop {
   friend class RelaySession;
 
   RelayLoop(SessionAllocator& allocator, OwnedFd listener,
-            const SocketAddress& backend, Limits limits);
+            const SocketAddress& backend, Limits limits, Shortage& shortage);
 
   asio::awaitable<void> Accept();
   enum class Arrived { kMore, kNone, kNoDescriptor };
   // Accepts some of the connections that have arrived.
   Arrived AcceptSome();
   void Begin(OwnedFd client);
+  // Whether descriptors, or memory for them, have run out; says so.
+  void SetShort(bool is_short);
   asio::awaitable<void> EndIdleSessions();
   // A session has moved bytes.
   void Touch(RelayEntries::iterator place);
@@ -84,7 +90,8 @@ class RelayLoop {
   // Who has moved bytes last comes last.
   RelayEntries sessions_;
   size_t kept_ = 0;
-  bool pause_said_ = false;
+  Shortage& shortage_;
+  bool short_ = false;
   bool draining_ = false;
 };
 
