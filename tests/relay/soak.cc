@@ -20,7 +20,7 @@
 #include "tandem/tests/relay/relay_process.h"
 
 ABSL_FLAG(uint32_t, seconds, 600, "how long to open new connections");
-ABSL_FLAG(uint32_t, threads, 2, "of the relay");
+ABSL_FLAG(uint32_t, threads, 4, "of the relay");
 ABSL_FLAG(uint32_t, buffers, 4, "of the relay");
 ABSL_FLAG(uint32_t, at_once, 400, "connections at the same time");
 ABSL_FLAG(uint64_t, max_bytes, 60'000, "of one connection, each way");

@@ -23,10 +23,10 @@ namespace tandem {
 
 // One thread's event loop: it accepts, and runs the sessions it accepted.
 //
-// The quota: at most so many of this loop's buffers hold data while nothing
-// happens. The quotas of all loops together leave reserve + 1 buffers, so
-// however many peers are slow, and for however long, there is always a buffer
-// for a receive, and a pair: whoever waits is served (S6).
+// The quota: at most so many of this loop's buffers hold data while no session
+// of it is being processed. All quotas together leave reserve + 1 buffers. So
+// however many peers are slow, and however long: every other buffer comes back
+// at the end of the visit that took it, and whoever waits is served (S6).
 //
 // Threads: Run on one; Drain, Abort and counters from any.
 class RelayLoop {

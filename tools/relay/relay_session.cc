@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
-#include <optional>
 #include <span>
 #include <utility>
 
@@ -113,22 +112,12 @@ asio::awaitable<bool> RelaySession::Movable() {
 asio::awaitable<bool> RelaySession::Allocate() {
   if (kept_ == 0) {
     const Direction& first = directions_[CanMove(directions_[0]) ? 0 : 1];
-    const bool obtained = co_await Obtain(first.side);
-    if (!obtained) co_return false;
+    // Not worth waiting for: who is refused it waits for both.
+    (void)buffers_.AllocateReceiveBuffer(first.side);
   }
-  const bool obtained = co_await Obtain(std::nullopt);
-  co_return obtained;
-}
-
-asio::awaitable<bool> RelaySession::Obtain(std::optional<Side> side) {
   for (;;) {
     waits_for_buffers_ = true;
-    Allocation got;
-    if (side) {
-      got = co_await ReceiveBufferFor(buffers_, *side, *loop_.waits_);
-    } else {
-      got = co_await BuffersFor(buffers_, *loop_.waits_);
-    }
+    const Allocation got = co_await BuffersFor(buffers_, *loop_.waits_);
     if (aborted_) co_return false;
     if (got == Allocation::kGranted) break;
     CHECK(got == Allocation::kOverloaded);

@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <list>
 #include <memory>
-#include <optional>
 #include <utility>
 
 #include "tandem/session/asio_completion.h"
@@ -34,10 +33,11 @@ using RelayEntries = std::list<RelayEntry>;
 //
 // Whenever one side can be received from and the other sent to:
 //
-//   1. a buffer for what arrives (receive allocation, which leaves the reserve)
-//   2. both buffers, to process the session (pair allocation)
+//   1. a buffer for what arrives: receive allocation, which leaves the reserve;
+//      who is refused it waits for both
+//   2. both buffers, to process the session: pair allocation, which waits
 //   3. bytes move, both ways, as far as the two sockets let them
-//   4. empty buffers go back (release); a session with nothing to do has none
+//   4. empty buffers go back: a session with nothing to do holds none
 //
 // What a peer does not take at once is kept in its buffer, and its direction
 // receives nothing until that is sent. So that slow peers can't take the pool
@@ -46,7 +46,7 @@ using RelayEntries = std::list<RelayEntry>;
 // takes, and removes just that from the socket: nothing is left in the buffer.
 //
 // Threads:  its loop's.
-// Lifetime: Run ends last.
+// Lifetime: until Run has ended.
 class RelaySession {
  public:
   RelaySession(RelayLoop& loop, RelayEntries::iterator place, OwnedFd client,
@@ -97,8 +97,6 @@ class RelaySession {
   asio::awaitable<bool> Movable();
   // Steps 1 and 2. False if the session is over.
   asio::awaitable<bool> Allocate();
-  // A buffer for one side, or both; waits for as long as it takes.
-  asio::awaitable<bool> Obtain(std::optional<Side> side);
   // Until nothing refers to this any more.
   asio::awaitable<void> Close();
 
