@@ -43,6 +43,7 @@ TEST(RelayProcessTest, AWrongFlagGivesOneLine) {
       {"--reserve=0", "--reserve is 0; allowed: 1 to"},
       {"--max-waiters=0", "--max-waiters is 0; allowed: 1 to 1048575"},
       {"--idle-timeout=-1s", "--idle-timeout is -1s; allowed: more than 0"},
+      {"--idle-timeout=soon", "--idle-timeout is \"soon\"; allowed: a time"},
       {"--bufers=4", "Unknown command line flag 'bufers'"},
       {"--buffers=many", "Illegal value 'many' specified for flag 'buffers'"},
       {"listen=127.0.0.1:0", "\"listen=127.0.0.1:0\" is no flag"},
