@@ -93,6 +93,38 @@ TEST_F(RelayTest, WhatABackendSentBeforeItWentStillArrives) {
   backend.join();
 }
 
+TEST_F(RelayTest, WhatWasSentBeforeAResetStillArrives) {
+  TestRelay relay(Options());
+  Pipe pipe(relay, backend_);
+  const std::string answer(400'000, 'a');
+  SendAll(pipe.backend, answer);
+  // All of it is on its way to the client, or waits for it in the system.
+  ASSERT_TRUE(Eventually(
+      [&] { return relay.total().bytes_to_client == answer.size(); }));
+  ResetOnClose(pipe.backend.get());
+  pipe.backend = OwnedFd();
+  ASSERT_TRUE(Eventually([&] { return relay.total().resets == 1; }));
+  EXPECT_EQ(ReceiveUpTo(pipe.client, answer.size()), answer);
+  EXPECT_EQ(EndOf(pipe.client), ECONNRESET);
+}
+
+TEST_F(RelayTest, AResetOfAHalfThatOnlySendsIsNoticed) {
+  TestRelay relay(Options());
+  Pipe pipe(relay, backend_);
+  shutdown(pipe.client.get(), SHUT_WR);
+  ASSERT_EQ(EndOf(pipe.backend), 0);
+  ResetOnClose(pipe.client.get());
+  pipe.client = OwnedFd();
+  // The relay learns of it when it sends.
+  const std::string chunk(1000, 'x');
+  EXPECT_TRUE(Eventually([&] {
+    return send(pipe.backend.get(), chunk.data(), chunk.size(), MSG_NOSIGNAL) <
+           0;
+  }));
+  EXPECT_TRUE(Eventually([&] { return relay.total().finished == 1; }));
+  EXPECT_EQ(relay.total().resets, 1u);
+}
+
 TEST_F(RelayTest, AClientWithoutABackendIsReset) {
   // A port that nobody listens at.
   const std::string nobody = [] { return ManualBackend().address(); }();

@@ -95,7 +95,10 @@ void RelayLoop::Drain() {
 
 void RelayLoop::Abort() {
   asio::post(context_, [this] {
-    for (const RelayEntry& entry : sessions_) entry.session->Abort();
+    for (auto at = sessions_.begin(); at != sessions_.end();) {
+      // Its end may come at once.
+      (at++)->session->Abort();
+    }
   });
 }
 

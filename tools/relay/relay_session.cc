@@ -1,7 +1,11 @@
 #include "tandem/tools/relay/relay_session.h"
 
+#include <linux/sockios.h>
+#include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 #include <asio/use_awaitable.hpp>
@@ -26,7 +30,22 @@ constexpr int kRounds = 4;
 
 // How long a session under way sleeps before it asks again, when so many wait
 // that it may not even do that.
+// Twice as long each time, up to the second.
 constexpr std::chrono::milliseconds kRetryAfter(5);
+constexpr std::chrono::milliseconds kRetryAtMost(80);
+
+// How long a reset waits for what was sent before it to arrive, at most; and
+// how often it looks.
+constexpr std::chrono::seconds kLinger(2);
+constexpr std::chrono::milliseconds kLingerLook(2);
+
+// Whether the peer has yet to acknowledge something, and still may.
+bool Unsent(int fd) {
+  int bytes = 0;
+  pollfd broken = {.fd = fd, .events = 0, .revents = 0};
+  return ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 &&
+         poll(&broken, 1, 0) == 0;
+}
 
 bool WouldBlock(int error) { return error == EAGAIN || error == EWOULDBLOCK; }
 
@@ -66,8 +85,8 @@ asio::awaitable<void> RelaySession::Run() {
 
 void RelaySession::Abort() {
   aborted_ = true;
-  for (const Side side : kSides) {
-    if (!ring(side).empty()) reset_ = true;
+  for (const Direction& direction : directions_) {
+    if (!ring(direction.side).empty() || direction.from.readable) reset_ = true;
   }
   buffers_.CancelWait();
   event_.Complete();
@@ -115,8 +134,8 @@ asio::awaitable<bool> RelaySession::Allocate() {
     // Not worth waiting for: who is refused it waits for both.
     (void)buffers_.AllocateReceiveBuffer(first.side);
   }
-  for (;;) {
-    waits_for_buffers_ = true;
+  waits_for_buffers_ = true;
+  for (auto pause = kRetryAfter;; pause = std::min(2 * pause, kRetryAtMost)) {
     const Allocation got = co_await BuffersFor(buffers_, *loop_.waits_);
     if (aborted_) co_return false;
     if (got == Allocation::kGranted) break;
@@ -126,7 +145,7 @@ asio::awaitable<bool> RelaySession::Allocate() {
       co_return false;
     }
     loop_.counters_.retries.Add(1);
-    asio::steady_timer timer(loop_.context_, kRetryAfter);
+    asio::steady_timer timer(loop_.context_, pause);
     co_await timer.async_wait(asio::use_awaitable);
   }
   waits_for_buffers_ = false;
@@ -135,6 +154,7 @@ asio::awaitable<bool> RelaySession::Allocate() {
 
 asio::awaitable<void> RelaySession::Close() {
   loop_.kept_ -= std::exchange(kept_, 0);
+  if (reset_ && !aborted_) co_await Linger();
   for (Peer* const peer : {&client_, &backend_}) {
     if (reset_) ResetOnClose(peer->fd);
     asio::error_code ignored;
@@ -143,6 +163,16 @@ asio::awaitable<void> RelaySession::Close() {
   while (IsWatched()) co_await event_.AsyncWait(asio::use_awaitable);
   RelayCounters& counters = loop_.counters_;
   (refused_ ? counters.refused : counters.finished).Add(1);
+}
+
+asio::awaitable<void> RelaySession::Linger() {
+  const auto until = std::chrono::steady_clock::now() + kLinger;
+  asio::steady_timer timer(loop_.context_);
+  while (!aborted_ && std::chrono::steady_clock::now() < until &&
+         (Unsent(client_.fd) || Unsent(backend_.fd))) {
+    timer.expires_after(kLingerLook);
+    co_await timer.async_wait(asio::use_awaitable);
+  }
 }
 
 bool RelaySession::CanMove(const Direction& direction) const {
@@ -198,8 +228,7 @@ void RelaySession::Receive(Direction& direction, int flags) {
     direction.from.readable = false;
   } else {
     // The peer is gone: nothing comes from it, and nothing can go to it.
-    loop_.counters_.resets.Add(reset_ ? 0 : 1);
-    reset_ = true;
+    Break();
     direction.received_end = true;
     direction.from.readable = false;
     Direction& opposite = directions_[direction.side == Side::kRequest ? 1 : 0];
@@ -216,6 +245,7 @@ size_t RelaySession::Send(Direction& direction) {
       send(direction.to.fd, next.data(), next.size(), MSG_NOSIGNAL);
   if (n < 0 && !WouldBlock(errno)) {
     // The peer takes no more. What it has sent before may still come.
+    Break();
     direction.received_end = direction.over = true;
     bytes.Consume(bytes.size());
     return 0;
@@ -226,6 +256,10 @@ size_t RelaySession::Send(Direction& direction) {
   direction.bytes.Add(sent);
   begun_ = true;
   return sent;
+}
+
+void RelaySession::Break() {
+  if (!std::exchange(reset_, true)) loop_.counters_.resets.Add(1);
 }
 
 void RelaySession::Pass(Direction& direction) {

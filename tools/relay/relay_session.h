@@ -99,6 +99,8 @@ class RelaySession {
   asio::awaitable<bool> Allocate();
   // Until nothing refers to this any more.
   asio::awaitable<void> Close();
+  // Until what was sent before a reset has arrived: a reset would discard it.
+  asio::awaitable<void> Linger();
 
   bool CanMove(const Direction& direction) const;
   bool CanMove() const;
@@ -110,6 +112,8 @@ class RelaySession {
   size_t Send(Direction& direction);
   // Sends what is received without removing it, then removes what was sent.
   void Pass(Direction& direction);
+  // A peer has reset its connection: so will the other one be.
+  void Break();
   void EndIfDone(Direction& direction);
   // Whether a side's buffer may hold data beyond this visit.
   bool MayKeep(Side side) const;
