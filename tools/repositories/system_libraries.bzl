@@ -42,7 +42,12 @@ def system_libraries():
     system_library(
         name = "asio",
         header = "/usr/include/asio.hpp",
-        # Its fences between handlers, on top of its locks: ThreadSanitizer
-        # does not know them, and one thread alone runs each context of ours.
-        defines = ["ASIO_DISABLE_FENCED_BLOCK"],
+        defines = [
+            # Its fences between handlers, on top of its locks: ThreadSanitizer
+            # does not know them, and one thread runs each context of ours.
+            "ASIO_DISABLE_FENCED_BLOCK",
+            # 1.22 decides by what was included before it: one file would
+            # free() what another has allocated by operator new.
+            "ASIO_DISABLE_STD_ALIGNED_ALLOC",
+        ],
     )
