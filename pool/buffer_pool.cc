@@ -131,6 +131,10 @@ std::byte* BufferPool::AcquireUnbiased() {
   return buffer;
 }
 
+bool BufferPool::AcquirePairUnbiased(std::span<std::byte*, 2> out) {
+  return AcquireManyUnbiased(out, __builtin_return_address(0));
+}
+
 bool BufferPool::AcquireMany(std::span<std::byte*> out) {
   // One comparison: neither none nor too many.
   if (out.size() - 1 < kMaxCacheSize &&

@@ -92,7 +92,7 @@ class BufferPool {
   [[nodiscard, gnu::always_inline]] bool AcquirePair(
       std::span<std::byte*, 2> out) {
     if (!core_.TakeBiased(FastCache(), out, kAnyBuffer)) [[unlikely]] {
-      return AcquireManyUnbiased(out, __builtin_return_address(0));
+      return AcquirePairUnbiased(out);
     }
     guard_.MarkTaken(out);
     return true;
@@ -170,10 +170,7 @@ class BufferPool {
              bool biased);
 
   // The calling thread's cache for the fast path; null if there is no such way.
-  Cache* FastCache() const {
-    // relaxed: see ThreadBinder.
-    return thread_caches[pass_.fast_slot].load(std::memory_order::relaxed);
-  }
+  Cache* FastCache() const { return tandem::FastCache(pass_); }
 
   // The calling thread's cache, bound now at the latest; null to go past it.
   Cache* ThisThreadCache() {
@@ -195,6 +192,7 @@ class BufferPool {
   // Acquire and Release where the fast path does not serve. What is given has
   // been marked idle.
   std::byte* AcquireUnbiased();
+  bool AcquirePairUnbiased(std::span<std::byte*, 2> out);
   bool AcquireManyUnbiased(std::span<std::byte*> out, const void* caller);
   void GiveUnbiased(std::byte* buffer);
   void GiveUnbiased(std::byte* first, std::byte* second);

@@ -23,12 +23,15 @@ struct CacheRules {
 // runs empty or full, as long as the sum of all limits stays within `total`,
 // and it has no more than its fair share then, twice the average of the threads
 // that live. A share that has become smaller takes effect when the cache next
-// runs empty. Who wants to grow when all is given away looks at one other cache
-// each time, and takes what an idle one may hold (PoolCore::ReclaimIdle).
+// holds too few, down to what is in it. Who wants to grow when all is given
+// away looks at one other cache each time, and takes what an idle one may hold
+// (PoolCore::ReclaimIdle).
 //
 // So the caches of any number of threads hold at most `total` buffers, but for
 // what the operations in progress put there that began before a limit was
-// lowered.
+// lowered, and what a cache kept whose barrier the system refused. A thread
+// that is stopped for ever while it moves a limit keeps what that was from the
+// others.
 //
 // Threads:  Grow and Shrink by the cache's owner; Reclaim by anyone.
 // Cost:     one read-modify-write on a shared word when a limit changes, which
@@ -41,7 +44,8 @@ class CacheBudget {
   explicit CacheBudget(const CacheRules& rules) : rules_(rules), granted_(0) {}
 
   // A new owner begins.
-  void Start(Cache& cache) {
+  void Start(Cache& cache, int64_t now) {
+    cache.StartIdling(now);
     if (!rules_.adaptive) cache.SetLimit(rules_.most);
   }
 
@@ -64,9 +68,12 @@ class CacheBudget {
     return true;
   }
 
-  // The cache has run empty. Gives back what is more than its fair share.
+  // The cache holds too few. Gives back what is more than its fair share and
+  // not in use.
   void Shrink(Cache& cache, uint32_t threads) {
-    if (rules_.adaptive) LowerTo(cache, FairShare(threads));
+    if (rules_.adaptive) {
+      LowerTo(cache, std::max(FairShare(threads), cache.size()));
+    }
   }
 
   // Nothing more is to be put into the cache. Returns what it might hold until

@@ -22,8 +22,9 @@ namespace tandem {
 //            first time, so a sweep that began after a push sees it; a push
 //            that the sweep missed sees the sweep's pressure (seq_cst).
 // Hints:     a bit for each cache that has been filled and not been found empty
-//            since. Nothing relies on them: a sweep that does not get what it
-//            needs from hinted caches goes over all.
+//            since, about: one that is filled while somebody finds it empty may
+//            have none. Nothing relies on them: a sweep that does not get what
+//            it needs from hinted caches goes over all.
 template <class Platform>
 class CacheRegistry {
  public:
@@ -82,8 +83,11 @@ class CacheRegistry {
   void HintEmpty(const Cache& cache) {
     if (hints_.empty()) return;
     const size_t at = &cache - caches_.data();
-    hints_[at / kHintsPerWord].fetch_and(~(uint64_t{1} << at % kHintsPerWord),
-                                         std::memory_order::relaxed);
+    HintWord& word = hints_[at / kHintsPerWord];
+    const uint64_t bit = uint64_t{1} << at % kHintsPerWord;
+    if ((word.load(std::memory_order::relaxed) & bit) != 0) {
+      word.fetch_and(~bit, std::memory_order::relaxed);
+    }
   }
 
   // Calls visit(caches) for up to `piece.size()` hinted caches at a time, which

@@ -41,13 +41,13 @@ struct StdPlatform {
   template <class Words>
   [[gnu::always_inline]] static SectionResult PopBiased(
       Words& words, std::span<std::byte*> out) {
-    return RseqSection::Pop(ViewOf(words), out.data(),
+    return RseqSection::Pop(words, out.data(),
                             static_cast<uint32_t>(out.size()));
   }
   template <class Words>
   [[gnu::always_inline]] static SectionResult PushBiased(
       Words& words, std::span<std::byte* const> in) {
-    return RseqSection::Push(ViewOf(words), in.data(),
+    return RseqSection::Push(words, in.data(),
                              static_cast<uint32_t>(in.size()));
   }
   using SectionArea = tandem::SectionArea;
@@ -89,18 +89,6 @@ struct StdPlatform {
   static int64_t NowNanos();
 
  private:
-  template <class Words>
-  static SectionWords ViewOf(Words& words) {
-    // Little-endian, as both machines that have sections are: the low half
-    // comes first.
-    return {.cs = words.area.cs(),
-            .low = reinterpret_cast<uint32_t*>(&words.word),
-            .seized = reinterpret_cast<const uint32_t*>(&words.seized),
-            .bias = reinterpret_cast<const uint32_t*>(&words.bias),
-            .limit = reinterpret_cast<const uint32_t*>(&words.limit),
-            .slots = reinterpret_cast<std::byte**>(words.slots.data())};
-  }
-
   template <class T>
   [[gnu::tls_model("initial-exec")]] static constinit inline thread_local T*
       per_thread_pointer = nullptr;

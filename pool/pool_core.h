@@ -209,7 +209,7 @@ class PoolCore {
     Cache* cache = registry_.Find(thread);
     if (cache == nullptr) {
       cache = registry_.Claim(thread);
-      if (cache != nullptr) budget_.Start(*cache);
+      if (cache != nullptr) budget_.Start(*cache, Platform::NowNanos());
     }
     if (cache != nullptr && biased_) cache->Arm();
     return cache;
@@ -285,12 +285,11 @@ class PoolCore {
     Adapt(cache);
     const uint32_t reserved = depot_.ReserveFree(
         Size(out), claim, [&](LedgerView view, uint32_t most) {
+          const uint32_t batch = keeper_.BatchOf(cache);
           return view.Pressed(depot_.reserve())
                      ? 0
-                     : std::min(
-                           {keeper_.BatchOf(cache) -
-                                std::min(Size(out), keeper_.BatchOf(cache)),
-                            keeper_.RoomIn(cache), most});
+                     : std::min({batch - std::min(Size(out), batch),
+                                 keeper_.RoomIn(cache), most});
         });
     if (reserved == 0) return false;
     if (reserved == Size(out)) {

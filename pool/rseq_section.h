@@ -83,15 +83,17 @@ class RseqSection {
   // at the first call. Not async-signal-safe.
   static bool Available();
 
+  // Sections on the words of a thread cache, Words being its CacheWords.
+
   // Takes `count` (at least 1) buffers off the top: slots[top - count, top), in
   // this order, into `out`, which is unspecified unless they were taken.
-  static SectionResult Pop(const SectionWords& words, std::byte** out,
-                           uint32_t count);
+  template <class Words>
+  static SectionResult Pop(Words& words, std::byte** out, uint32_t count);
 
   // Puts `count` (at least 1) buffers on top, in order, if there are at most
-  // *words.limit then.
-  static SectionResult Push(const SectionWords& words, std::byte* const* in,
-                            uint32_t count);
+  // words.limit then.
+  template <class Words>
+  static SectionResult Push(Words& words, std::byte* const* in, uint32_t count);
 
   // Adds in one instruction, which no signal can come into the middle of: no
   // locked one, so other threads must not write the word.
@@ -111,12 +113,12 @@ class RseqSection {
 #include "tandem/pool/rseq_section_aarch64.h"  // IWYU pragma: export
 #else
 namespace tandem {
-inline SectionResult RseqSection::Pop(const SectionWords&, std::byte**,
-                                      uint32_t) {
+template <class Words>
+SectionResult RseqSection::Pop(Words&, std::byte**, uint32_t) {
   return SectionResult::kRevoked;
 }
-inline SectionResult RseqSection::Push(const SectionWords&, std::byte* const*,
-                                       uint32_t) {
+template <class Words>
+SectionResult RseqSection::Push(Words&, std::byte* const*, uint32_t) {
   return SectionResult::kRevoked;
 }
 }  // namespace tandem

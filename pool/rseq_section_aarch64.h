@@ -18,14 +18,14 @@
   "add x9, x9, :lo12:3b\n"            \
   "str x9, [%[cs]]\n"                 \
   "1:\n"                              \
-  "ldr w9, %[bias]\n"                 \
-  "ldr w10, %[seized]\n"              \
+  "ldr w9, [%[words], %c[bias]]\n"    \
+  "ldr w10, [%[words], %c[seized]]\n" \
   "cmp w10, w9\n"                     \
   "b.hs %l[revoked]\n"                \
-  "ldr w9, %[low]\n"
+  "ldr w9, [%[words], %c[low]]\n"
 
 #define TANDEM_SECTION_COMMIT              \
-  "str w9, %[low]\n"                       \
+  "str w9, [%[words], %c[low]]\n"          \
   "2:\n"                                   \
   ".pushsection __rseq_failure, \"ax?\"\n" \
   ".inst 0xd428bc00\n"                     \
@@ -43,19 +43,25 @@
   "cmp w11, %w[count]\n"              \
   "b.ne 5b\n"
 
+// Places within Words; little-endian, the low half comes first.
 #define TANDEM_SECTION_OPERANDS                                                \
-  [low] "Q"(*words.low), [seized] "Q"(*words.seized), [bias] "Q"(*words.bias), \
-      [limit] "Q"(*words.limit), [slots] "r"(words.slots), [cs] "r"(words.cs)
+  [words] "r"(&words), [cs] "r"(words.area.cs()),                              \
+      [low] "i"(offsetof(Words, word)), [seized] "i"(offsetof(Words, seized)), \
+      [bias] "i"(offsetof(Words, bias)), [limit] "i"(offsetof(Words, limit)),  \
+      [slots] "i"(offsetof(Words, slots))
 
 namespace tandem {
 
-[[gnu::always_inline]] inline SectionResult RseqSection::Pop(
-    const SectionWords& words, std::byte** out, uint32_t count) {
+template <class Words>
+[[gnu::always_inline]] inline SectionResult RseqSection::Pop(Words& words,
+                                                             std::byte** out,
+                                                             uint32_t count) {
   asm volatile goto(
       TANDEM_SECTION_BEGIN
       "subs w9, w9, %w[count]\n"
       "b.lo %l[unfit]\n"
-      "add x10, %[slots], w9, uxtw #3\n" TANDEM_SECTION_COPY("x10", "%[out]")
+      "add x10, %[words], w9, uxtw #3\n"
+      "add x10, x10, %c[slots]\n" TANDEM_SECTION_COPY("x10", "%[out]")
           TANDEM_SECTION_COMMIT
       :
       : TANDEM_SECTION_OPERANDS, [out] "r"(out), [count] "r"(count)
@@ -68,12 +74,14 @@ revoked:
   return SectionResult::kRevoked;
 }
 
+template <class Words>
 [[gnu::always_inline]] inline SectionResult RseqSection::Push(
-    const SectionWords& words, std::byte* const* in, uint32_t count) {
+    Words& words, std::byte* const* in, uint32_t count) {
   asm volatile goto(TANDEM_SECTION_BEGIN
-                    "add x10, %[slots], w9, uxtw #3\n"
+                    "add x10, %[words], w9, uxtw #3\n"
+                    "add x10, x10, %c[slots]\n"
                     "add w9, w9, %w[count]\n"
-                    "ldr w11, %[limit]\n"
+                    "ldr w11, [%[words], %c[limit]]\n"
                     "cmp w9, w11\n"
                     "b.hi %l[unfit]\n" TANDEM_SECTION_COPY("%[in]", "x10")
                         TANDEM_SECTION_COMMIT

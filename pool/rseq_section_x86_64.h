@@ -17,22 +17,22 @@
 // separately: a load of the whole right after a store of a half would wait for
 // the store to leave the store buffer.
 
-#define TANDEM_SECTION_BEGIN          \
-  ".pushsection __rseq_cs, \"aw?\"\n" \
-  ".balign 32\n"                      \
-  "3: .long 0, 0\n"                   \
-  ".quad 1f, 2f - 1f, 4f\n"           \
-  ".popsection\n"                     \
-  "0: leaq 3b(%%rip), %%rax\n"        \
-  "movq %%rax, (%[cs])\n"             \
-  "1:\n"                              \
-  "movl %[bias], %%eax\n"             \
-  "cmpl %%eax, %[seized]\n"           \
-  "jae %l[revoked]\n"                 \
-  "movl %[low], %%eax\n"
+#define TANDEM_SECTION_BEGIN           \
+  ".pushsection __rseq_cs, \"aw?\"\n"  \
+  ".balign 32\n"                       \
+  "3: .long 0, 0\n"                    \
+  ".quad 1f, 2f - 1f, 4f\n"            \
+  ".popsection\n"                      \
+  "0: leaq 3b(%%rip), %%rax\n"         \
+  "movq %%rax, (%[cs])\n"              \
+  "1:\n"                               \
+  "movl %c[bias](%[words]), %%eax\n"   \
+  "cmpl %%eax, %c[seized](%[words])\n" \
+  "jae %l[revoked]\n"                  \
+  "movl %c[low](%[words]), %%eax\n"
 
 #define TANDEM_SECTION_COMMIT                                                \
-  "movl %%eax, %[low]\n"                                                     \
+  "movl %%eax, %c[low](%[words])\n"                                          \
   "2:\n"                                                                     \
   ".pushsection __rseq_failure, \"ax?\"\n"                                   \
   ".byte 0x0f, 0xb9, 0x3d\n" /* so that disassembly shows one instruction */ \
@@ -72,14 +72,19 @@
   "jne 7b\n"                          \
   "8:\n"
 
+// Places within Words; little-endian, the low half comes first.
 #define TANDEM_SECTION_OPERANDS                                                \
-  [low] "m"(*words.low), [seized] "m"(*words.seized), [bias] "m"(*words.bias), \
-      [limit] "m"(*words.limit), [slots] "r"(words.slots), [cs] "r"(words.cs)
+  [words] "r"(&words), [cs] "r"(words.area.cs()),                              \
+      [low] "i"(offsetof(Words, word)), [seized] "i"(offsetof(Words, seized)), \
+      [bias] "i"(offsetof(Words, bias)), [limit] "i"(offsetof(Words, limit)),  \
+      [slots] "i"(offsetof(Words, slots))
 
 namespace tandem {
 
-[[gnu::always_inline]] inline SectionResult RseqSection::Pop(
-    const SectionWords& words, std::byte** out, uint32_t count) {
+template <class Words>
+[[gnu::always_inline]] inline SectionResult RseqSection::Pop(Words& words,
+                                                             std::byte** out,
+                                                             uint32_t count) {
   // One buffer, or two: no loop, and no detour by memory for what may be in
   // registers.
   if (__builtin_constant_p(count) && count == 1) {
@@ -88,7 +93,7 @@ namespace tandem {
         TANDEM_SECTION_BEGIN
         "subl $1, %%eax\n"
         "jb %l[unfit]\n"
-        "movq (%[slots], %%rax, 8), %[buffer]\n" TANDEM_SECTION_COMMIT
+        "movq %c[slots](%[words], %%rax, 8), %[buffer]\n" TANDEM_SECTION_COMMIT
         : [buffer] "=&r"(buffer)
         : TANDEM_SECTION_OPERANDS
         : "rax", "cc", "memory"
@@ -99,16 +104,16 @@ namespace tandem {
   if (__builtin_constant_p(count) && count == 2) {
     std::byte* first;
     std::byte* second;
-    asm volatile goto(
-        TANDEM_SECTION_BEGIN
-        "subl $2, %%eax\n"
-        "jb %l[unfit]\n"
-        "movq (%[slots], %%rax, 8), %[first]\n"
-        "movq 8(%[slots], %%rax, 8), %[second]\n" TANDEM_SECTION_COMMIT
-        : [first] "=&r"(first), [second] "=&r"(second)
-        : TANDEM_SECTION_OPERANDS
-        : "rax", "cc", "memory"
-        : revoked, unfit);
+    asm volatile goto(TANDEM_SECTION_BEGIN
+                      "subl $2, %%eax\n"
+                      "jb %l[unfit]\n"
+                      "movq %c[slots](%[words], %%rax, 8), %[first]\n"
+                      "movq 8+%c[slots](%[words], %%rax, 8), "
+                      "%[second]\n" TANDEM_SECTION_COMMIT
+                      : [first] "=&r"(first), [second] "=&r"(second)
+                      : TANDEM_SECTION_OPERANDS
+                      : "rax", "cc", "memory"
+                      : revoked, unfit);
     out[0] = first;
     out[1] = second;
     return SectionResult::kDone;
@@ -117,7 +122,7 @@ namespace tandem {
       TANDEM_SECTION_BEGIN
       "subl %[count], %%eax\n"
       "jb %l[unfit]\n"
-      "leaq (%[slots], %%rax, 8), %%rdx\n" TANDEM_SECTION_COPY(
+      "leaq %c[slots](%[words], %%rax, 8), %%rdx\n" TANDEM_SECTION_COPY(
           "%%rdx", "%[out]") TANDEM_SECTION_COMMIT
       :
       : TANDEM_SECTION_OPERANDS, [out] "r"(out), [count] "r"(count)
@@ -130,13 +135,14 @@ revoked:
   return SectionResult::kRevoked;
 }
 
+template <class Words>
 [[gnu::always_inline]] inline SectionResult RseqSection::Push(
-    const SectionWords& words, std::byte* const* in, uint32_t count) {
+    Words& words, std::byte* const* in, uint32_t count) {
   if (__builtin_constant_p(count) && count == 1) {
     asm volatile goto(TANDEM_SECTION_BEGIN
-                      "cmpl %[limit], %%eax\n"
+                      "cmpl %c[limit](%[words]), %%eax\n"
                       "jae %l[unfit]\n"
-                      "movq %[buffer], (%[slots], %%rax, 8)\n"
+                      "movq %[buffer], %c[slots](%[words], %%rax, 8)\n"
                       "incl %%eax\n" TANDEM_SECTION_COMMIT
                       :
                       : TANDEM_SECTION_OPERANDS, [buffer] "r"(*in)
@@ -148,10 +154,10 @@ revoked:
     asm volatile goto(
         TANDEM_SECTION_BEGIN
         "leal 2(%%rax), %%ecx\n"
-        "cmpl %[limit], %%ecx\n"
+        "cmpl %c[limit](%[words]), %%ecx\n"
         "ja %l[unfit]\n"
-        "movq %[first], (%[slots], %%rax, 8)\n"
-        "movq %[second], 8(%[slots], %%rax, 8)\n"
+        "movq %[first], %c[slots](%[words], %%rax, 8)\n"
+        "movq %[second], 8+%c[slots](%[words], %%rax, 8)\n"
         "movl %%ecx, %%eax\n" TANDEM_SECTION_COMMIT
         :
         : TANDEM_SECTION_OPERANDS, [first] "r"(in[0]), [second] "r"(in[1])
@@ -160,9 +166,9 @@ revoked:
     return SectionResult::kDone;
   }
   asm volatile goto(TANDEM_SECTION_BEGIN
-                    "leaq (%[slots], %%rax, 8), %%rdx\n"
+                    "leaq %c[slots](%[words], %%rax, 8), %%rdx\n"
                     "addl %[count], %%eax\n"
-                    "cmpl %[limit], %%eax\n"
+                    "cmpl %c[limit](%[words]), %%eax\n"
                     "ja %l[unfit]\n" TANDEM_SECTION_COPY("%[in]", "%%rdx")
                         TANDEM_SECTION_COMMIT
                     :

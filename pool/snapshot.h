@@ -16,7 +16,7 @@ struct PoolSnapshot {
   struct Thread {
     bool owned = false;      // by a living thread; the counts are of all owners
     uint32_t cached = 0;     // buffers in the cache now
-    uint32_t limit = 0;      // most that it may hold now
+    uint32_t limit = 0;      // most that may be put into it now
     uint64_t takes = 0;      // buffers taken out of the cache
     uint64_t gives = 0;      // buffers put into it
     uint64_t refills = 0;    // batches fetched for it

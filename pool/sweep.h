@@ -56,7 +56,7 @@ std::optional<Epoch> Revoke(ThreadCache<Platform>& cache, bool own,
 // bias of those that have it, by one barrier for all, then what is in them, at
 // most `batch` buffers (1 to kMaxCacheSize) at a time, and calls loot(cache,
 // buffers) for each lot. Stops when that returns true, and returns whether it
-// did. Calls empty(cache) for each that it found, or left, empty.
+// did. Calls empty(cache) for each that it found empty, at once or in the end.
 //
 // `own` is the calling thread's cache, or null. Progress: lock-free; a cache
 // whose owner goes back to bias meanwhile is seized again.

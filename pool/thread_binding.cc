@@ -54,18 +54,21 @@ std::vector<ThreadCaches*>& Threads() {
 
 // Which pool the calling thread has last been bound to in each slot, with a
 // cache or without.
-constinit thread_local std::array<uint64_t, kCachedPools> bound_pools = {};
+[[gnu::tls_model(
+    "initial-exec")]] constinit thread_local std::array<uint64_t, kCachedPools>
+    bound_pools = {};
 
 // True once the calling thread's caches return, and for the rest of its life.
 // Buffers that they hold may serve a waiter, and its wake-up may use a pool, as
 // may what is destroyed later: it goes past the caches.
-constinit thread_local bool ending = false;
+[[gnu::tls_model("initial-exec")]] constinit thread_local bool ending = false;
 
 // A thread's name is a number that is never given again, not its address: in a
 // child of fork(2), new threads lie where the parent's did, whose caches are as
 // these left them.
 constinit std::atomic<uintptr_t> last_token{0};
-constinit thread_local std::atomic<uintptr_t> own_token{0};
+[[gnu::tls_model("initial-exec")]] constinit thread_local std::atomic<uintptr_t>
+    own_token{0};
 
 ThreadToken CallingThread() {
   // relaxed, all: the thread's own, and a count.
@@ -113,6 +116,12 @@ pthread_key_t ExitKey() {
   return key;
 }
 
+// From the thread's pointer.
+ptrdiff_t OffsetOf(const std::atomic<ThreadCache<StdPlatform>*>& cell) {
+  return reinterpret_cast<const char*>(&cell) -
+         static_cast<const char*>(__builtin_thread_pointer());
+}
+
 // Has the calling thread's caches return at its end.
 void AddThread() {
   if (pthread_getspecific(ExitKey()) != nullptr) return;
@@ -130,9 +139,10 @@ PoolPass ThreadBinder::AddPool(Core* core, bool has_fast_path) {
   size_t slot = 0;
   while (slot < kCachedPools && slots_in_use[slot]) ++slot;
   if (slot < kCachedPools) slots_in_use.set(slot);
-  return {.id = ++last_pool_id,
-          .slot = slot,
-          .fast_slot = has_fast_path ? slot : kCachedPools};
+  return {
+      .id = ++last_pool_id,
+      .slot = slot,
+      .offset = OffsetOf(thread_caches[has_fast_path ? slot : kCachedPools])};
 }
 
 void ThreadBinder::RemovePool(const PoolPass& pass, Core* core) {

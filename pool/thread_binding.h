@@ -19,7 +19,7 @@ inline constexpr size_t kCachedPools = 64;
 struct PoolPass {
   uint64_t id;       // never given again
   size_t slot;       // shared with no living pool, or kCachedPools
-  size_t fast_slot;  // the same, or where nothing ever is: kCachedPools
+  ptrdiff_t offset;  // see FastCache
 };
 
 // Which caches the calling thread uses: by the slot of the pool, null if it has
@@ -29,15 +29,32 @@ struct PoolPass {
     std::atomic<ThreadCache<StdPlatform>*>, kCachedPools + 1>
     thread_caches;
 
+// The calling thread's cache for the fast path: thread_caches[slot] of the
+// pool, or where nothing ever is if it has no such way. The offset is from the
+// thread's pointer, and the same in all threads, as the array is in static
+// thread-local storage.
+[[gnu::always_inline]] inline ThreadCache<StdPlatform>* FastCache(
+    const PoolPass& pass) {
+  char* const place =
+      static_cast<char*>(__builtin_thread_pointer()) + pass.offset;
+  // relaxed: see Clear in thread_binding.cc.
+  return reinterpret_cast<std::atomic<ThreadCache<StdPlatform>*>*>(place)->load(
+      std::memory_order::relaxed);
+}
+
 // Knows all pools and all threads that use one, so that a thread's caches
 // return when it ends, and no thread keeps a cache of a pool that is gone (P6).
 //
 // Threads: any, but not signal handlers: all functions take a lock, but for a
-// thread that is bound. Rule P4 exempts a thread's first use of a pool and its
+// thread that is bound, or whose caches have returned. A destructor of a
+// pthread key may use a pool for the thread's first time only if another round
+// of destructors is to come: not in the last of PTHREAD_DESTRUCTOR_ITERATIONS.
+// Rule P4 exempts a thread's first use of a pool and its
 // end.
 // Fork:    the lock is taken before and released after, in both processes, so
 //          a child can use pools whatever the parent's other threads were at.
-//          Who runs under it, a waker that a thread's end wakes, may not fork.
+//          Who runs under it, a waker that a thread's end wakes or a handler
+//          that interrupts a thread's first use of a pool, may not fork.
 class ThreadBinder {
  public:
   using Core = PoolCore<StdPlatform>;

@@ -31,7 +31,15 @@ enum class [[nodiscard]] SharedResult{
     kBiased,  // a signal handler has brought the bias back; nothing has changed
 };
 
-// The words of a thread cache that a restartable section works on.
+// The words of a thread cache that a restartable section works on. Of these, it
+// writes slots and the low half of `word`, and that last.
+//
+//   word    {epoch 32, tag 22, top 10}; while the cache is biased its tag is 0,
+//           so that the low half is the top
+//   seized  raised by who takes the bias away
+//   bias    the epoch that the owner is biased in; biased: seized < bias
+//   limit   most slots that may be filled
+//   area    where the owner's thread tells the kernel of the section
 template <class Platform>
 struct CacheWords {
   template <class T>
@@ -91,9 +99,9 @@ struct CacheWords {
 // meanwhile: a handler that finds it hidden goes past it, and does not bring
 // the bias back.
 //
-// Threads:   Seize, IsRevoked, SetRevoked, Steal, size, biased, owner: any. The
-//            rest: the owner and its handlers; TryOwn, who wants to be the
-//            owner.
+// Threads:   Seize, IsRevoked, SetRevoked, Steal, size, biased, owner, limit,
+//            MoveLimit, TakeLimit, operations, IsIdle: any. The rest: the owner
+//            and its handlers; TryOwn, who wants to be the owner.
 // Progress:  lock-free; sections do not fail for ever, as each restart means
 //            that the thread was preempted or interrupted.
 // Lifetime:  type-stable: records are never unmapped before the pool is gone,
@@ -104,6 +112,8 @@ struct CacheWords {
 //            2^40 operations or more.
 template <class Platform>
 class alignas(kCacheLine) ThreadCache {
+  CacheWords<Platform> words_;  // first: no offset to add, and in one line
+
  public:
   ThreadCache()
       : revoked_(0), hidden_(0), owner_(0), seen_operations_(0), seen_at_(0) {
@@ -299,13 +309,20 @@ class alignas(kCacheLine) ThreadCache {
   // True if none has since somebody first found so, at least `nanos` before
   // `now`. Anyone may ask; askers that race may have to ask again.
   bool IsIdle(int64_t now, int64_t nanos) {
-    // relaxed, all: an estimate.
     const uint64_t seen = operations();
-    if (seen_operations_.exchange(seen, std::memory_order::relaxed) != seen) {
-      seen_at_.store(now, std::memory_order::relaxed);
+    // acquire: pairs with the release below, so that the time is not older.
+    if (seen_operations_.load(std::memory_order::acquire) != seen) {
+      StartIdling(now);
       return false;
     }
+    // relaxed: see above.
     return now - seen_at_.load(std::memory_order::relaxed) >= nanos;
+  }
+  // What has gone through until `now` counts no more.
+  void StartIdling(int64_t now) {
+    // relaxed: published by the release.
+    seen_at_.store(now, std::memory_order::relaxed);
+    seen_operations_.store(operations(), std::memory_order::release);
   }
 
   // Written by the owner alone.
@@ -412,7 +429,6 @@ class alignas(kCacheLine) ThreadCache {
     }
   }
 
-  CacheWords<Platform> words_;
   Word32 revoked_;
   Word32 hidden_;
   typename Platform::template OwnAtomic<uintptr_t> owner_;

@@ -29,7 +29,7 @@ void ExpectWithinBudget(const BufferPool& pool) {
   for (const PoolSnapshot::Thread& thread : snapshot.threads) {
     limits += thread.limit;
     cached += thread.cached;
-    EXPECT_LE(thread.cached, std::max(thread.limit, 1u));
+    EXPECT_LE(thread.cached, thread.limit);
   }
   EXPECT_EQ(limits, snapshot.cache_granted);
   EXPECT_LE(limits, snapshot.cache_budget);
@@ -111,13 +111,35 @@ TEST_P(CacheBudgetTest, CacheShrinksToItsShareWhenOthersCome) {
   ExpectWithinBudget(*pool);
 }
 
+// And what a cache still holds is not given away.
+TEST_P(CacheBudgetTest, ShareThatIsInUseIsNotGivenToOthers) {
+  const std::unique_ptr<BufferPool> pool =
+      NewPool({.capacity = 322, .reserve = 2});
+  Companion first;
+  std::vector<std::byte*> many(128);
+  first.Run([&] { Churn(*pool, 128); });
+  ASSERT_GT(pool->Snapshot().threads[0].cached, 20u);
+  std::array<Companion, 15> others;
+  for (Companion& other : others) other.Run([&] { Churn(*pool, 1); });
+  // More than it holds: too few, but not empty.
+  first.Run([&] {
+    pool->Release(pool->Acquire());
+    std::byte* const one = pool->Acquire();
+    ASSERT_TRUE(pool->AcquireMany(many));
+    pool->Release(one);
+  });
+  for (Companion& other : others) other.Run([&] { Churn(*pool, 100); });
+  ExpectWithinBudget(*pool);
+  pool->ReleaseMany(many);
+}
+
 // What idle threads might hold goes to those that have use for it.
 TEST_P(CacheBudgetTest, IdleCacheGivesUpItsLimit) {
   const std::unique_ptr<BufferPool> pool =
       NewPool({.capacity = 130, .reserve = 2});
   Companion idle;
   idle.Run([&] { Churn(*pool, 60); });
-  EXPECT_EQ(pool->Snapshot().threads[0].limit, 64u);
+  EXPECT_GE(pool->Snapshot().threads[0].limit, 60u);
   Companion busy;
   // For as long as it takes: nobody says when the system lets it go on.
   busy.Run([&] {
@@ -126,7 +148,7 @@ TEST_P(CacheBudgetTest, IdleCacheGivesUpItsLimit) {
   });
   const PoolSnapshot snapshot = pool->Snapshot();
   EXPECT_EQ(snapshot.threads[0].cached, 0u);
-  EXPECT_EQ(snapshot.threads[1].limit, 64u);
+  EXPECT_GE(snapshot.threads[1].limit, 60u);
   EXPECT_GE(snapshot.threads[1].reclaims, 1u);
   ExpectWithinBudget(*pool);
   idle.Run([&] { Churn(*pool, 10); });

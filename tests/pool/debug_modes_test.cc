@@ -260,6 +260,12 @@ extern "C" const char __stop_tandem_caller[];
   return buffer;
 }
 
+[[gnu::section("tandem_caller"), gnu::noinline]] void AcquirePairHere(
+    BufferPool& pool, std::span<std::byte*, 2> out) {
+  ASSERT_TRUE(pool.AcquirePair(out));
+  asm volatile("");
+}
+
 MATCHER(NamesACallerInTheTest, "") {
   constexpr std::string_view kBefore = "; last taken or released by 0x";
   const size_t at = arg.find(kBefore);
@@ -297,6 +303,12 @@ TEST_F(DebugDeathTest, CallerWhoTookAnOverrunBufferIsNamed) {
   EXPECT_DEATH(pool->Release(buffer), NamesACallerInTheTest());
   Scribble(buffer + pool->buffer_size());
   pool->Release(buffer);
+  std::array<std::byte*, 2> pair;
+  AcquirePairHere(*pool, pair);
+  Scribble(pair[0] + pool->buffer_size());
+  EXPECT_DEATH(pool->ReleasePair(pair), NamesACallerInTheTest());
+  Scribble(pair[0] + pool->buffer_size());
+  pool->ReleasePair(pair);
 }
 
 // P7: two releases that race each other, the first of them stopped before any
