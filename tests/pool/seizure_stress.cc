@@ -42,9 +42,8 @@ namespace {
 using Core = PoolCore<StdPlatform>;
 
 constexpr uint32_t kCacheLimit = 16;
-constexpr uint32_t kMostHeld = 8;
 // Rounds after which a thread makes room for the one that it waits for.
-constexpr uint32_t kPatience = 1'000;
+constexpr uint32_t kPatience = 300;
 constexpr Claim kClaim{.keep = 0, .rank = Rank{0xFF}};
 
 // A buffer has the name of its holder in it, 0 for nobody. Loads and stores, so
@@ -118,16 +117,12 @@ class Stress {
 
   void Own(uint32_t name) {
     Core::Cache& cache = *core_.ClaimCache(ThreadToken{name});
-    std::array<std::byte*, kMostHeld> storage;
     uint32_t since_bias = 0;
-    for (uint32_t i = 0; !stop_.load(std::memory_order::relaxed); ++i) {
-      constexpr std::array<size_t, 4> kSizes = {1, 2, 1, kMostHeld};
-      const auto buffers = std::span(storage).first(kSizes[i % 4]);
-      if (core_.Take(&cache, buffers, kClaim)) {
-        Change(buffers, 0, name);
-        Change(buffers, name, 0);
-        core_.Give(&cache, buffers);
-      }
+    while (!stop_.load(std::memory_order::relaxed)) {
+      Use<1>(cache, name);
+      Use<2>(cache, name);
+      Use<1>(cache, name);
+      Use<8>(cache, name);
       if (!cache.biased()) {
         Hurry(cache.policy);
         since_bias = 0;
@@ -136,6 +131,19 @@ class Stress {
       }
     }
     core_.ReturnCacheOf(ThreadToken{name});
+  }
+
+  // As BufferPool does it: the number is known, so each has its own section.
+  template <size_t kCount>
+  [[gnu::always_inline]] void Use(Core::Cache& cache, uint32_t name) {
+    std::array<std::byte*, kCount> buffers;
+    if (!core_.TakeBiased(&cache, buffers, kClaim) &&
+        !core_.Take(&cache, buffers, kClaim)) {
+      return;
+    }
+    Change(buffers, 0, name);
+    Change(buffers, name, 0);
+    if (!core_.GiveBiased(&cache, buffers)) core_.Give(&cache, buffers);
   }
 
   // Has the bias come back with the next quiet operation.
@@ -152,9 +160,10 @@ class Stress {
     Core::Cache& cache = *core_.ClaimCache(ThreadToken{name});
     std::vector<std::byte*> all(capacity_);
     while (!stop_.load(std::memory_order::relaxed)) {
-      uint32_t looks = 0;
-      while (!AnyBiased()) {
-        if (++looks % kPatience == 0) std::this_thread::yield();
+      // Now and then, though nobody is.
+      for (uint32_t looks = 1; !AnyBiased(); ++looks) {
+        if (looks == kPatience) std::this_thread::yield();
+        if (looks == 2 * kPatience) break;
       }
       if (!core_.Reserve(&cache, capacity_, kClaim)) continue;
       core_.depot().Collect(all);
