@@ -24,13 +24,11 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <functional>
 #include <initializer_list>
 #include <map>
 #include <memory>
 #include <set>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,6 +36,7 @@
 #include "absl/strings/str_format.h"
 #include "gtest/gtest.h"
 #include "tandem/pool/buffer_pool.h"
+#include "tandem/tests/pool/fast_path_table.h"
 #include "tandem/tests/pool/stepper.h"
 #include "tandem/tests/pool/testing.h"
 
@@ -47,24 +46,13 @@ extern "C" [[gnu::weak]] void __ubsan_handle_add_overflow();
 namespace tandem {
 namespace {
 
-constexpr char kGolden[] = "tests/pool/golden/fast_path.x86_64.golden";
-
 #if defined(__x86_64__) && !defined(__clang__) && __GNUC__ == 12
 constexpr bool kIsGoldenCompiler = true;
 #else
 constexpr bool kIsGoldenCompiler = false;
 #endif
 
-struct Counts {
-  int total = 0;
-  int load = 0;
-  int store = 0;
-  int compare = 0;
-  int branch = 0;
-  int locked = 0;
-  int fence = 0;
-  int call = 0;
-};
+using Counts = InstructionCounts;
 
 // Where this program's addresses begin, as objdump does not know.
 uintptr_t LoadAddress() {
@@ -171,9 +159,8 @@ class FastPathTest : public ::testing::Test {
     return best;
   }
 
-  // A line of the table.
-  static std::string Line(std::string_view name,
-                          const std::vector<uintptr_t>& trace) {
+  static Counts CountsOf(std::string_view name,
+                         const std::vector<uintptr_t>& trace) {
     const Listing listing = Disassemble({trace.begin(), trace.end()});
     Counts counts;
     int depth = 0;
@@ -189,13 +176,10 @@ class FastPathTest : public ::testing::Test {
     }
     EXPECT_EQ(counts.locked, 0) << "in " << name;
     EXPECT_EQ(counts.fence, 0) << "in " << name;
-    return absl::StrFormat("%-24s %5d %5d %5d %7d %6d %6d %5d %4d\n", name,
-                           counts.total, counts.load, counts.store,
-                           counts.compare, counts.branch, counts.locked,
-                           counts.fence, counts.call);
+    return counts;
   }
 
-  static std::string Lines(bool detect_misuse) {
+  static void AddLines(bool detect_misuse, FastPathTable& table) {
     const std::string tail = detect_misuse ? "" : " unchecked";
     const std::unique_ptr<BufferPool> owner = NewPool(
         {.capacity = 4'096, .cache_size = 128, .detect_misuse = detect_misuse});
@@ -221,10 +205,9 @@ class FastPathTest : public ::testing::Test {
     const Operation release_pair = [&] { FastPathReleasePair(pool, buffers); };
     const Operation acquire_many = [&] { FastPathAcquireMany(pool, buffers); };
     const Operation release_many = [&] { FastPathReleaseMany(pool, buffers); };
-    std::string lines;
     const auto add = [&](const char* name, uintptr_t function,
                          const Operation& call, const Operation& undo) {
-      lines += Line(name + tail, TraceOf(function, call, undo));
+      table.Add(name + tail, CountsOf(name, TraceOf(function, call, undo)));
     };
     add("Acquire", at(FastPathAcquire), acquire, release);
     add("AcquirePair", at(FastPathAcquirePair), acquire_pair, release_pair);
@@ -239,29 +222,16 @@ class FastPathTest : public ::testing::Test {
     add("ReleaseMany(32)", at(FastPathReleaseMany), release_many, acquire_many);
     release_many();
     pool->ReleaseMany(kept);
-    return lines;
   }
 };
 
 TEST_F(FastPathTest, ExecutesWhatTheGoldenTableSays) {
-  const std::string table =
-      "Instructions executed on the fast path (fast_path_test.cc), g++ "
-      "12.\n\n" +
-      absl::StrFormat("%-24s %5s %5s %5s %7s %6s %6s %5s %4s\n", "", "total",
-                      "load", "store", "compare", "branch", "locked", "fence",
-                      "call") +
-      Lines(/*detect_misuse=*/true) + Lines(/*detect_misuse=*/false);
-  std::printf("%s", table.c_str());
-  if (std::getenv("TANDEM_UPDATE_GOLDEN") != nullptr) {
-    const char* const root = std::getenv("BUILD_WORKSPACE_DIRECTORY");
-    ASSERT_NE(root, nullptr) << "to be run by `bazel run`";
-    std::ofstream(std::string(root) + "/" + kGolden) << table;
-    return;
-  }
+  FastPathTable table(
+      "Instructions executed on the fast path (fast_path_test.cc), g++ 12.");
+  AddLines(/*detect_misuse=*/true, table);
+  AddLines(/*detect_misuse=*/false, table);
   if (!kIsGoldenCompiler) GTEST_SKIP() << "compared for g++ 12 alone";
-  std::stringstream golden;
-  golden << std::ifstream(kGolden).rdbuf();
-  EXPECT_EQ(table, golden.str()) << "if this is meant, see the test's head";
+  table.CompareWithGolden("fast_path.x86_64.golden");
 }
 
 }  // namespace
