@@ -29,8 +29,7 @@ using asio::posix::descriptor_base;
 constexpr int kRounds = 4;
 
 // How long a session under way sleeps before it asks again, when so many wait
-// that it may not even do that.
-// Twice as long each time, up to the second.
+// that it may not even do that: twice as long each time, up to the second.
 constexpr std::chrono::milliseconds kRetryAfter(5);
 constexpr std::chrono::milliseconds kRetryAtMost(80);
 
@@ -154,6 +153,8 @@ asio::awaitable<bool> RelaySession::Allocate() {
 
 asio::awaitable<void> RelaySession::Close() {
   loop_.kept_ -= std::exchange(kept_, 0);
+  for (const Side side : kSides) ring(side).Consume(ring(side).size());
+  buffers_.ReleaseBuffers();
   if (reset_ && !aborted_) co_await Linger();
   for (Peer* const peer : {&client_, &backend_}) {
     if (reset_) ResetOnClose(peer->fd);
