@@ -49,5 +49,7 @@ def system_libraries():
             # 1.22 decides by what was included before it: one file would
             # free() what another has allocated by operator new.
             "ASIO_DISABLE_STD_ALIGNED_ALLOC",
+            # 1.22 does not know that clang has them with GNU's library, too.
+            "ASIO_HAS_CO_AWAIT",
         ],
     )
