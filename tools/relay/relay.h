@@ -28,7 +28,7 @@ namespace tandem {
 //   relay->Join();
 //
 // Threads:  any may call Drain, Abort, running and Snapshot, between Start and
-//           the end of Join.
+//           the end of Join; Snapshot before, too.
 // Lifetime: must have been joined before it goes, if it was started.
 class Relay {
  public:

@@ -22,6 +22,7 @@
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
@@ -29,6 +30,7 @@
 #include "tandem/tools/relay/relay.h"
 #include "tandem/tools/relay/relay_options.h"
 #include "tandem/tools/relay/relay_snapshot.h"
+#include "tandem/tools/relay/stats/stats_server.h"
 
 ABSL_FLAG(std::string, listen, "", "HOST:PORT to accept connections at");
 ABSL_FLAG(std::string, backend, "", "HOST:PORT to connect each of them to");
@@ -46,6 +48,9 @@ ABSL_FLAG(uint32_t, max_waiters, tandem::RelayOptions().max_waiters,
 ABSL_FLAG(std::string, idle_timeout,
           absl::FormatDuration(tandem::RelayOptions().idle_timeout),
           "close a session that has moved nothing for so long");
+ABSL_FLAG(std::string, stats, "",
+          "HOST:PORT to tell at what it does: / for people, /metrics for "
+          "Prometheus");
 
 namespace tandem {
 namespace {
@@ -73,7 +78,12 @@ void PrintTotals(const RelaySnapshot& snapshot) {
       snapshot.sessions.pool.waiting);
 }
 
-int Serve(const RelayOptions& options) {
+int Fail(const absl::Status& status) {
+  absl::FPrintF(stderr, "relay: %s\n", status.message());
+  return 1;
+}
+
+int Serve(const RelayOptions& options, const std::string& stats_address) {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
@@ -82,19 +92,26 @@ int Serve(const RelayOptions& options) {
   signal(SIGPIPE, SIG_IGN);
 
   absl::StatusOr<std::unique_ptr<Relay>> created = Relay::Create(options);
-  if (!created.ok()) {
-    absl::FPrintF(stderr, "relay: %s\n", created.status().message());
-    return 1;
-  }
+  if (!created.ok()) return Fail(created.status());
   Relay& relay = **created;
+  std::unique_ptr<StatsServer> stats;
+  if (!stats_address.empty()) {
+    auto server = StatsServer::Create(stats_address, relay, options);
+    if (!server.ok()) return Fail(server.status());
+    stats = *std::move(server);
+  }
   relay.Start();
   absl::PrintF("relay: %s to %s, %d threads, %d buffers of %d bytes\n",
                relay.address().ToString(), options.backend, options.threads,
                options.buffers, options.buffer_size);
+  if (stats) {
+    absl::PrintF("relay: tells at http://%s/\n", stats->address().ToString());
+  }
   std::fflush(stdout);
 
   int signal_number;
   sigwait(&signals, &signal_number);
+  if (stats) stats->SetDraining();
   relay.Drain();
   while (relay.running()) {
     const timespec moment = {.tv_sec = 0, .tv_nsec = 20'000'000};
@@ -138,12 +155,14 @@ int main(int argc, char** argv) {
     return 1;
   }
   tandem::RaiseDescriptorLimit();
-  return tandem::Serve({.listen = absl::GetFlag(FLAGS_listen),
-                        .backend = absl::GetFlag(FLAGS_backend),
-                        .threads = absl::GetFlag(FLAGS_threads),
-                        .buffers = absl::GetFlag(FLAGS_buffers),
-                        .buffer_size = absl::GetFlag(FLAGS_buffer_size),
-                        .reserve = absl::GetFlag(FLAGS_reserve),
-                        .max_waiters = absl::GetFlag(FLAGS_max_waiters),
-                        .idle_timeout = idle_timeout});
+  const tandem::RelayOptions options = {
+      .listen = absl::GetFlag(FLAGS_listen),
+      .backend = absl::GetFlag(FLAGS_backend),
+      .threads = absl::GetFlag(FLAGS_threads),
+      .buffers = absl::GetFlag(FLAGS_buffers),
+      .buffer_size = absl::GetFlag(FLAGS_buffer_size),
+      .reserve = absl::GetFlag(FLAGS_reserve),
+      .max_waiters = absl::GetFlag(FLAGS_max_waiters),
+      .idle_timeout = idle_timeout};
+  return tandem::Serve(options, absl::GetFlag(FLAGS_stats));
 }

@@ -53,3 +53,19 @@ def system_libraries():
             "ASIO_HAS_CO_AWAIT",
         ],
     )
+
+    # What //tools:relay --stats answers with: HTTP, Prometheus's format, JSON.
+    system_library(
+        name = "microhttpd",
+        header = "/usr/include/microhttpd.h",
+        linkopts = ["-lmicrohttpd"],
+    )
+    system_library(
+        name = "prometheus",
+        header = "/usr/include/prometheus/text_serializer.h",
+        linkopts = ["-lprometheus-cpp-core"],
+    )
+    system_library(
+        name = "nlohmann_json",
+        header = "/usr/include/nlohmann/json.hpp",
+    )
