@@ -93,6 +93,20 @@ TEST(PoolCoreSchedule, SoItIsWithBiasedCaches) {
   EXPECT_GT(biases_seen, 0u);
 }
 
+constexpr PoolShape Adaptive(PoolShape shape) {
+  shape.adaptive = true;
+  return shape;
+}
+
+// P1, P3: whatever limits are raised, lowered and taken away meanwhile.
+TEST(PoolCoreSchedule, SoItIsWithCachesThatAdapt) {
+  reclaims_seen = 0;
+  ExploreAtRandom<AnyWorkload<Adaptive(kWithReserve)>>(40'000);
+  ExploreAtRandom<AnyWorkload<Adaptive(Biased(kWithReserve))>>(40'000);
+  ExploreAtRandom<AnyWorkload<Adaptive(Biased(kWithoutReserve))>>(40'000);
+  EXPECT_GT(reclaims_seen, 0u);
+}
+
 // The same where the system refuses barriers now and then.
 struct WithoutBarriers : AnyWorkload<Biased(kWithReserve)> {
   void thread(unsigned index) {

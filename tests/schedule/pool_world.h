@@ -58,6 +58,8 @@ class Reach {
 // How often caches went back to bias, in all schedules so far: a test of biased
 // caches that never are would prove nothing.
 inline uint64_t biases_seen = 0;
+// How often a thread took what an idle one might hold, likewise.
+inline uint64_t reclaims_seen = 0;
 
 struct PoolShape {
   uint32_t capacity;
@@ -65,6 +67,8 @@ struct PoolShape {
   uint32_t reserve;
   uint32_t cache_limit;
   bool biased = false;
+  // Caches grow as they need, up to cache_limit and to that for all together.
+  bool adaptive = false;
   uint32_t cores = 2;
 };
 
@@ -97,8 +101,8 @@ class PoolWorld {
               .hints = {},
               .reserve = kShape.reserve,
               .rules = {.most = kShape.cache_limit,
-                        .total = 0,
-                        .adaptive = false},
+                        .total = kShape.cache_limit,
+                        .adaptive = kShape.adaptive},
               .biased = kShape.biased}) {}
 
   // Gives every cache to the thread of its number, or one to this thread.
@@ -175,9 +179,17 @@ class PoolWorld {
 
   // At rest: every buffer is in one place, and the ledger tells the truth.
   void RequireWhole() {
+    uint32_t limits = 0;
     for (const Cache& cache : caches_) {
       biases_seen += cache.counters.biases.Get();
+      reclaims_seen += cache.counters.reclaims.Get();
+      limits += cache.limit();
       Require(cache.size() <= kShape.cache_limit, "caches keep to their limit");
+    }
+    if (kShape.adaptive) {
+      Require(limits == core.budget().granted(),
+              "every limit is accounted for");
+      Require(limits <= kShape.cache_limit, "and all are within the budget");
     }
     Require(
         core.depot().ledger().Load().available() + Cached() + custody.held() ==

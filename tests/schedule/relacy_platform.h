@@ -199,7 +199,13 @@ struct RelacyPlatform {
     return rl::thread_index() + (migrated ? 1 : 0);
   }
 
-  static int64_t NowNanos() { return 0; }
+  // Now and then long after the last call.
+  static int64_t NowNanos() {
+    static int64_t now = 0;
+    constexpr int64_t kLong = 1'000'000'000;
+    if (rl::ctx().is_random_sched() && rl::rand(2) == 0) now += kLong;
+    return now;
+  }
 };
 
 }  // namespace tandem
