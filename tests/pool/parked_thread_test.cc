@@ -198,7 +198,7 @@ TEST_P(ParkedThreadTest, InTheMiddleOfASectionHidesWhatItAskedFor) {
 #endif
   if (!NewPool({})->Snapshot().biased) GTEST_SKIP() << "no sections here";
   if (kAsan) GTEST_SKIP() << "it is hardly ever in one";
-  for (const size_t count : {1, 2, 5}) CheckParked(count, true, 10);
+  for (const size_t count : {1, 2, 5}) CheckParked(count, true, 5);
 }
 
 INSTANTIATE_TEST_SUITE_P(Pool, ParkedThreadTest, BothWays(), BiasName);
