@@ -42,10 +42,11 @@ class Plot {
     this.ends[0].textContent = "2 min ago";
     this.ends[1].textContent = "now";
     this.cursor = svg(this.svg, "line", {class: "cursor", visibility: "hidden"});
-    this.curves = options.series.map(({color}) => ({
+    // The first lies on top.
+    this.curves = options.series.toReversed().map(({color}) => ({
       area: svg(this.svg, "path", {class: `area ${color}`}),
       curve: svg(this.svg, "path", {class: `curve ${color}`}),
-    }));
+    })).reverse();
 
     this.svg.addEventListener("pointermove", event => {
       this.mouse = event.clientX - this.svg.getBoundingClientRect().left;

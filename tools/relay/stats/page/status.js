@@ -207,7 +207,7 @@ const plots = [
     {name: "to backend", color: "orange", value: p => p.toBackend}]}],
   ["sessions", {title: "Sessions", format: count, series: [
     {name: "open", color: "blue", value: p => p.open}]}],
-  ["arrivals", {title: "Connections / s", format: count, series: [
+  ["arrivals", {title: "New / s", format: count, series: [
     {name: "accepted", color: "blue", value: p => p.accepted},
     {name: "refused", color: "orange", value: p => p.refused}]}],
   ["buffers", {title: "Buffers", format: count, stacked: true,
@@ -218,7 +218,7 @@ const plots = [
     {name: "complete", color: "orange", value: p => p.waiting[0]},
     {name: "pair", color: "teal", value: p => p.waiting[1]},
     {name: "receive", color: "blue", value: p => p.waiting[2]}]}],
-  ["waits", {title: "Wait below", format: duration, series: [
+  ["waits", {title: "Waits below", format: duration, series: [
     {name: "p99", color: "orange", value: p => p.p99},
     {name: "p50", color: "blue", value: p => p.p50}]}],
 ].map(([name, options]) => new Plot($(`plot-${name}`), options));
