@@ -1,6 +1,5 @@
-// One plot of the last two minutes, as SVG: curves from zero, or areas on top
-// of each other, with a key that shows the newest values, or those under the
-// mouse.
+// One plot of up to two minutes, as SVG: curves from zero, or areas on top of
+// each other, with a key that shows the newest values, or those under the mouse.
 //
 //   const plot = new Plot(figure, {
 //     title: "Buffers", format: count, stacked: true, top: () => 64,
@@ -10,7 +9,9 @@
 
 "use strict";
 
-const WINDOW = 120;  // seconds
+const MOST_SHOWN = 120;  // seconds
+// How far back the left end is: the first that holds all points.
+const SPANS = [[30, "30 s ago"], [60, "1 min ago"], [MOST_SHOWN, "2 min ago"]];
 
 class Plot {
   static WIDTH = 360;
@@ -39,7 +40,6 @@ class Plot {
     }));
     this.ends = [svg(this.svg, "text", {}),
                  svg(this.svg, "text", {"text-anchor": "end"})];
-    this.ends[0].textContent = "2 min ago";
     this.ends[1].textContent = "now";
     this.cursor = svg(this.svg, "line", {class: "cursor", visibility: "hidden"});
     // The first lies on top.
@@ -65,7 +65,10 @@ class Plot {
     const right = width - 2;
     const bottom = Plot.HEIGHT - Plot.BOTTOM;
     const now = points.length ? points[points.length - 1].time : 0;
-    const x = time => right - (now - time) / WINDOW * (right - Plot.LEFT);
+    const [span, ago] = SPANS.find(([span]) =>
+        points.every(({time}) => now - time <= span)) ?? SPANS.at(-1);
+    const x = time => right - (now - time) / span * (right - Plot.LEFT);
+    this.ends[0].textContent = ago;
 
     const {series, stacked, format} = this.options;
     // Heights: of each series the lower and the upper edge at every point.

@@ -104,10 +104,10 @@ function judge(status) {
   }
   const last = points[points.length - 1];
   if (pool.waiting > 0 || last?.waits > 0) {
-    const typical = last?.waits > 0
+    const waits = last?.waits > 0
         ? `; ${count(last.waits)} waits a second, half of them below ${duration(last.p50)}` : "";
     return ["short", "Short of buffers",
-            `${count(pool.waiting)} of ${sessions} wait${typical}. None is dropped.`];
+            `${sessions}, ${count(pool.waiting)} wait now${waits}. None is dropped.`];
   }
   return ["fine", "Fine", `${sessions}, ${count(pool.in_use)} of ${count(pool.capacity)} buffers in use, nobody waits.`];
 }
@@ -202,12 +202,12 @@ function showCores(cores, capacity) {
 // Plots.
 
 const plots = [
-  ["traffic", {title: "Traffic / s", format: bytes, series: [
-    {name: "to clients", color: "blue", value: p => p.toClient},
+  ["traffic", {title: "Sent / s", format: bytes, series: [
+    {name: "to client", color: "blue", value: p => p.toClient},
     {name: "to backend", color: "orange", value: p => p.toBackend}]}],
   ["sessions", {title: "Sessions", format: count, series: [
     {name: "open", color: "blue", value: p => p.open}]}],
-  ["arrivals", {title: "New / s", format: count, series: [
+  ["arrivals", {title: "Connections / s", format: count, series: [
     {name: "accepted", color: "blue", value: p => p.accepted},
     {name: "refused", color: "orange", value: p => p.refused}]}],
   ["buffers", {title: "Buffers", format: count, stacked: true,
@@ -231,8 +231,8 @@ function show(status) {
     points.push(point(last, status));
   }
   if (!last || status.uptime !== last.uptime) samples.push(status);
-  while (samples[0].uptime < status.uptime - WINDOW) samples.shift();
-  while (points.length && points[0].time < status.uptime - WINDOW) points.shift();
+  while (samples[0].uptime < status.uptime - MOST_SHOWN) samples.shift();
+  while (points.length && points[0].time < status.uptime - MOST_SHOWN) points.shift();
 
   $("route").textContent = `${status.listen} → ${status.backend}`;
   $("uptime").textContent = `up ${duration(status.uptime)}`;
