@@ -2,7 +2,7 @@
 
 load("@rules_cc//cc:defs.bzl", "cc_library", "cc_test")
 
-def both_modes_test(name, srcs, deps, copts = [], **kwargs):
+def both_modes_test(name, srcs, deps, copts = [], tags = [], **kwargs):
     """A GoogleTest program that runs as two tests.
 
     NAME runs as the system lets it: biased, where there are restartable
@@ -14,6 +14,8 @@ def both_modes_test(name, srcs, deps, copts = [], **kwargs):
       srcs: its sources, compiled once.
       deps: what it needs, gtest_main included.
       copts: flags to compile them with.
+      tags: of both; the second has `shared` as well, and is left out where the
+        first is shared too (under ThreadSanitizer).
       **kwargs: whatever else both cc_tests take.
     """
     cc_library(
@@ -27,12 +29,14 @@ def both_modes_test(name, srcs, deps, copts = [], **kwargs):
     )
     cc_test(
         name = name,
+        tags = tags,
         deps = [":" + name + "_program"],
         **kwargs
     )
     cc_test(
         name = name + "_shared",
         env = {"GLIBC_TUNABLES": "glibc.pthread.rseq=0"},
+        tags = tags + ["shared"],
         deps = [":" + name + "_program"],
         **kwargs
     )
