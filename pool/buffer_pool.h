@@ -57,7 +57,8 @@ class Buffer;
 // Lifetime:  the pool must outlive its buffers and session layers, but not the
 //            threads that used it. Buffers that are missing when it goes are
 //            reported.
-// Fork:      a child may use new pools, and its copies of the parent's: it finds
+// Fork:      a child may use new pools, and its copies of the parent's: it
+// finds
 //            what lay in the caches of threads that it does not have, and not
 //            what they had in their hands.
 // Misuse:    a pointer that is not a buffer of this pool, or was released
