@@ -27,6 +27,7 @@ function bytes(value) {
 }
 
 function duration(seconds) {
+  if (seconds === 0) return "0";
   if (seconds < 1e-3) return `${Math.round(seconds * 1e6)} µs`;
   if (seconds < 1) return `${+(seconds * 1e3).toPrecision(2)} ms`;
   if (seconds < 60) return `${+seconds.toPrecision(2)} s`;
