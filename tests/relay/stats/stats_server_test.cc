@@ -2,9 +2,12 @@
 
 #include "tandem/tools/relay/stats/stats_server.h"
 
+#include <signal.h>
+
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
@@ -110,6 +113,24 @@ TEST(StatsFlagTest, TheProgramSaysWhereItTells) {
   EXPECT_THAT(Http(address, "GET", "/metrics").body,
               HasSubstr("tandem_relay_draining 0"));
   EXPECT_EQ(relay.Finish(), 0);
+}
+
+TEST(StatsFlagTest, TellsWhenNoDescriptorIsLeft) {
+  ManualBackend backend;
+  RelayProcess relay(backend.address(), {"--stats=127.0.0.1:0"},
+                     /*descriptors=*/64);
+  const std::string line = relay.ReadLine();
+  const size_t start = line.find("//") + 2;
+  const std::string address = line.substr(start, line.rfind('/') - start);
+  std::vector<OwnedFd> clients;
+  for (int i = 0; i < 100; ++i) clients.push_back(Connect(relay.address()));
+  ASSERT_TRUE(Eventually([&] { return relay.Descriptors() >= 63; }));
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_THAT(Http(address, "GET", "/metrics").body,
+                HasSubstr("tandem_relay_accept_pauses_total{loop=\"0\"} "));
+  }
+  relay.Signal(SIGKILL);
+  relay.Wait();
 }
 
 TEST(StatsFlagTest, AWrongOrBusyAddressGivesOneLine) {

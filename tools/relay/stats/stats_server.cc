@@ -1,12 +1,18 @@
 #include "tandem/tools/relay/stats/stats_server.h"
 
+#include <fcntl.h>
 #include <microhttpd.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
 
+#include <array>
 #include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "absl/memory/memory.h"
@@ -22,6 +28,7 @@ namespace {
 constexpr auto kFreshness = std::chrono::seconds(1);
 constexpr unsigned kConnections = 64;
 constexpr unsigned kIdleSeconds = 5;
+constexpr int kPauseMillis = 100;
 
 MHD_Result Respond(MHD_Connection* connection, unsigned code, const char* type,
                    std::string_view body) {
@@ -67,6 +74,10 @@ StatsServer::StatsServer(Listeners listeners, const Relay& relay,
               .snapshot = {}} {}
 
 StatsServer::~StatsServer() {
+  if (thread_.joinable()) {
+    eventfd_write(stop_.get(), 1);
+    thread_.join();
+  }
   if (daemon_ != nullptr) MHD_stop_daemon(daemon_);
 }
 
@@ -87,14 +98,56 @@ absl::Status StatsServer::Start() {
         }
         return Respond(connection, MHD_HTTP_OK, document->type, document->body);
       };
+  // Without its own way to accept: it would spin while descriptors are short.
   daemon_ = MHD_start_daemon(
-      MHD_USE_EPOLL_INTERNAL_THREAD, 0, nullptr, nullptr, handle, this,
-      MHD_OPTION_LISTEN_SOCKET, listeners_.sockets[0].get(),
-      MHD_OPTION_CONNECTION_LIMIT, kConnections, MHD_OPTION_CONNECTION_TIMEOUT,
-      kIdleSeconds, MHD_OPTION_END);
-  if (daemon_ == nullptr) return absl::InternalError("--stats: can't begin");
-  listeners_.sockets[0].Release();  // It closes that itself.
+      MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, nullptr, nullptr, handle,
+      this, MHD_OPTION_CONNECTION_LIMIT, kConnections,
+      MHD_OPTION_CONNECTION_TIMEOUT, kIdleSeconds, MHD_OPTION_END);
+  stop_ = OwnedFd(eventfd(0, EFD_CLOEXEC));
+  if (daemon_ == nullptr || !stop_.valid()) {
+    return absl::InternalError("--stats: there are too few file descriptors");
+  }
+  thread_ = std::thread([this] { Run(); });
   return absl::OkStatus();
+}
+
+void StatsServer::Run() {
+  const int events =
+      MHD_get_daemon_info(daemon_, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+  while (true) {
+    if (!spare_.valid()) {
+      spare_ = OwnedFd(open("/dev/null", O_RDONLY | O_CLOEXEC));
+    }
+    // Without a spare descriptor, connections wait for the next try.
+    const nfds_t watched = spare_.valid() ? 3 : 2;
+    std::array<pollfd, 3> fds = {{
+        {.fd = stop_.get(), .events = POLLIN, .revents = 0},
+        {.fd = events, .events = POLLIN, .revents = 0},
+        {.fd = listeners_.sockets[0].get(), .events = POLLIN, .revents = 0},
+    }};
+    MHD_UNSIGNED_LONG_LONG idle;
+    int timeout = -1;
+    if (MHD_get_timeout(daemon_, &idle) == MHD_YES) {
+      timeout = idle < 1000 ? static_cast<int>(idle) : 1000;
+    }
+    if (!spare_.valid() && (timeout < 0 || timeout > kPauseMillis)) {
+      timeout = kPauseMillis;
+    }
+    poll(fds.data(), watched, timeout);
+    if (fds[0].revents != 0) return;
+    if (fds[2].revents != 0) Accept();
+    MHD_run(daemon_);
+  }
+}
+
+void StatsServer::Accept() {
+  spare_ = OwnedFd();  // The connection has its place, should it be the last.
+  sockaddr_storage peer;
+  socklen_t size = sizeof(peer);
+  auto* const address = reinterpret_cast<sockaddr*>(&peer);
+  const int fd = accept4(listeners_.sockets[0].get(), address, &size,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (fd >= 0) MHD_add_connection(daemon_, fd, address, size);
 }
 
 std::optional<StatsServer::Document> StatsServer::Get(std::string_view path) {

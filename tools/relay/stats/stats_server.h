@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -32,11 +33,13 @@ namespace tandem {
 //           last, so any number of readers cost the relay the same. SetDraining
 //           may be called by any.
 // Limits:   64 connections at once; one that is idle for 5 seconds is closed.
+//           One descriptor is kept back for them: that can be looked at, too,
+//           when the relay's sessions have taken all.
 // Lifetime: the relay must outlive it.
 class StatsServer {
  public:
-  // Listens and answers. An error names the flag --stats, or the
-  // address that is busy.
+  // Listens and answers. An error names the flag --stats, or the address that
+  // is busy.
   static absl::StatusOr<std::unique_ptr<StatsServer>> Create(
       std::string_view address, const Relay& relay,
       const RelayOptions& options);
@@ -59,6 +62,8 @@ class StatsServer {
   StatsServer(Listeners listeners, const Relay& relay,
               const RelayOptions& options);
   absl::Status Start();
+  void Run();
+  void Accept();
 
   // What stands at a path, if anything does.
   std::optional<Document> Get(std::string_view path);
@@ -73,6 +78,9 @@ class StatsServer {
   RelayStatus status_;
   std::optional<Clock::time_point> taken_;
   MHD_Daemon* daemon_ = nullptr;
+  OwnedFd spare_;
+  OwnedFd stop_;  // an eventfd(2)
+  std::thread thread_;
 };
 
 }  // namespace tandem
