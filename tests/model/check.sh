@@ -1,0 +1,160 @@
+#!/bin/bash
+#
+# Has spin search the models in this folder, whole, and the same with faults in
+# them, each of which must be found.
+#
+# Usage: bazel test //tests/model:check             small bounds
+#        bazel run //tests/model:check -- --long    larger ones as well
+#
+# Prints a line for each search: what it is, how it ended, states, depth and
+# seconds. Does nothing where spin is not installed, and says so.
+
+set -uo pipefail
+
+# Bazel starts this in the root of the tree; by hand it may be started anywhere.
+models="${PWD}/tests/model"
+[[ -e "${models}/sessions.pml" ]] ||
+  models="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+readonly models
+
+for tool in spin cc; do
+  command -v "${tool}" >/dev/null || {
+    echo "SKIPPED: ${tool} is not installed (Debian: apt-get install spin gcc)"
+    exit 0
+  }
+done
+
+long=false
+case "${1:-}" in
+  --long) long=true ;;
+  "") ;;
+  *)
+    echo "usage: check [--long]" >&2
+    exit 2
+    ;;
+esac
+readonly long
+
+work="$(mktemp -d)"
+trap 'rm -rf "${work}"' EXIT
+cd "${work}" || exit 2
+failed=0
+
+# The number in the words $1 of pan's output.
+number() {
+  sed -nE "s/^(.*[^0-9])?$1.*/\2/p" out | head -n 1
+}
+
+# search EXPECTED MODEL [-DNAME[=VALUE]...] [--pan FLAG...]
+#
+# EXPECTED is "holds": the whole space has been searched and nothing found; or
+# "part": the same as far as memory goes, by a hash; or a part of the message
+# that names what went wrong.
+search() {
+  local expected="$1" model="$2"
+  shift 2
+  local name="${model} $*" defines=() compile=(-O0 -DCOLLAPSE) run=(-w22)
+  [[ "${expected}" == holds ]] && "${long}" && compile[0]=-O2
+  local arg
+  for arg in "$@"; do
+    case "${arg}" in
+      -DREVERSE | -DT_REVERSE) compile+=("${arg}") ;;
+      -D*) defines+=("${arg}") ;;
+    esac
+  done
+  if [[ " $* " == *" -DLIVENESS "* ]]; then
+    compile+=(-DNFAIR=3) # room for the processes there are
+    run+=(-a -f)
+  else
+    compile+=(-DSAFETY)
+  fi
+  if [[ "${expected}" == part ]]; then
+    compile=(-O2 -DBITSTATE "${compile[@]:2}")
+    run=(-w33 "${run[@]:1}")
+  fi
+  compile+=(-DMEMLIM=6000)
+  local start="${SECONDS}"
+  spin -a ${defines[@]+"${defines[@]}"} "${models}/${model}.pml" >out 2>&1 &&
+    cc -w "${compile[@]}" -o pan pan.c >>out 2>&1 &&
+    ./pan -m5000000 "${run[@]}" >out 2>&1
+  local verdict
+  if grep -q "^pan:1:" out; then
+    verdict="$(sed -nE 's/^pan:1: (assertion violated )?(.*) \(at .*/\2/p' out)"
+  elif ! grep -q "errors: 0" out; then
+    verdict="not run: $(grep -m 1 -iE 'error|memory' out)"
+  elif [[ "${expected}" == part ]]; then
+    verdict=part
+  elif grep -qE "Search not completed|max search depth too small" out; then
+    verdict="not searched whole"
+  else
+    verdict=holds
+  fi
+  local judgement=as-expected
+  if [[ "${verdict}" != *"${expected}"* ]]; then
+    judgement="WRONG, expected: ${expected}"
+    failed=1
+  fi
+  printf '%-72s %10s states, depth %7s, %4d s: %s (%s)\n' "${name//-D/}" \
+    "$(number '([0-9]+[0-9.e+]*) states, stored')" \
+    "$(number 'depth reached ([0-9]+)')" "$((SECONDS - start))" \
+    "${verdict}" "${judgement}"
+}
+
+one_session=(pool_cache -DSECOND=NOTHING)
+echo "What must hold:"
+search holds "${one_session[@]}" -DOPERATIONS=4
+search holds "${one_session[@]}" -DOPERATIONS=4 -DFIRST=RECEIVE
+search holds "${one_session[@]}" -DOPERATIONS=4 -DCACHE=1
+search holds pool_cache -DOPERATIONS=1
+search holds sessions -DSESSIONS=2
+search holds sessions -DSESSIONS=2 -DCAPACITY=3 -DRESERVE=2
+search holds sessions -DCOARSE
+search holds sessions -DCOARSE -DCAPACITY=3 -DRESERVE=2
+search holds sessions -DLIVENESS
+search holds sessions -DLIVENESS -DCAPACITY=3 -DRESERVE=2
+search holds sessions -DLIVENESS -DCAPACITY=4 -DRESERVE=3
+
+echo "Faults, each of which must be found:"
+twice=EveryBufferIsInOnePlace
+beside=NobodySleepsBesideABuffer
+passed=NobodyPassesASleeper
+margin=AReceiveLeavesTheReserve
+search "${twice}" "${one_session[@]}" -DOPERATIONS=2 -DNO_BARRIER \
+  -DREVERSE -DT_REVERSE
+search "${twice}" pool_cache -DOPERATIONS=2 -DFIRST=RECEIVE \
+  -DSEIZED_IS_ENOUGH -DREVERSE -DT_REVERSE
+search "${beside}" "${one_session[@]}" -DNO_LOOK_AFTER_PUSH
+search "${passed}" "${one_session[@]}" -DNO_LOOK_AFTER_BIAS
+search "${beside}" "${one_session[@]}" -DOPERATIONS=3 -DPRESSURE_RAISED_LATE
+search ThePoolHoldsWhatIsCounted "${one_session[@]}" -DCREDIT_BEFORE_PUSH
+search "${margin}" "${one_session[@]}" -DRECEIVE_TAKES_RESERVE
+search "${beside}" pool_cache -DOPERATIONS=2 -DNO_SERVE_AFTER_SUBSCRIBE
+search "${beside}" pool_cache -DOPERATIONS=2 -DNO_SERVE_AFTER_CREDIT
+
+dead="invalid end state"
+starved="acceptance cycle"
+search "${dead}" sessions -DCOARSE -DRESERVE=0
+search "${dead}" sessions -DCOARSE -DONE_QUEUE_FOR_BOTH_PAIRS
+search "${dead}" sessions -DSESSIONS=2 -DNO_SERVE_AFTER_SUBSCRIBE
+search "${dead}" sessions -DSESSIONS=2 -DNO_SERVE_AFTER_CREDIT
+search "${dead}" sessions -DSESSIONS=2 -DDROPPED_WAKE_UP
+search "${margin}" sessions -DSESSIONS=2 -DRECEIVE_TAKES_RESERVE
+search NothingIsLost sessions -DSESSIONS=2 -DLATE_OFFER_IS_DROPPED
+search "${passed}" sessions -DNOBODY_MUST_WAIT
+search "${starved}" sessions -DLIVENESS -DCAPACITY=4 -DRESERVE=3 \
+  -DNOBODY_MUST_WAIT
+search "${starved}" sessions -DLIVENESS -DCAPACITY=4 -DRESERVE=3 -DNOBODY_IS_DUE
+
+if "${long}"; then
+  echo "What must hold, in larger bounds:"
+  search holds "${one_session[@]}" -DOPERATIONS=5 -DEPOCHS=3 -DROUNDS=2
+  search holds pool_cache -DOPERATIONS=2
+  search holds pool_cache -DOPERATIONS=2 -DFIRST=RECEIVE
+  search holds sessions -DCOARSE -DSESSIONS=4 -DCANCELS=0
+  search holds sessions -DLIVENESS -DSESSIONS=4 -DCANCELS=0
+  search part pool_cache -DOPERATIONS=4 -DEPOCHS=3
+  search part sessions
+fi
+
+if ((failed)); then echo "FAILED"; else echo "All as expected."; fi
+exit "${failed}"
