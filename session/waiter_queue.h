@@ -197,9 +197,13 @@ class WaiterQueue final : public Waitlist {
   }
   void Overtook(Rank rank) override {
     if (Int(rank) == 0) return;
+    bool due = false;
     for (size_t i = Int(rank) + 1; i < class_count_; ++i) {
-      if (lines_[i]->waiting() != 0) lines_[i]->overtaken.fetch_add(1);
+      if (lines_[i]->waiting() == 0) continue;
+      due |= lines_[i]->overtaken.fetch_add(1) + 1 == limits_.max_overtakes;
     }
+    // There may be enough for who goes first from now on.
+    if (due) Serve();
   }
   void Serve() override { ServeAs(WaitTicket{}); }
 

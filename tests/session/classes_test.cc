@@ -189,6 +189,27 @@ TEST(OvertakingTest, PairsThatWaitOvertakeAReceiveNoMoreThanAllowed) {
   EXPECT_EQ(order, "ppprpp");
 }
 
+// A class that goes first and needs more than there is holds up a receive until
+// that is due; by then there may be enough for it.
+TEST(OvertakingTest, WhoBecomesDueIsServedAtOnceIfThereIsEnough) {
+  Service service({.capacity = 16, .reserve = 2}, Declared(1));
+  service.TakeAllBut(2);
+  CountingWaker waker;
+  SessionBuffers receive(service.sessions());
+  SessionBuffers bulk(service.sessions());
+  ASSERT_EQ(receive.AllocateReceiveBuffer(Side::kRequest, waker),
+            Allocation::kWaiting);
+  ASSERT_EQ(bulk.AllocateBufferAs(*service.sessions().FindClass("bulk"),
+                                  Side::kRequest, Waker{}),
+            Allocation::kWaiting);
+  service.GiveBack(3);
+  EXPECT_EQ(waker.calls(), 0);
+  SessionBuffers pair(service.sessions());
+  EXPECT_EQ(pair.AllocateBuffers(), Allocation::kGranted);
+  EXPECT_EQ(waker.calls(), 1);
+  service.GiveBackAll();
+}
+
 // Complete is never held back, nor does it use up the others' turns.
 TEST(OvertakingTest, CompletesAreNeverHeldBack) {
   Service service({.capacity = 8, .reserve = 2}, Declared(1));
