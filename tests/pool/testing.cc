@@ -81,7 +81,7 @@ bool Unmark(std::byte* buffer, uint64_t owner) {
   return was == owner;
 }
 
-[[gnu::noinline, gnu::no_sanitize("address")]] void Scribble(std::byte* at) {
+[[gnu::noinline, gnu::no_sanitize_address]] void Scribble(std::byte* at) {
   volatile std::byte* const byte = at;
   *byte = *byte ^ std::byte{0xFF};
 }

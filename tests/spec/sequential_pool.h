@@ -1,0 +1,119 @@
+#ifndef TANDEM_TESTS_SPEC_SEQUENTIAL_POOL_H_
+#define TANDEM_TESTS_SPEC_SEQUENTIAL_POOL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace tandem {
+
+// What the pool and its session layer are to their users, said as simply as it
+// can be: a count of free buffers, and for each class those who wait, in order.
+// No threads, no caches, no buffers: one operation after the other. Real runs
+// are compared with it (P3, S1, S2, S4, S5, S7, S8).
+//
+// An operation of the library is one or more of these steps; who uses this says
+// which, and when who waits is served.
+class SequentialPool {
+ public:
+  struct Class {
+    uint32_t need;
+    uint32_t keep;
+  };
+  struct Rules {
+    uint32_t capacity;
+    std::vector<Class> classes;  // in order of rank; the first is complete
+    uint32_t max_waiters;        // completes apart
+    // Unset: nobody is ever due.
+    std::optional<uint32_t> max_overtakes;
+  };
+
+  // The name of a wait, which the caller gives.
+  using Waiter = uint16_t;
+
+  // Who asks without a session: after all classes.
+  static constexpr size_t kRaw = 255;
+
+  // `rules` must outlive it and its copies.
+  explicit SequentialPool(const Rules& rules)
+      : rules_(&rules), free_(rules.capacity), lines_(rules.classes.size()) {}
+
+  const Rules& rules() const { return *rules_; }
+  // In nobody's hands, wherever they lie.
+  uint32_t free() const { return free_; }
+
+  // Whether an allocation of this rank, a class or kRaw, has to wait its turn.
+  bool MustWait(size_t rank) const;
+
+  // Takes n buffers if it is this rank's turn and `keep` remain; else false,
+  // and nothing has changed. Take(id) is for what the class needs.
+  bool Take(size_t rank, uint32_t n, uint32_t keep);
+  bool Take(size_t id) {
+    return Take(id, rules_->classes[id].need, rules_->classes[id].keep);
+  }
+
+  // Gives n buffers back. Serves nobody.
+  void Return(uint32_t n) { free_ += n; }
+
+  // Whether no more of this class may wait.
+  bool IsFull(size_t id) const;
+
+  // Joins the class, last.
+  void Link(size_t id, Waiter waiter);
+  // Leaves. False if nobody of this name waits.
+  bool Unlink(Waiter waiter);
+  bool IsWaiting(Waiter waiter) const;
+
+  // Who is to be served next; nobody if there are too few buffers for whoever
+  // is first.
+  std::optional<Waiter> Next() const;
+  // Serves who is next, which there must be.
+  Waiter ServeNext();
+
+  // The first of a class, if there is enough for it, whoever else waits.
+  std::optional<Waiter> NextOf(size_t id) const;
+  // Serves it.
+  Waiter ServeNextOf(size_t id);
+
+  size_t waiting() const;
+  size_t waiting(size_t id) const { return lines_[id].queue.size(); }
+  // Calls visit(waiter) for everyone of a class, in order.
+  template <class Visit>
+  void VisitWaiters(size_t id, Visit visit) const {
+    for (const Arrival& arrival : lines_[id].queue) visit(arrival.waiter);
+  }
+
+  // Appends what distinguishes this state from others, if nobody is ever due.
+  void AppendKey(std::string& key) const;
+
+  // "3 free; complete: ; pair: 4 2; receive: 1", classes by number.
+  std::string ToString() const;
+
+ private:
+  struct Arrival {
+    Waiter waiter;
+    uint64_t number;
+  };
+  struct Line {
+    std::deque<Arrival> queue;
+    uint32_t overtaken = 0;  // since one of it was last served
+  };
+
+  bool IsDue(const Line& line) const {
+    return rules_->max_overtakes && line.overtaken >= *rules_->max_overtakes;
+  }
+  // The line whose head goes before all others.
+  std::optional<size_t> FirstLine() const;
+
+  const Rules* rules_;
+  uint32_t free_;
+  std::vector<Line> lines_;
+  uint64_t arrivals_ = 0;
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_TESTS_SPEC_SEQUENTIAL_POOL_H_
