@@ -1,0 +1,73 @@
+#ifndef TANDEM_TESTS_SESSION_HISTORY_H_
+#define TANDEM_TESTS_SESSION_HISTORY_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tandem/tests/spec/sequential_pool.h"
+
+namespace tandem {
+
+// What threads did to a pool at the same time, as each saw its own operations.
+// Times are ticks of one counter: an operation that ended before another began
+// has the smaller one.
+struct History {
+  using Waiter = SequentialPool::Waiter;
+  static constexpr Waiter kNoWait = 0;
+
+  enum class Kind {
+    kAcquire,     // `count` buffers, raw
+    kRelease,     // `count` buffers, raw or a session's
+    kReceive,     // one for a session
+    kPair,        // what is missing to a session's two
+    kFinishWait,  // of `wait`
+    kCancel,      // what the session of thread `count` waits for
+  };
+  enum class Result { kFailed, kDone, kWaiting, kCancelled };
+
+  struct Operation {
+    Kind kind;
+    uint32_t count = 0;
+    // kPair: buffers that the session had, and those of them with no data.
+    uint32_t held = 0;
+    uint32_t empty = 0;
+    // Which wait it begins if it can't be met, or ends; kNoWait for none.
+    Waiter wait = kNoWait;
+    Result result = Result::kFailed;
+    uint64_t begin = 0;
+    uint64_t end = 0;
+  };
+
+  // How a wait ended. Of those that nobody was told of, nothing is here.
+  struct Fate {
+    bool served = false;  // else cancelled
+    // When its waker was called, and in an operation of which thread. 0: it
+    // was served by the operation that began it.
+    uint64_t woken = 0;
+    size_t server = 0;
+  };
+
+  // Names of waits: which thread's, and which of them.
+  static constexpr size_t kWaitsOfThread = 64;
+  static Waiter WaitOf(size_t thread, size_t i) {
+    return static_cast<Waiter>(thread * kWaitsOfThread + i + 1);
+  }
+  static size_t ThreadOf(Waiter wait) { return (wait - 1) / kWaitsOfThread; }
+
+  // Every operation and wake-up, by the time it began.
+  std::string ToString() const;
+
+  SequentialPool::Rules rules;
+  // What an operation in progress may have in its hands besides what it asked
+  // for: half of a cache.
+  uint32_t batch = 0;
+  std::vector<std::vector<Operation>> threads;
+  std::map<Waiter, Fate> fates;
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_TESTS_SESSION_HISTORY_H_

@@ -1,0 +1,137 @@
+#ifndef TANDEM_TESTS_SESSION_LINEARIZATION_H_
+#define TANDEM_TESTS_SESSION_LINEARIZATION_H_
+
+#include <array>
+#include <bitset>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "tandem/tests/session/history.h"
+#include "tandem/tests/spec/sequential_pool.h"
+
+namespace tandem {
+
+// Looks for an order of a history's steps, each at some moment of the operation
+// that it belongs to, in which SequentialPool allows every one: a search after
+// J. Wing and C. Gong, "Testing and Verifying Concurrent Objects" (JPDC 1993),
+// that remembers where it has been.
+//
+// An operation is one step, or several: a failed look, giving back what is held
+// empty, joining a class. Serving a waiter is a step of its own, between its
+// joining and its wake-up (S4):
+//
+// - The first of a class is served, and no class is overtaken, except by a
+//   server that began before the overtaken one had surely joined: it may have
+//   chosen whom to serve.
+// - Whenever no operation is in progress, nobody waits who could be served.
+//
+// A look may fail though there are enough by the count, but for what may be in
+// the hands of operations in progress (P3): a batch of another thread's cache,
+// or buffers on their way to a waiter.
+class Linearization {
+ public:
+  // `history` must outlive it.
+  explicit Linearization(const History& history);
+
+  // True if there is such an order.
+  bool Exists() { return Search(State(history_.rules, ops_.size())); }
+
+  size_t states() const { return seen_.size(); }
+  // How far the longest order came that was tried: operations, and the state.
+  const std::string& furthest() const { return furthest_; }
+
+ private:
+  using Waiter = History::Waiter;
+
+  struct Step {
+    enum Kind {
+      kTake,    // n buffers, rank, keep: granted
+      kFail,    // the same: not granted
+      kReturn,  // n buffers
+      kLink,    // `wait` joins class `rank`
+      kServed,  // `wait` has been served
+      kLinked,  // `wait` waits
+      kLeft,    // `wait` was cancelled
+      kUnlink,  // what thread n's session waits for is cancelled
+      kNoWait,  // thread n's session does not wait
+    };
+    Kind kind;
+    size_t rank = 0;
+    uint32_t n = 0;
+    uint32_t keep = 0;
+    Waiter wait = History::kNoWait;
+  };
+  using Story = std::vector<Step>;
+
+  // One operation: what may have happened in it.
+  struct Op {
+    std::vector<Story> stories;
+    uint64_t begin;
+    uint64_t end;
+    uint32_t slack;  // most that others may have had in their hands meanwhile
+  };
+
+  // Something seen at one moment.
+  struct Sight {
+    uint64_t time;
+    Waiter wait;  // has been served; kNoWait: nobody can be served
+  };
+
+  struct State {
+    State(const SequentialPool::Rules& rules, size_t threads)
+        : pool(rules), threads(threads) {}
+
+    struct Progress {
+      uint8_t op = 0;
+      uint8_t story = 0;
+      uint8_t step = 0;
+    };
+    SequentialPool pool;
+    std::vector<Progress> threads;
+    size_t sights = 0;
+    std::bitset<512> joined;
+  };
+
+  std::vector<Story> StoriesOf(const History::Operation& op) const;
+  Story Take(size_t id, History::Result result, Waiter wait,
+             bool at_once) const;
+  // From when to when somebody waited, at most.
+  void AddWaits();
+  bool SomebodyWaitedDuring(const History::Operation& op) const;
+  uint32_t SlackOf(size_t thread, const History::Operation& op) const;
+  void AddSights();
+  uint64_t BeginOfServer(const History::Fate& fate, Waiter wait) const;
+
+  // True if a way leads on from `state` to the end.
+  bool Search(const State& state);
+  bool TryStep(const State& state, size_t thread, size_t story);
+  bool TryServe(const State& state, size_t id);
+  // Takes the step. False if it can't be now.
+  bool Apply(State& state, const Step& step, uint32_t slack) const;
+  bool WasServed(const State& state, Waiter wait) const;
+  std::optional<Waiter> WaitOf(const State& state, size_t thread) const;
+  bool MayOvertake(const State& state, size_t id, Waiter wait) const;
+  std::string KeyOf(const State& state) const;
+  void NoteFurthest(const State& state);
+
+  const History& history_;
+  std::vector<std::vector<Op>> ops_;
+  std::vector<Sight> sights_;
+  std::vector<std::pair<uint64_t, uint64_t>> waits_;
+  // Of the operation that began a wait: its end. Of the one that served it: its
+  // begin.
+  std::array<uint64_t, 512> joined_by_{};
+  std::array<uint64_t, 512> server_since_{};
+  std::unordered_set<std::string> seen_;
+  size_t most_done_ = 0;
+  std::string furthest_;
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_TESTS_SESSION_LINEARIZATION_H_
