@@ -1,11 +1,6 @@
 // Lets libFuzzer look for operations whose results are not what the sequential
-// specification says:
-//
-//   bazel run --config=fuzz //tests/fuzz:pool_fuzz -- -max_total_time=300
-//   bazel run --config=fuzz //tests/fuzz:pool_fuzz -- FILE    replays an input
-//   bazel run --config=fuzz //tests/fuzz:pool_fuzz -- -merge=1 CORPUS FOUND
-//
-// Whatever else it is told is in the manual of libFuzzer.
+// specification says: `bazel run --config=fuzz //tests/fuzz:pool_fuzz -- ...`,
+// see README.md beside this.
 
 #include <cstddef>
 #include <cstdint>
