@@ -1,5 +1,6 @@
 #include "tandem/tools/relay/relay_loop.h"
 
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <cstring>
 #include <exception>
 #include <iterator>
+#include <limits>
 #include <memory>
 #include <utility>
 
@@ -26,6 +28,20 @@ using std::chrono::milliseconds;
 
 // How long to accept nothing when descriptors have run out.
 constexpr milliseconds kPause(100);
+
+// Descriptors that connections leave to the rest of the program, such as those
+// who ask what it does.
+constexpr int kKeptBack = 8;
+
+// The first descriptor that connections must not have: the system gives the
+// lowest one that is free.
+int DescriptorLimit() {
+  rlimit limit = {};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  return static_cast<int>(std::min<rlim_t>(limit.rlim_cur,
+                                           std::numeric_limits<int>::max())) -
+         kKeptBack;
+}
 
 // Connections accepted in a row, at most: sessions wait.
 constexpr int kAcceptBatch = 64;
@@ -130,8 +146,13 @@ asio::awaitable<void> RelayLoop::Accept() {
 }
 
 RelayLoop::Arrived RelayLoop::AcceptSome() {
+  static const int descriptor_limit = DescriptorLimit();
   for (int i = 0; i < kAcceptBatch; ++i) {
     if (!spare_.valid()) spare_ = OpenSocket(backend_.family());
+    if (spare_.get() >= descriptor_limit) {
+      spare_ = OwnedFd();
+      errno = EMFILE;
+    }
     const bool no_spare = !spare_.valid();
     OwnedFd client;
     if (!no_spare) {

@@ -124,7 +124,7 @@ TEST(StatsFlagTest, TellsWhenNoDescriptorIsLeft) {
   const std::string address = line.substr(start, line.rfind('/') - start);
   std::vector<OwnedFd> clients;
   for (int i = 0; i < 100; ++i) clients.push_back(Connect(relay.address()));
-  ASSERT_TRUE(Eventually([&] { return relay.Descriptors() >= 63; }));
+  ASSERT_TRUE(Eventually([&] { return relay.Descriptors() >= 54; }));
   for (int i = 0; i < 3; ++i) {
     EXPECT_THAT(Http(address, "GET", "/metrics").body,
                 HasSubstr("tandem_relay_accept_pauses_total{loop=\"0\"} "));
