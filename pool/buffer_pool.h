@@ -66,7 +66,8 @@ class Buffer;
 class BufferPool {
  public:
   // InvalidArgument for a wrong option, as Validate says; the system's error
-  // for memory that can't be had.
+  // for a region, or states of the misuse check, that can't be had. The rest, 4
+  // bytes a buffer and what caches take, comes from operator new.
   static absl::StatusOr<std::unique_ptr<BufferPool>> Create(
       const PoolOptions& options);
 

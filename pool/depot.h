@@ -106,8 +106,9 @@ class Depot {
     core_pools_.Collect(core_pools_.CurrentCore(), out);
   }
 
-  // Takes out.size() buffers for who waits already: all caches are empty, unless
-  // somebody else has served that waiter meanwhile; then they must come back.
+  // Takes out.size() buffers for who waits already: all caches are empty,
+  // unless somebody else has served that waiter meanwhile; then they must come
+  // back.
   [[nodiscard]] bool TakeForWaiter(std::span<std::byte*> out, uint32_t keep) {
     LedgerView view = ledger_.Load();
     do {
