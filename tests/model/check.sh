@@ -35,6 +35,8 @@ case "${1:-}" in
 esac
 readonly long
 
+readonly PART_MINUTES="${PART_MINUTES:-5}"
+
 work="$(mktemp -d)"
 trap 'rm -rf "${work}"' EXIT
 cd "${work}" || exit 2
@@ -48,8 +50,8 @@ number() {
 # search EXPECTED MODEL [-DNAME[=VALUE]...] [--pan FLAG...]
 #
 # EXPECTED is "holds": the whole space has been searched and nothing found; or
-# "part": the same as far as memory goes, by a hash; or a part of the message
-# that names what went wrong.
+# "part": nothing was found in PART_MINUTES, with states told apart by hashes
+# only; or a part of the message that names what went wrong.
 search() {
   local expected="$1" model="$2"
   shift 2
@@ -70,14 +72,14 @@ search() {
   fi
   if [[ "${expected}" == part ]]; then
     compile=(-O2 -DBITSTATE "${compile[@]:2}")
-    run=(-w33 "${run[@]:1}")
+    run=(-w33 "-Q${PART_MINUTES}" "${run[@]:1}")
   fi
   compile+=(-DMEMLIM=6000)
   local start="${SECONDS}"
   spin -a ${defines[@]+"${defines[@]}"} "${models}/${model}.pml" >out 2>&1 &&
     cc -w "${compile[@]}" -o pan pan.c >>out 2>&1 &&
     ./pan -m5000000 "${run[@]}" >out 2>&1
-  local verdict
+  local verdict judgement=as-expected
   if grep -q "^pan:1:" out; then
     verdict="$(sed -nE 's/^pan:1: (assertion violated )?(.*) \(at .*/\2/p' out)"
   elif ! grep -q "errors: 0" out; then
@@ -89,7 +91,6 @@ search() {
   else
     verdict=holds
   fi
-  local judgement=as-expected
   if [[ "${verdict}" != *"${expected}"* ]]; then
     judgement="WRONG, expected: ${expected}"
     failed=1
@@ -147,11 +148,13 @@ search "${starved}" sessions -DLIVENESS -DCAPACITY=4 -DRESERVE=3 -DNOBODY_IS_DUE
 
 if "${long}"; then
   echo "What must hold, in larger bounds:"
-  search holds "${one_session[@]}" -DOPERATIONS=5 -DEPOCHS=3 -DROUNDS=2
+  search holds "${one_session[@]}" -DOPERATIONS=8 -DEPOCHS=4 -DROUNDS=2
   search holds pool_cache -DOPERATIONS=2
   search holds pool_cache -DOPERATIONS=2 -DFIRST=RECEIVE
-  search holds sessions -DCOARSE -DSESSIONS=4 -DCANCELS=0
+  search holds pool_cache -DOPERATIONS=1 -DROUNDS=2
+  search holds sessions -DCOARSE -DSESSIONS=4 -DCAPACITY=3 -DRESERVE=2
   search holds sessions -DLIVENESS -DSESSIONS=4 -DCANCELS=0
+  echo "And as far as ${PART_MINUTES} minutes go:"
   search part pool_cache -DOPERATIONS=4 -DEPOCHS=3
   search part sessions
 fi
