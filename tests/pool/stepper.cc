@@ -1,6 +1,8 @@
 #include "tandem/tests/pool/stepper.h"
 
+#include <elf.h>
 #include <signal.h>
+#include <sys/auxv.h>
 #include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -25,6 +27,8 @@ struct Plan {
   std::vector<uintptr_t>* trace = nullptr;
   int64_t section_start = 0;
   int64_t section_end = 0;
+  int64_t kernel_start = 0;  // code that the kernel lends, such as its clock
+  int64_t kernel_end = 0;
 };
 constinit thread_local Plan plan;
 
@@ -60,6 +64,20 @@ bool InSection(greg_t (&registers)[NGREG]) {
   return next >= plan.section_start && next < plan.section_end;
 }
 
+// Fills in where the kernel's code lies (vdso).
+void FindKernelCode() {
+  const uintptr_t start = getauxval(AT_SYSINFO_EHDR);
+  if (start == 0) return;
+  const auto& header = *reinterpret_cast<const Elf64_Ehdr*>(start);
+  const auto* const segments =
+      reinterpret_cast<const Elf64_Phdr*>(start + header.e_phoff);
+  for (int i = 0; i < header.e_phnum; ++i) {
+    if (segments[i].p_type != PT_LOAD) continue;
+    plan.kernel_start = static_cast<int64_t>(start);
+    plan.kernel_end = static_cast<int64_t>(start + segments[i].p_memsz);
+  }
+}
+
 void OnTrap(int, siginfo_t*, void* context) {
   auto& registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
   const bool in_section = InSection(registers);
@@ -67,6 +85,10 @@ void OnTrap(int, siginfo_t*, void* context) {
     plan.trace->push_back(static_cast<uintptr_t>(registers[REG_RIP]));
   }
   if (in_section) return;
+  if (registers[REG_RIP] >= plan.kernel_start &&
+      registers[REG_RIP] < plan.kernel_end) {
+    return;
+  }
   if (!(*plan.before)(plan.seen++)) registers[REG_EFL] &= ~kTrapFlag;
 }
 
@@ -90,6 +112,7 @@ void Step([[maybe_unused]] const std::function<void()>& operation,
           [[maybe_unused]] std::vector<uintptr_t>* trace = nullptr) {
 #ifdef __x86_64__
   plan = {.before = &before, .trace = trace};
+  FindKernelCode();
   SetTrapFlag();
   operation();
   ClearTrapFlag();

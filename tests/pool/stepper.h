@@ -15,6 +15,10 @@ namespace tandem {
 // restarts it, which is as if it had come before. Nothing may preempt it while
 // it is stepped over, so other threads must be asleep.
 //
+// A reading of the kernel's clock counts as part of the instruction before: it
+// begins again whenever the clock was updated meanwhile, so that who is stopped
+// in it again and again would never leave it.
+//
 // Only on x86-64, and not under ThreadSanitizer, whose runtime must not be
 // interrupted just anywhere.
 class Stepper {
