@@ -1,0 +1,200 @@
+// S4, S5, S7: wake-ups that use everything again, and deadlines at the ends of
+// time.
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tandem/session/blocking_wait.h"
+#include "tandem/session/deadline_list.h"
+#include "tandem/session/session_buffers.h"
+#include "tandem/tests/pool/testing.h"
+#include "tandem/tests/session/session_test_util.h"
+
+namespace tandem {
+namespace {
+
+// Sessions of two pools; each wake-up does something random, several times,
+// with any of either pool's: asks, waits again, releases, cancels, destroys.
+class Swarm {
+ public:
+  explicit Swarm(uint64_t seed) : random_(seed) {
+    for (size_t i = 0; i < kMembers; ++i) {
+      Service& service = services_[i % 2];
+      members_.push_back(std::make_unique<Member>(*this, service));
+    }
+  }
+
+  void Run(int steps) {
+    for (int i = 0; i < steps; ++i) {
+      budget_ = 100;
+      Act();
+    }
+  }
+
+  // Ends all sessions; what they held is there again, and each wait has ended
+  // in one way.
+  void End() {
+    budget_ = 0;
+    members_.clear();
+    for (Service& service : services_) {
+      EXPECT_EQ(service.Waiting(), 0u);
+      EXPECT_EQ(service.Free(), kCapacity);
+      for (const auto& c : service.sessions().Snapshot().classes) {
+        EXPECT_EQ(c.waits, c.grants + c.cancels) << c.name;
+      }
+    }
+  }
+
+  int wakes() const { return wakes_; }
+  int deepest() const { return deepest_; }
+
+ private:
+  static constexpr size_t kMembers = 24;
+  static constexpr uint32_t kCapacity = 6;
+
+  struct Member {
+    Member(Swarm& all, Service& of)
+        : swarm(all),
+          service(of),
+          session(std::make_unique<SessionBuffers>(of.sessions())) {}
+    operator Waker() { return {Wake, this}; }  // NOLINT: as CountingWaker
+
+    Swarm& swarm;
+    Service& service;
+    std::unique_ptr<SessionBuffers> session;
+    bool in_use = false;  // by a call that has not returned
+  };
+
+  static void Wake(void* context) noexcept {
+    Swarm& swarm = static_cast<Member*>(context)->swarm;
+    ++swarm.wakes_;
+    swarm.deepest_ = std::max(swarm.deepest_, ++swarm.depth_);
+    for (int i = 0; i < 4 && swarm.budget_-- > 0; ++i) swarm.Act();
+    --swarm.depth_;
+  }
+
+  void Act() {
+    Member& member = *members_[random_() % kMembers];
+    if (member.in_use) return;
+    member.in_use = true;
+    SessionBuffers& session = *member.session;
+    switch (random_() % 8) {
+      case 0:
+      case 1:
+        (void)session.AllocateBuffers(member);
+        break;
+      case 2:
+        (void)session.AllocateReceiveBuffer(Side::kResponse, member);
+        break;
+      case 3:
+        (void)session.AllocateBuffers();
+        break;
+      case 4:
+        session.FinishWait();
+        session.ReleaseBuffers();
+        break;
+      case 5:
+        session.CancelWait();
+        break;
+      case 6:
+        member.session =
+            std::make_unique<SessionBuffers>(member.service.sessions());
+        break;
+      case 7:
+        if (std::byte* const buffer = member.service.pool().Acquire()) {
+          member.service.pool().Release(buffer);
+        }
+        break;
+    }
+    member.in_use = false;
+  }
+
+  std::array<Service, 2> services_ = {
+      Service({.capacity = kCapacity, .cache_size = 2}),
+      Service({.capacity = kCapacity, .cache_size = 2})};
+  std::vector<std::unique_ptr<Member>> members_;
+  std::mt19937_64 random_;
+  int budget_ = 0;
+  int depth_ = 0;
+  int deepest_ = 0;
+  int wakes_ = 0;
+};
+
+// S4, S5: they nest no deeper than one for each pool, and lose nothing.
+TEST(ReentryTest, WakeUpsMayUseEverythingAgain) {
+  Swarm swarm(TestSeed());
+  swarm.Run(Rounds(200'000));
+  EXPECT_GT(swarm.wakes(), Rounds(10'000));
+  EXPECT_EQ(swarm.deepest(), 2);
+  swarm.End();
+}
+
+class FarDeadlineTest : public ::testing::Test {
+ protected:
+  using Time = DeadlineList::Time;
+
+  void SetUp() override { service_.TakeAllBut(0); }
+  void TearDown() override { service_.GiveBackAll(); }
+
+  Service service_{{.capacity = 8}};
+  SessionBuffers session_{service_.sessions()};
+};
+
+// S7
+TEST_F(FarDeadlineTest, BeginningOfTimeEndsTheWaitAtOnce) {
+  ASSERT_EQ(session_.AllocateBuffers(BlockingWaker()), Allocation::kWaiting);
+  EXPECT_EQ(BlockUntilServed(session_, Time::min()), WaitStatus::kCancelled);
+  EXPECT_EQ(service_.Waiting(), 0u);
+}
+
+// S7: neither "for ever" nor the last moments before it are in the past.
+TEST_F(FarDeadlineTest, EndOfTimeLeavesTheWaitToItsBuffers) {
+  constexpr std::array kEnds = {Time::max(), Time::max() - Time::duration(1),
+                                Time::max() - std::chrono::hours(1)};
+  for (const Time end : kEnds) {
+    ASSERT_EQ(session_.AllocateBuffers(BlockingWaker()), Allocation::kWaiting);
+    std::thread releaser([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      service_.GiveBack(2);
+    });
+    EXPECT_EQ(BlockUntilServed(session_, end), WaitStatus::kGranted);
+    releaser.join();
+    session_.ReleaseBuffers();
+    service_.TakeAllBut(0);
+  }
+}
+
+// S7: both ends of time on one list.
+TEST_F(FarDeadlineTest, ListKeepsBothEndsOfTime) {
+  struct Node : DeadlineList::Node {
+    Node() {
+      on_expired = [](DeadlineList::Node& node) {
+        ++static_cast<Node&>(node).calls;
+      };
+    }
+    int calls = 0;
+  };
+  DeadlineList deadlines;
+  Node never, past;
+  deadlines.Add(never, Time::max());
+  EXPECT_EQ(deadlines.earliest(), Time::max());
+  EXPECT_EQ(deadlines.Expire(Time::clock::now()), 0u);
+  deadlines.Add(past, Time::min());
+  EXPECT_EQ(deadlines.earliest(), Time::min());
+  EXPECT_EQ(deadlines.Expire(Time::clock::now()), 1u);
+  EXPECT_EQ(past.calls, 1);
+  EXPECT_EQ(never.calls, 0);
+  EXPECT_EQ(deadlines.earliest(), Time::max());
+  deadlines.Remove(never);
+}
+
+}  // namespace
+}  // namespace tandem
