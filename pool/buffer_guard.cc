@@ -74,15 +74,15 @@ absl::StatusOr<BufferGuard> BufferGuard::Create(const PoolOptions& options,
 
 BufferGuard::BufferGuard(const PoolOptions& options, const Region& region,
                          Mapping states)
-    : marks_{.states = reinterpret_cast<State*>(states.bytes().data()),
-             .base = region.map().base(),
-             .bytes = region.map().stride() * region.map().capacity(),
-             .shift =
-                 static_cast<int>(std::bit_width(region.map().stride())) - 1},
-      extras_marks_(marks_),
+    : finder_{.base = region.map().base(),
+              .bytes = region.map().stride() * region.map().capacity(),
+              .shift =
+                  static_cast<int>(std::bit_width(region.map().stride())) - 1},
       has_extras_(kPoisons || options.zero_on_release ||
                   options.debug.strict_misuse || options.debug.record_caller ||
                   options.debug.integrity || options.debug.canaries),
+      states_(reinterpret_cast<State*>(states.bytes().data())),
+      fast_states_(has_extras_ ? nullptr : states_),
       strict_(options.debug.strict_misuse),
       zero_on_release_(options.zero_on_release),
       record_caller_(options.debug.record_caller),
@@ -90,13 +90,11 @@ BufferGuard::BufferGuard(const PoolOptions& options, const Region& region,
       canaries_(options.debug.canaries),
       buffer_size_(region.buffer_size()),
       map_(region.map()),
-      states_mapping_(std::move(states)) {
-  (has_extras_ ? marks_ : extras_marks_).states = nullptr;
-}
+      states_mapping_(std::move(states)) {}
 
 void BufferGuard::OnTake(std::byte* buffer, const void* caller) {
-  if (extras_marks_.states != nullptr) {
-    State& state = extras_marks_.StateOf(buffer);
+  if (states_ != nullptr) {
+    State& state = StateOf(buffer);
     // relaxed, as in MarkTaken.
     const std::atomic_ref holder(state.holder);
     if (holder.load(std::memory_order::relaxed) != nullptr) {
@@ -114,7 +112,7 @@ void BufferGuard::OnTake(std::byte* buffer, const void* caller) {
     Poison(canary, kCanaryBytes);
   }
   // A buffer that was never released before has no pattern yet.
-  if (integrity_ && extras_marks_.StateOf(buffer).filled) {
+  if (integrity_ && StateOf(buffer).filled) {
     const size_t at = FirstOther({buffer, buffer_size_}, pattern);
     if (at != buffer_size_) {
       Die(buffer,
@@ -125,8 +123,8 @@ void BufferGuard::OnTake(std::byte* buffer, const void* caller) {
 
 void BufferGuard::OnGive(std::byte* buffer, const void* caller) {
   const std::byte pattern = PatternOf(map_.IndexOf(buffer));
-  if (extras_marks_.states != nullptr) {
-    const std::atomic_ref holder(extras_marks_.StateOf(buffer).holder);
+  if (states_ != nullptr) {
+    const std::atomic_ref holder(StateOf(buffer).holder);
     // relaxed, as in MarkIdle.
     const std::byte* const seen = strict_
                                       ? holder.exchange(nullptr)
@@ -142,10 +140,10 @@ void BufferGuard::OnGive(std::byte* buffer, const void* caller) {
       Die(buffer, absl::StrCat("written ", at, " bytes past its end").c_str());
     }
   }
-  if (record_caller_) extras_marks_.StateOf(buffer).caller = caller;
+  if (record_caller_) StateOf(buffer).caller = caller;
   if (integrity_) {
     std::memset(buffer, static_cast<int>(pattern), buffer_size_);
-    extras_marks_.StateOf(buffer).filled = true;
+    StateOf(buffer).filled = true;
   } else if (zero_on_release_) {
     std::memset(buffer, 0, buffer_size_);
   }
@@ -153,7 +151,7 @@ void BufferGuard::OnGive(std::byte* buffer, const void* caller) {
 }
 
 void BufferGuard::OnDiscard(std::byte* buffer) {
-  if (integrity_) extras_marks_.StateOf(buffer).filled = false;
+  if (integrity_) StateOf(buffer).filled = false;
 }
 
 void BufferGuard::OnCreate(const Region& region) {
@@ -175,7 +173,7 @@ void BufferGuard::Die(const std::byte* buffer, const char* what) const {
              << static_cast<uint32_t>(map_.IndexOf(buffer)) << ") was " << what
              << (record_caller_
                      ? absl::StrFormat("; last taken or released by %p",
-                                       extras_marks_.StateOf(buffer).caller)
+                                       StateOf(buffer).caller)
                      : "");
 }
 

@@ -38,24 +38,26 @@ class BufferGuard {
 
   // Buffers pass to a user, and come back.
   [[gnu::always_inline]] void MarkTaken(std::span<std::byte* const> buffers) {
-    const Marks marks = marks_;
-    if (marks.states == nullptr) return;
+    State* const states = fast_states_;
+    if (states == nullptr) return;
+    const Finder finder = finder_;
 #pragma GCC unroll 4
     for (std::byte* const buffer : buffers) {
       // relaxed, as below: whoever hands the buffer on publishes this too.
-      std::atomic_ref(marks.StateOf(buffer).holder)
+      std::atomic_ref(states[finder.Find(buffer)].holder)
           .store(buffer, std::memory_order::relaxed);
     }
   }
   [[gnu::always_inline]] void MarkIdle(std::span<std::byte* const> buffers) {
-    const Marks marks = marks_;
-    if (marks.states == nullptr) return;
+    State* const states = fast_states_;
+    if (states == nullptr) return;
+    const Finder finder = finder_;
 #pragma GCC unroll 4
     for (std::byte* const buffer : buffers) {
-      if (!marks.Covers(buffer)) [[unlikely]] {
+      if (!finder.Covers(buffer)) [[unlikely]] {
         DieOfMisuse(buffer);
       }
-      const std::atomic_ref holder(marks.StateOf(buffer).holder);
+      const std::atomic_ref holder(states[finder.Find(buffer)].holder);
       if (holder.load(std::memory_order::relaxed) != buffer) [[unlikely]] {
         DieOfMisuse(buffer);
       }
@@ -82,18 +84,17 @@ class BufferGuard {
     const void* caller;       // who last took or released it
   };
 
-  // The states and how to find one. The largest power of two within a stride
-  // tells all buffers apart.
-  struct Marks {
-    State& StateOf(const std::byte* buffer) const {
-      return states[static_cast<size_t>(buffer - base) >> shift];
+  // Finds a buffer's state: the largest power of two within a stride tells all
+  // buffers apart.
+  struct Finder {
+    size_t Find(const std::byte* buffer) const {
+      return static_cast<size_t>(buffer - base) >> shift;
     }
     bool Covers(const std::byte* pointer) const {
       return static_cast<size_t>(reinterpret_cast<uintptr_t>(pointer) -
                                  reinterpret_cast<uintptr_t>(base)) < bytes;
     }
 
-    State* states;  // null: none are kept
     const std::byte* base;
     size_t bytes;
     int shift;
@@ -104,9 +105,14 @@ class BufferGuard {
   [[noreturn, gnu::cold]] void DieOfMisuse(const std::byte* buffer) const;
   [[noreturn]] void Die(const std::byte* buffer, const char* what) const;
 
-  Marks marks_;         // without states if there are extras
-  Marks extras_marks_;  // without states unless there are
+  State& StateOf(const std::byte* buffer) const {
+    return states_[finder_.Find(buffer)];
+  }
+
+  Finder finder_;
   bool has_extras_;
+  State* states_;       // null: none are kept
+  State* fast_states_;  // states_; null if there are extras
   bool strict_;
   bool zero_on_release_;
   bool record_caller_;

@@ -2,7 +2,6 @@
 #define TANDEM_POOL_THREAD_CACHE_H_
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -10,6 +9,8 @@
 #include <span>
 
 #include "tandem/pool/bias_policy.h"
+#include "tandem/pool/cache_words.h"
+#include "tandem/pool/idle_watch.h"
 #include "tandem/pool/section.h"
 #include "tandem/pool/thread_counters.h"
 #include "tandem/pool/types.h"
@@ -29,28 +30,6 @@ enum class [[nodiscard]] SharedResult{
     kDone,
     kUnfit,   // too few buffers, or too little room; nothing has changed
     kBiased,  // a signal handler has brought the bias back; nothing has changed
-};
-
-// The words of a thread cache that a restartable section works on. Of these, it
-// writes slots and the low half of `word`, and that last.
-//
-//   word    {epoch 32, tag 22, top 10}; while the cache is biased its tag is 0,
-//           so that the low half is the top
-//   seized  raised by who takes the bias away
-//   bias    the epoch that the owner is biased in; biased: seized < bias
-//   limit   most slots that may be filled
-//   area    where the owner's thread tells the kernel of the section
-template <class Platform>
-struct CacheWords {
-  template <class T>
-  using OwnAtomic = typename Platform::template OwnAtomic<T>;
-
-  OwnAtomic<uint64_t> word;
-  OwnAtomic<uint32_t> seized;
-  OwnAtomic<uint32_t> bias;
-  OwnAtomic<uint32_t> limit;
-  typename Platform::SectionArea area;
-  std::array<OwnAtomic<std::byte*>, kMaxCacheSize> slots;
 };
 
 // The buffers that one thread keeps for itself, as a small stack that anyone
@@ -115,10 +94,9 @@ class alignas(kCacheLine) ThreadCache {
   CacheWords<Platform> words_;  // first: no offset to add, and in one line
 
  public:
-  ThreadCache()
-      : revoked_(0), hidden_(0), owner_(0), seen_operations_(0), seen_at_(0) {
+  ThreadCache() : revoked_(0), hidden_(0), owner_(0) {
     // relaxed, all: published with the pool.
-    words_.word.store(Pack(1, 0, 0), std::memory_order::relaxed);
+    words_.word.store(Word::Pack(1, 0, 0), std::memory_order::relaxed);
     words_.seized.store(1, std::memory_order::relaxed);
     words_.bias.store(1, std::memory_order::relaxed);
     revoked_.store(1, std::memory_order::relaxed);
@@ -168,19 +146,20 @@ class alignas(kCacheLine) ThreadCache {
     // are filled here come before.
     uint64_t word = words_.word.load(std::memory_order::acquire);
     for (;;) {
-      const uint32_t top = TopOf(word);
+      const uint32_t top = Word::TopOf(word);
       if (top + count > limit()) return SharedResult::kUnfit;
-      if (TagOf(word) >= kTagLimit) word = Renew(word);
+      if (Word::TagOf(word) >= kTagLimit) word = Renew(word);
       for (uint32_t i = 0; i < count; ++i) {
         // relaxed: published by (2).
-        words_.slots[TopOf(word) + i].store(in[i], std::memory_order::relaxed);
+        words_.slots[Word::TopOf(word) + i].store(in[i],
+                                                  std::memory_order::relaxed);
       }
       // (2) seq_cst: release pairs with (3), publishing the slots; the total
       // order is what PoolCore's look at the ledger afterwards relies on.
       // Failure, acquire: as (1).
       if (words_.word.compare_exchange_strong(
-              word, Next(word, TopOf(word) + count), std::memory_order::seq_cst,
-              std::memory_order::acquire)) {
+              word, Word::Next(word, Word::TopOf(word) + count),
+              std::memory_order::seq_cst, std::memory_order::acquire)) {
         return SharedResult::kDone;
       }
     }
@@ -207,11 +186,12 @@ class alignas(kCacheLine) ThreadCache {
     const HideScope scope(*this);
     if (!scope.hides() || biased()) return false;
     uint64_t word = words_.word.load();
-    const uint32_t next = std::max(EpochOf(word), words_.seized.load()) + 1;
+    const uint32_t next =
+        std::max(Word::EpochOf(word), words_.seized.load()) + 1;
     // (6) seq_cst: either the look that follows sees a thief's pressure, or the
     // thief's Seize sees this epoch.
-    if (!words_.word.compare_exchange_strong(word,
-                                             Pack(next, 0, TopOf(word)))) {
+    if (!words_.word.compare_exchange_strong(
+            word, Word::Pack(next, 0, Word::TopOf(word)))) {
       return false;
     }
     if (look()) {
@@ -238,7 +218,7 @@ class alignas(kCacheLine) ThreadCache {
   // Takes the bias of the epoch that the cache is in. Unless IsRevoked then, a
   // barrier must follow, and SetRevoked, before Steal.
   Epoch Seize() {
-    const uint32_t epoch = EpochOf(words_.word.load());
+    const uint32_t epoch = Word::EpochOf(words_.word.load());
     GrowTo(words_.seized, epoch);
     return Epoch{epoch};
   }
@@ -261,7 +241,7 @@ class alignas(kCacheLine) ThreadCache {
   // Buffers in the cache at some moment of the call.
   uint32_t size() const {
     // relaxed: a hint, nothing is followed.
-    return TopOf(words_.word.load(std::memory_order::relaxed));
+    return Word::TopOf(words_.word.load(std::memory_order::relaxed));
   }
 
   // Most buffers that the owner may keep in it, at most kMaxCacheSize; 0 at
@@ -309,27 +289,17 @@ class alignas(kCacheLine) ThreadCache {
   // True if none has since somebody first found so, at least `nanos` before
   // `now`. Anyone may ask; askers that race may have to ask again.
   bool IsIdle(int64_t now, int64_t nanos) {
-    const uint64_t seen = operations();
-    // acquire: pairs with the release below, so that the time is not older.
-    if (seen_operations_.load(std::memory_order::acquire) != seen) {
-      StartIdling(now);
-      return false;
-    }
-    // relaxed: see above.
-    return now - seen_at_.load(std::memory_order::relaxed) >= nanos;
+    return idle_watch_.IsIdle(operations(), now, nanos);
   }
   // What has gone through until `now` counts no more.
-  void StartIdling(int64_t now) {
-    // relaxed: published by the release.
-    seen_at_.store(now, std::memory_order::relaxed);
-    seen_operations_.store(operations(), std::memory_order::release);
-  }
+  void StartIdling(int64_t now) { idle_watch_.Start(operations(), now); }
 
   // Written by the owner alone.
   ThreadCounters<Platform> counters;
   BiasPolicy policy;
 
  private:
+  using Word = CacheWord;
   using Word32 = typename Platform::template OwnAtomic<uint32_t>;
 
   // Hides the cache from the owner's signal handlers, unless it is hidden: then
@@ -364,28 +334,9 @@ class alignas(kCacheLine) ThreadCache {
     return hidden_.load(std::memory_order::relaxed) != 0;
   }
 
-  static constexpr int kTopBits = 10;
-  static constexpr int kTagBits = 22;
-  static_assert(kMaxCacheSize < 1u << kTopBits);
   // From here on the owner moves to a new epoch rather than use up the tags: a
   // thief alone can't, it takes at least one buffer for each.
-  static constexpr uint32_t kTagLimit = 1u << (kTagBits - 1);
-
-  static constexpr uint64_t Pack(uint32_t epoch, uint32_t tag, uint32_t top) {
-    return uint64_t{epoch} << 32 | tag << kTopBits | top;
-  }
-  static constexpr uint32_t EpochOf(uint64_t word) {
-    return static_cast<uint32_t>(word >> 32);
-  }
-  static constexpr uint32_t TagOf(uint64_t word) {
-    return static_cast<uint32_t>(word) >> kTopBits;
-  }
-  static constexpr uint32_t TopOf(uint64_t word) {
-    return word & ((1u << kTopBits) - 1);
-  }
-  static constexpr uint64_t Next(uint64_t word, uint32_t top) {
-    return Pack(EpochOf(word), TagOf(word) + 1, top);
-  }
+  static constexpr uint32_t kTagLimit = 1u << (Word::kTagBits - 1);
 
   static void GrowTo(Word32& word, uint32_t value) {
     uint32_t seen = word.load();
@@ -396,10 +347,11 @@ class alignas(kCacheLine) ThreadCache {
   // Moves a shared cache to a new epoch, which is shared from its first moment
   // as it is seized before it begins. Owner only. Returns the word as it is.
   uint64_t Renew(uint64_t word) {
-    const uint32_t next = std::max(EpochOf(word), words_.seized.load()) + 1;
+    const uint32_t next =
+        std::max(Word::EpochOf(word), words_.seized.load()) + 1;
     GrowTo(words_.seized, next);
     SetRevoked(Epoch{next});
-    uint64_t renewed = Pack(next, 0, TopOf(word));
+    uint64_t renewed = Word::Pack(next, 0, Word::TopOf(word));
     return words_.word.compare_exchange_strong(word, renewed) ? renewed : word;
   }
 
@@ -412,8 +364,8 @@ class alignas(kCacheLine) ThreadCache {
     // that the sweep serves (PoolCore).
     uint64_t word = words_.word.load();
     for (;;) {
-      if (epoch && *epoch != Epoch{EpochOf(word)}) return std::nullopt;
-      const uint32_t top = TopOf(word);
+      if (epoch && *epoch != Epoch{Word::EpochOf(word)}) return std::nullopt;
+      const uint32_t top = Word::TopOf(word);
       if (top < at_least) return 0;
       const uint32_t count = std::min(top, static_cast<uint32_t>(out.size()));
       for (uint32_t i = 0; i < count; ++i) {
@@ -423,7 +375,8 @@ class alignas(kCacheLine) ThreadCache {
       // (5) seq_cst: release pairs with (1): with acquire alone, the loads (4)
       // may be performed after it, when the owner has filled the slots anew.
       // Failure: as (3).
-      if (words_.word.compare_exchange_strong(word, Next(word, top - count))) {
+      if (words_.word.compare_exchange_strong(word,
+                                              Word::Next(word, top - count))) {
         return count;
       }
     }
@@ -433,10 +386,7 @@ class alignas(kCacheLine) ThreadCache {
   Word32 hidden_;
   typename Platform::template OwnAtomic<uintptr_t> owner_;
   uint32_t visits_ = 0;
-  // By who looked last whether the cache is idle.
-  alignas(kCacheLine)
-      typename Platform::template Atomic<uint64_t> seen_operations_;
-  typename Platform::template Atomic<int64_t> seen_at_;
+  alignas(kCacheLine) IdleWatch<Platform> idle_watch_;
 };
 
 }  // namespace tandem
