@@ -25,7 +25,7 @@ struct CacheRules {
 // that live. A share that has become smaller takes effect when the cache next
 // holds too few, down to what is in it. Who wants to grow when all is given
 // away looks at one other cache each time, and takes what an idle one may hold
-// (PoolCore::ReclaimIdle).
+// (PoolCore::Adapt).
 //
 // So the caches of any number of threads hold at most `total` buffers, but for
 // what the operations in progress put there that began before a limit was

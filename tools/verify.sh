@@ -33,42 +33,29 @@ seconds() {
   echo $((scaled < 5 ? 5 : scaled))
 }
 
-table=()
-failed=0
+# What there is to do: NAME, NEEDED-PROGRAM, COMMAND of each step.
+steps=()
+step() { steps+=("$@"); }
 
-# step NAME NEEDED-PROGRAM COMMAND: runs it, if it is wanted and can be.
-step() {
-  local name="$1" needs="$2" command="$3" start="${SECONDS}" result part
-  if ((${#wanted[@]} > 0)); then
-    local match=0
-    for part in "${wanted[@]}"; do [[ "${name}" == *"${part}"* ]] && match=1; done
-    ((match)) || return
-  fi
-  if [[ -n "${needs}" ]] && ! command -v "${needs}" >/dev/null; then
-    result="skipped: ${needs} is not installed"
-  else
-    echo "==== ${name}: ${command}"
-    if bash -c "${command}"; then
-      result=passed
-    else
-      result=FAILED
-      failed=1
-    fi
-  fi
-  table+=("$(printf '%-16s %6d s  %s' "${name}" $((SECONDS - start)) "${result}")")
-}
-
+test="bazel test --cache_test_results=no"
 # Twenty times what `bazel test` explores.
 schedules="$(awk -v s="${scale}" 'BEGIN { print 20 * s / 100 }')"
-step schedules "" "bazel test -c opt --cache_test_results=no \
-  --test_timeout=14400 --test_env=TANDEM_SCHEDULE_ITERATIONS=${schedules} \
-  --test_output=all //tests/schedule/..."
+step schedules "" "${test} -c opt --test_timeout=14400 --test_output=all \
+  --test_env=TANDEM_SCHEDULE_ITERATIONS=${schedules} //tests/schedule/..."
 step models spin "bazel run //tests/model:check -- --long"
-step histories "" "bazel test -c opt --cache_test_results=no \
+step histories "" "${test} -c opt \
   --runs_per_test=$((scale < 10 ? 1 : scale / 10)) \
   //tests/session:linearizability_test"
+step instructions "" "${test} -c opt --test_output=all \
+  //tests/pool:stopped_thread_test //tests/pool:interrupted_test \
+  //tests/pool:parked_thread_test //tests/session:stopped_session_test"
+step weak-hardware "" "${test} -c opt //tests/pool:fast_path_aarch64_test"
 step seizures "" "bazel run -c opt //tests/pool:seizure_stress -- \
   --seconds=$(seconds 60)"
+step tests-tsan "" "${test} --config=tsan --build_tests_only \
+  --test_tag_filters=-schedule //tests/..."
+step tests-asan "" "${test} --config=asan --build_tests_only \
+  --test_tag_filters=-schedule //tests/..."
 step stress-tsan "" "bazel run --config=tsan //tools:stress -- \
   --seconds=$(seconds 600)"
 step stress-asan "" "bazel run --config=asan //tools:stress -- \
@@ -79,6 +66,39 @@ step fuzz clang "bazel run --config=fuzz //tests/fuzz:pool_fuzz -- \
   -max_total_time=$(seconds 600) -print_final_stats=1"
 step relay "" "bazel run -c opt //tests/relay:soak -- --seconds=$(seconds 600)"
 step mutations "" "tests/mutations/run"
+
+# True if the step is one of those that were asked for.
+wants() {
+  ((${#wanted[@]} == 0)) && return
+  local part
+  for part in "${wanted[@]}"; do [[ "$1" == *"${part}"* ]] && return; done
+  return 1
+}
+
+chosen=()
+for ((i = 0; i < ${#steps[@]}; i += 3)); do
+  wants "${steps[i]}" && chosen+=("${steps[@]:i:3}")
+done
+
+table=()
+failed=0
+count=$((${#chosen[@]} / 3))
+for ((i = 0; i < ${#chosen[@]}; i += 3)); do
+  name="${chosen[i]}" needs="${chosen[i + 1]}" command="${chosen[i + 2]}"
+  start="${SECONDS}"
+  echo "==== ${name}, step $((i / 3 + 1)) of ${count}, after" \
+    "$((SECONDS / 60)) min: ${command}"
+  if [[ -n "${needs}" ]] && ! command -v "${needs}" >/dev/null; then
+    result="skipped: ${needs} is not installed"
+  elif bash -c "${command}"; then
+    result=passed
+  else
+    result=FAILED
+    failed=1
+  fi
+  table+=("$(printf '%-16s %6d s  %s' "${name}" $((SECONDS - start)) \
+    "${result}")")
+done
 
 printf '\n%s\n' "${table[@]}"
 exit "${failed}"
