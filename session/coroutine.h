@@ -52,10 +52,6 @@ class BufferAwaitable : private EventNotifier::Node,
     deadline_ = deadline;
   }
 
-  ~BufferAwaitable() {
-    if (deadlines_ != nullptr) deadlines_->Remove(*this);
-  }
-
   bool await_ready() const { return false; }
 
   bool await_suspend(std::coroutine_handle<> waiter) {
