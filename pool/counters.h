@@ -30,9 +30,14 @@ class SharedCounter {
  public:
   SharedCounter() : value_(0) {}
 
-  // relaxed: a statistic, it orders nothing.
-  void Add(uint64_t n) { value_.fetch_add(n, std::memory_order::relaxed); }
-  uint64_t Get() const { return value_.load(std::memory_order::relaxed); }
+  // (1) release, (2) acquire: each other's partner. Who reads what has gone, and
+  // then what has come, misses none that came before one that it saw go.
+  void Add(uint64_t n) {
+    value_.fetch_add(n, std::memory_order::release);  // (1)
+  }
+  uint64_t Get() const {
+    return value_.load(std::memory_order::acquire);  // (2)
+  }
 
  private:
   typename Platform::template Atomic<uint64_t> value_;

@@ -255,6 +255,41 @@ TEST(WaiterQueueSchedule, AsManyWaitAsMayAndTheRestAreToldAtOnce) {
   ExploreAtRandom<TooMany>(40'000);
 }
 
+// Sessions join and leave while somebody counts them.
+struct Count : ScheduleTest<Count,
+                            QueueWorld<{.pool = {.capacity = 2,
+                                                 .caches = 1,
+                                                 .reserve = 1,
+                                                 .cache_limit = 1,
+                                                 .biased = true}}>,
+                            3> {
+  void before() { world().TakeFirst(buffers); }
+  void thread(unsigned index) {
+    if (index == 2) {
+      for (int i = 0; i < 3; ++i) {
+        Require(world().queue.waiting(kPair) <= 2,
+                "no more have left than came (P8)");
+      }
+      return;
+    }
+    Waiter& waiter = world().waiters[index];
+    Require(!world().Allocate(waiter, kPair), "none is free");
+    Require(world().Cancel(waiter), "nobody serves it");
+  }
+  void after() {
+    Require(world().queue.waiting(kPair) == 0, "all have left (P8)");
+    world().Release(buffers);
+    world().RequireWholeAgain();
+  }
+
+  std::array<std::byte*, 2> buffers;
+};
+
+// P8
+TEST(WaiterQueueSchedule, WhoCountsThemFindsNoMoreGoneThanCame) {
+  ExploreAtRandom<Count>(40'000);
+}
+
 // One place is taken by whom it may; sessions that hold a buffer have places of
 // their own.
 struct CompletesBesides : ScheduleTest<CompletesBesides,
