@@ -165,9 +165,13 @@ void Stepper::InterruptEverywhere(const Function& operation,
   stride *= kSlowness;
   bool is_copy = false;
   bool failed = false;
+  uint64_t seen = 0;
+  uint64_t tried = 0;
   std::fflush(stdout);
   Step(operation, [&](uint64_t number) {
+    seen = number + 1;
     if ((number + first) % stride != 0) return true;
+    ++tried;
     const pid_t copy = fork();
     if (copy == 0) {
       is_copy = true;
@@ -188,6 +192,10 @@ void Stepper::InterruptEverywhere(const Function& operation,
     _exit(::testing::Test::HasFailure() ? 1 : 0);
   }
   EXPECT_FALSE(failed) << "in a copy of the process, see above";
+  EXPECT_TRUE(failed || tried >= seen / stride) << "stopped too early";
+  std::printf("interrupted before %llu of %llu instructions\n",
+              static_cast<unsigned long long>(tried),
+              static_cast<unsigned long long>(seen));
   check();
 }
 

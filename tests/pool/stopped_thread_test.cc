@@ -1,5 +1,11 @@
-// P3, P4: a thread stopped for ever, before any instruction of any operation.
+// P3, P4: a thread stopped for ever, before any instruction of any operation:
+// meanwhile others finish a stated number of operations, and get every buffer
+// but those in its hands. That waiters are still served is for
+// stopped_session_test.
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -24,10 +30,13 @@ class StoppedThreadTest : public BothWaysTest {
   using Held = std::vector<std::byte*>;
   using Operation = void (*)(BufferPool&, Held&);
 
+  // Operations that others finish while one thread is stopped.
+  static constexpr int kOperationsOfOthers = 1000;
+
   // Stops this thread before every instruction of `operation` in turn, and
-  // checks that another one gets all buffers but those in its hands: what it
-  // held before, and up to `in_operation` more. Then lets it go on, and checks
-  // that none is lost.
+  // checks that others finish theirs, and that one gets all buffers but those
+  // in this one's hands: what it held before, and up to `in_operation` more.
+  // Then lets it go on, and checks that none is lost.
   void CheckStops(uint32_t in_operation, Operation prepare,
                   Operation operation) {
     if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
@@ -43,10 +52,14 @@ class StoppedThreadTest : public BothWaysTest {
     Stepper::InterruptEverywhere(
         [&] { operation(*pool, held); },
         [&] {
+          alarm(20);  // Ends who waits for the stopped one.
+          const size_t left = kCapacity - std::min<size_t>(in_hands, kCapacity);
+          std::thread([&] { FinishOperations(*pool, left); }).join();
           std::thread([&] {
             const std::vector<std::byte*> taken = TakeAll(*pool);
             EXPECT_GE(taken.size() + in_hands, kCapacity);
             pool->ReleaseMany(taken);
+            FinishOperations(*pool, left);
           }).join();
         },
         [&] {
@@ -54,6 +67,26 @@ class StoppedThreadTest : public BothWaysTest {
           ExpectCanTake(*pool, kCapacity);
           EXPECT_EQ(pool->Snapshot().refusals, 0u);
         });
+  }
+
+  // Half of kOperationsOfOthers, of each kind as many, while at least `left`
+  // buffers can be had.
+  static void FinishOperations(BufferPool& pool, size_t left) {
+    Held held;
+    for (int i = 0; i < kOperationsOfOthers / 2; i += 6) {
+      Acquire(pool, held);
+      if (held.back() == nullptr) {
+        EXPECT_LT(left, 1u);
+        held.pop_back();
+      }
+      AcquirePair(pool, held);
+      EXPECT_TRUE(held.size() == 3 || left < 3);
+      AcquireMany(pool, held);
+      EXPECT_TRUE(held.size() == 3 + kMany || left < 3 + kMany);
+      if (held.size() >= kMany) ReleaseMany(pool, held);
+      if (held.size() >= 2) ReleasePair(pool, held);
+      while (!held.empty()) Release(pool, held);
+    }
   }
 
   // Lets another thread take all it can get before every instruction of

@@ -1,5 +1,6 @@
 // P4, S4, S5: a thread stopped for ever, before any instruction of what a
-// session does: the others allocate, wait, leave and are served meanwhile.
+// session does: meanwhile others finish a stated number of operations, get
+// every buffer but those in its hands, wait, leave, and are served.
 
 #include <unistd.h>
 
@@ -82,6 +83,11 @@ class StoppedSessionTest : public BothWaysTest {
  protected:
   static constexpr uint32_t kCapacity = 24;
   static constexpr uint32_t kCacheSize = 8;
+  // What another one finishes while one is stopped, besides taking all there
+  // is: as many allocations of both kinds, and a release for each; and rounds
+  // in which two wait and are served and one waits and leaves.
+  static constexpr int kRoundsOfOthers = 250;
+  static constexpr int kWaitsOfOthers = 10;
 
   void SetUp() override {
     if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
@@ -155,7 +161,7 @@ class StoppedSessionTest : public BothWaysTest {
   void CheckRounds() {
     for (Party& other : others_) other.Release();
     Party passing(*service_, turns_);
-    for (int i = 0; i < 10; ++i) {
+    for (int i = 0; i < kRoundsOfOthers; ++i) {
       EXPECT_EQ(passing.Ask(Kind::kPair), Allocation::kGranted);
       passing.Release();
       EXPECT_EQ(passing.Ask(Kind::kReceive), Allocation::kGranted);
@@ -169,7 +175,7 @@ class StoppedSessionTest : public BothWaysTest {
     std::vector<std::byte*> taken = TakeAll(pool);
     ASSERT_GE(taken.size() + in_hands, kCapacity);
     const std::span<std::byte*> four = std::span(taken).first<4>();
-    for (int i = 0; i < 3; ++i) {
+    for (int i = 0; i < kWaitsOfOthers; ++i) {
       std::deque<Party> parties;
       for (int n = 0; n < 3; ++n) {
         EXPECT_EQ(parties.emplace_back(*service_, turns_).Ask(Kind::kPair),
@@ -263,6 +269,29 @@ TEST_P(StoppedSessionTest, StoppedInACancelThatServesHidesTwo) {
   kind_ = Kind::kReceive;
   OtherWaits();
   CheckStops(2, [&] { stopped_->Cancel(); });
+}
+
+// The pool's own operations serve who waits as well.
+TEST_P(StoppedSessionTest, StoppedInAReleaseManyThatServesHidesFive) {
+  Start(/*reserve=*/2);
+  std::array<std::byte*, 5> many;
+  ASSERT_TRUE(service_->pool().AcquireMany(many));
+  service_->TakeAllBut(0);
+  OtherWaits();
+  OtherWaits();
+  CheckStops(5, [&] { service_->pool().ReleaseMany(many); });
+}
+
+// It fails while others wait, unless they have been served meanwhile.
+TEST_P(StoppedSessionTest, StoppedInAnAcquireThatFailsHidesOne) {
+  Start(/*reserve=*/2);
+  service_->TakeAllBut(1);
+  OtherWaits();
+  OtherWaits();
+  CheckStops(1, [&] {
+    std::byte* const one = service_->pool().Acquire();
+    if (one != nullptr) service_->pool().Release(one);
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(Session, StoppedSessionTest, BothWays(), BiasName);
