@@ -1,6 +1,8 @@
 #ifndef TANDEM_TESTS_SCHEDULE_EXPLORE_H_
 #define TANDEM_TESTS_SCHEDULE_EXPLORE_H_
 
+#include <errno.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -9,7 +11,10 @@
 #include <cstdlib>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
+#include <utility>
 
 #include "tandem/pool/buffer_map.h"
 #include "tandem/pool/types.h"
@@ -115,35 +120,108 @@ inline constexpr double kSlowness = 20;
 inline constexpr double kSlowness = 1;
 #endif
 
-// TANDEM_SCHEDULE_ITERATIONS multiplies what every test explores.
-inline uint64_t Scaled(uint64_t iterations) {
+// TANDEM_SCHEDULE_ITERATIONS: a factor for what every test explores at random.
+inline double IterationsFactor() {
   const char* factor = std::getenv("TANDEM_SCHEDULE_ITERATIONS");
-  const double scaled = static_cast<double>(iterations) / kSlowness *
-                        (factor == nullptr ? 1 : std::atof(factor));
+  return factor == nullptr ? 1 : std::atof(factor);
+}
+inline uint64_t Scaled(uint64_t iterations) {
+  const double scaled =
+      static_cast<double>(iterations) / kSlowness * IterationsFactor();
   return std::max<uint64_t>(1, static_cast<uint64_t>(scaled));
 }
 
-// Runs Test under Scheduler; if an iteration fails, once more to print it.
+// A test may explore more than once. TANDEM_SCHEDULE_REPLAY, "2/SCHEDULE", has
+// the second exploration of each test run that schedule, with its history, and
+// nothing else. A failure prints the command line that sets it.
+class Exploration {
+ public:
+  // "1/", "2/" and so on within a test.
+  static Exploration Next() {
+    static const testing::TestInfo* last_test = nullptr;
+    static int number = 0;
+    const testing::TestInfo* test =
+        testing::UnitTest::GetInstance()->current_test_info();
+    number = test == last_test ? number + 1 : 1;
+    last_test = test;
+    return Exploration(*test, std::to_string(number) + "/");
+  }
+
+  std::string name() const { return prefix_ + test_.name(); }
+
+  // The schedule to be run, if it is this exploration's turn.
+  std::optional<std::string> replay() const {
+    const char* const text = Text();
+    if (text == nullptr || std::string(text).find(prefix_) != 0) return {};
+    return std::string(text).substr(prefix_.size());
+  }
+  // Another one's turn.
+  bool skipped() const { return Text() != nullptr && !replay(); }
+
+  std::string CommandTo(const std::string& schedule) const {
+    return std::string("bazel test -c opt --test_output=all --test_filter=") +
+           test_.test_suite_name() + "." + test_.name() +
+           " --test_env=TANDEM_SCHEDULE_REPLAY=" + prefix_ + schedule +
+           " //tests/schedule:" + program_invocation_short_name;
+  }
+
+ private:
+  Exploration(const testing::TestInfo& test, std::string prefix)
+      : test_(test), prefix_(std::move(prefix)) {}
+
+  static const char* Text() { return std::getenv("TANDEM_SCHEDULE_REPLAY"); }
+
+  const testing::TestInfo& test_;
+  const std::string prefix_;
+};
+
+// Runs one schedule of Test; relacy prints its history if it fails.
 template <class Test, class Scheduler>
-void Explore(rl::test_params params) {
+rl::test_result_e RunOne(rl::test_params params, std::string schedule) {
+  params.iteration_count = std::strtoull(schedule.c_str(), nullptr, 10);
+  params.collect_history = true;
+  std::ranges::replace(schedule, '@', ' ');
+  params.initial_state = schedule.c_str();
+  rl::ostringstream ignored;
+  return rl::run_test<Test, Scheduler>(params, ignored, false);
+}
+
+// Runs Test under Scheduler; if a schedule fails, that one once more, to print
+// its history and the command that replays it. A schedule's name is its number
+// and what else the scheduler wants: "17" or "17@SCHEDULER'S".
+template <class Test, class Scheduler>
+void Explore(rl::test_params params, const std::string& kind) {
+  const Exploration exploration = Exploration::Next();
+  if (exploration.skipped()) return;
   std::ostream nowhere(nullptr);
   params.progress_stream = &nowhere;
   params.execution_depth_limit = 20000;
-  rl::ostringstream failed_state;
+  if (const auto replay = exploration.replay()) {
+    const rl::test_result_e result = RunOne<Test, Scheduler>(params, *replay);
+    EXPECT_EQ(result, rl::test_result_success)
+        << rl::test_result_str(result) << "; its history is above";
+    return;
+  }
+  rl::ostringstream state;
   const auto start = std::chrono::steady_clock::now();
   const rl::test_result_e result =
-      rl::run_test<Test, Scheduler>(params, failed_state, false);
+      rl::run_test<Test, Scheduler>(params, state, false);
   const std::chrono::duration<double> took =
       std::chrono::steady_clock::now() - start;
-  std::cout << params.stop_iteration << " schedules in " << took.count()
-            << " s\n";
-  if (result == rl::test_result_success) return;
-  params.initial_state = failed_state.str();
-  params.collect_history = true;
-  rl::ostringstream ignored;
-  rl::run_test<Test, Scheduler>(params, ignored, true);
+  if (result == rl::test_result_success) {
+    std::cout << exploration.name() << ": " << params.stop_iteration << ' '
+              << kind << ", " << took.count() << " s" << std::endl;
+    return;
+  }
+  std::string schedule(state.str().c_str());
+  schedule.erase(schedule.find_last_not_of(' ') + 1);
+  std::ranges::replace(schedule, ' ', '@');
+  EXPECT_EQ((RunOne<Test, Scheduler>(params, schedule)), result)
+      << "the schedule depends on what is not in it";
   ADD_FAILURE() << rl::test_result_str(result) << " in schedule "
-                << params.stop_iteration << "; its history is above";
+                << params.stop_iteration
+                << "; its history is above. Once more:\n    "
+                << exploration.CommandTo(schedule);
 }
 
 template <class Test>
@@ -151,17 +229,25 @@ void ExploreAtRandom(uint64_t iterations) {
   rl::test_params params;
   params.search_type = rl::random_scheduler_type;
   params.iteration_count = Scaled(iterations);
-  Explore<Test, BurstScheduler<Test::params::thread_count>>(params);
+  Explore<Test, BurstScheduler<Test::params::thread_count>>(
+      params, "schedules at random");
 }
 
-// Every schedule with at most `preemptions`, up to a number of them.
+// Every schedule within `bound`, one preemption less under sanitizers. Fails if
+// there are so many that not all have been tried.
 template <class Test>
-void ExploreAll(unsigned preemptions, uint64_t at_most) {
+void ExploreAll(SearchBound bound) {
+  if (kSlowness > 1 && bound.preemptions > 1) --bound.preemptions;
+  search_bound = bound;
+  search_was_whole = true;  // unless there is a search
   rl::test_params params;
   params.search_type = rl::fair_context_bound_scheduler_type;
-  params.context_bound = preemptions;
-  params.iteration_count = Scaled(at_most);
-  Explore<Test, BoundedSearch<Test::params::thread_count>>(params);
+  params.iteration_count = 20'000'000;
+  Explore<Test, BoundedSearch<Test::params::thread_count>>(
+      params, "schedules, all of at most " + std::to_string(bound.preemptions) +
+                  " preemptions and " + std::to_string(bound.surprises) +
+                  " surprises");
+  EXPECT_TRUE(search_was_whole || testing::Test::HasFailure());
 }
 
 // Addresses for buffers that nobody touches.

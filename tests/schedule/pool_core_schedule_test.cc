@@ -170,8 +170,9 @@ TEST(PoolCoreSchedule, IdleBuffersOfOtherThreadsAreFoundWhateverTheirOwnersDo) {
   ExploreAtRandom<TakesEverything<10, 4>>(40'000);
 }
 
+// Caches are so large that a refill brings more than what is asked for.
 constexpr PoolShape kFiveBuffers{
-    .capacity = 5, .caches = 2, .reserve = 1, .cache_limit = 2, .biased = true};
+    .capacity = 5, .caches = 2, .reserve = 1, .cache_limit = 3, .biased = true};
 
 // One thread is short and stays so (as who waits is) while others go on with
 // what they do. When they have done, their caches must be empty.
@@ -224,7 +225,9 @@ struct UseOfCaches : StaysShort<UseOfCaches> {
 
 // P3: refills, flushes and pushes against a sweep.
 TEST(PoolCoreSchedule, NoBufferStaysInACacheWhileSomebodyIsShort) {
+  refills_seen = 0;
   ExploreAtRandom<UseOfCaches>(50'000);
+  EXPECT_GT(refills_seen, 0u);
 }
 
 // Caches that come and go, taken over by the other thread now and then. Their
@@ -288,49 +291,6 @@ struct PairAndReceives : ScheduleTest<PairAndReceives,
 // S1
 TEST(PoolCoreSchedule, ReceiveLeavesTheReserveToPairs) {
   ExploreAtRandom<PairAndReceives>(50'000);
-}
-
-// Two pair allocations and two buffers: one gets both, the other none.
-template <uint32_t kReserve>
-struct LastTwo : ScheduleTest<LastTwo<kReserve>,
-                              PoolWorld<{.capacity = 2,
-                                         .caches = 2,
-                                         .reserve = kReserve,
-                                         .cache_limit = 2}>,
-                              2> {
-  using World = PoolWorld<{
-      .capacity = 2, .caches = 2, .reserve = kReserve, .cache_limit = 2}>;
-
-  void before() {
-    this->world().ClaimCaches();
-    // With no reserve, let them start from a cache.
-    if (rl::rand(2) == 0) return;
-    std::array<std::byte*, 2> buffers;
-    Require(this->world().Take(nullptr, buffers, World::kPair), "both free");
-    this->world().Give(&this->world().CacheOf(0), buffers);
-  }
-  void thread(unsigned index) {
-    taken[index] = this->world().Take(pairs[index], World::kPair);
-  }
-  void after() {
-    Require(taken[0] != taken[1], "one pair of the two has both (S2)");
-    this->world().Give(pairs[taken[0] ? 0 : 1]);
-    this->world().RequireWhole();
-  }
-
-  std::array<std::array<std::byte*, 2>, 2> pairs;
-  std::array<bool, 2> taken{};
-};
-
-// S2
-TEST(PoolCoreSchedule, OneOfTwoPairsGetsTheLastTwoBuffers) {
-  ExploreAtRandom<LastTwo<2>>(40'000);
-  ExploreAtRandom<LastTwo<0>>(40'000);
-}
-
-// S2
-TEST(PoolCoreSchedule, SearchFindsNoHalfTakenPair) {
-  ExploreAll<LastTwo<0>>(2, 150'000);
 }
 
 // Memory given back, a batch at a time, while others take and give.

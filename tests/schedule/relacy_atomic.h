@@ -46,11 +46,14 @@ namespace tandem {
 template <class T>
 class RelacyAtomic;
 
+// A signal that may come at each step: a search tries them all.
+inline constexpr unsigned kAnyStep = ~0u;
+
 // What the platform knows of one simulated thread.
 struct Fibre {
   void (*handler)(void*) = nullptr;  // of the signal to come, if any
   void* handler_context = nullptr;
-  unsigned steps_to_signal = 0;
+  unsigned steps_to_signal = 0;  // or kAnyStep
 
   bool uninterrupted = false;    // no signal now
   bool section_aborted = false;  // its restartable section has to start anew
@@ -61,6 +64,8 @@ struct Fibre {
 inline constexpr unsigned kMaxFibres = 8;
 inline std::array<Fibre, kMaxFibres> fibres;
 inline uint64_t current_iteration = 0;
+// How often a simulated thread has been left for another, in all schedules.
+inline uint64_t context_switches = 0;
 
 // Whether the system may refuse a barrier in this iteration.
 inline bool barriers_may_fail = false;
@@ -68,7 +73,8 @@ inline bool barriers_may_fail = false;
 inline Fibre& ThisFibre() { return fibres[rl::thread_index()]; }
 
 // Has `handler` run once on the calling simulated thread, as a signal handler
-// would: before its atomic access or signal fence number `steps` from now.
+// would: before its atomic access or signal fence number `steps` from now, if
+// there are as many.
 inline void ArmSignal(unsigned steps, void (*handler)(void*), void* context) {
   Fibre& fibre = ThisFibre();
   fibre.handler = handler;
@@ -80,7 +86,12 @@ inline void DisarmSignal() { ThisFibre().handler = nullptr; }
 inline void DeliverSignal() {
   Fibre& fibre = ThisFibre();
   if (fibre.handler == nullptr || fibre.uninterrupted) return;
-  if (rl::ctx().invariant_executing || fibre.steps_to_signal-- != 0) return;
+  if (rl::ctx().invariant_executing) return;
+  if (fibre.steps_to_signal == kAnyStep) {
+    if (rl::rand(2) == 0) return;
+  } else if (fibre.steps_to_signal-- != 0) {
+    return;
+  }
   const auto handler = fibre.handler;
   fibre.handler = nullptr;  // does not interrupt itself, unless armed anew
   handler(fibre.handler_context);

@@ -25,14 +25,25 @@ class SimulatedArea {
   bool armed_ = false;
 };
 
-// Restartable sections, simulated: the same steps as the assembly, each of
-// which other threads may come before, and which start anew once a signal was
-// handled or another thread's barrier fell between two of them.
+// Restartable sections and the barrier against them, simulated as what the
+// kernel promises. A section takes the same steps as the assembly, each of
+// which other threads may come before, on other cores or on this one. Between
+// two of them it starts anew
+//   - after a signal was handled,
+//   - after another thread's barrier, and
+//   - after others have run, or not: they may have run on this core, for which
+//     the kernel stopped this thread, or on another one.
+// A barrier reaches one thread after the other, with steps of others between,
+// and orders memory on each.
 //
-// Weaker than the real barrier in one point: it orders the steps of sections
-// only, as acq_rel on a word of each thread, and nothing else that it does. Not
-// simulated: that the commit stores a half of the word. Nobody but the owner
-// changes the other half, and not in a section.
+// How far it is from the machine:
+//   - The real barrier is a full fence on every running thread. This one orders
+//     the steps of sections only, as acq_rel on a word of each thread, and
+//     nothing else that it does: weaker.
+//   - Relacy delays no load past a later store, on neither side.
+//   - Not simulated: that the commit stores a half of the word. Nobody but the
+//     owner changes the other half, and not in a section.
+//   - The assembly itself is not seen. It is run against thieves instead.
 class SimulatedSection {
  public:
   template <class Words>
@@ -116,10 +127,16 @@ class SimulatedSection {
   // False if the section has to start anew.
   template <class Words, class Access>
   static bool Step(const Words& words, Access access) {
+    const uint64_t switches = context_switches;
     rl::ctx().sched();
+    const bool others_ran = context_switches != switches;
+    const bool preempted =
+        others_ran && rl::rand(rl::ctx().is_random_sched() ? 4 : 2) == 1;
     DeliverSignal();
     Fibre& fibre = ThisFibre();
-    if (fibre.section_aborted && words.area.armed()) return false;
+    if ((fibre.section_aborted || preempted) && words.area.armed()) {
+      return false;
+    }
     const Uninterrupted scope;
     fibre.barrier_word->fetch_add(0, std::memory_order::acquire);
     access();
@@ -202,6 +219,11 @@ struct RelacyPlatform {
   // Now and then long after the last call.
   static int64_t NowNanos() {
     static int64_t now = 0;
+    static uint64_t iteration = 0;
+    if (iteration != current_iteration) {
+      iteration = current_iteration;
+      now = 0;
+    }
     constexpr int64_t kLong = 1'000'000'000;
     if (rl::ctx().is_random_sched() && rl::rand(2) == 0) now += kLong;
     return now;

@@ -1,7 +1,10 @@
 #ifndef TANDEM_TESTS_SCHEDULE_RELACY_SCHEDULERS_H_
 #define TANDEM_TESTS_SCHEDULE_RELACY_SCHEDULERS_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <istream>
+#include <ostream>
 
 #include "tandem/tests/schedule/relacy_atomic.h"
 
@@ -63,7 +66,9 @@ class BurstScheduler
     }
     for (;;) {
       const rl::thread_id_t chosen = this->running_threads[Draw(running)];
-      if (chosen != stopped_thread) return chosen;
+      if (chosen == stopped_thread) continue;
+      if (chosen != current.index_) ++context_switches;
+      return chosen;
     }
   }
 
@@ -89,42 +94,143 @@ class BurstScheduler
   unsigned steps_to_stop_ = 0;
 };
 
-// All schedules with at most params.context_bound preemptions, in order, but no
-// more than params.iteration_count of them.
+// What bounds a search, beside the values that the test itself draws, all of
+// which are tried.
+struct SearchBound {
+  // Switches away from a thread that could have gone on.
+  unsigned preemptions;
+  // Loads that return the value before the newest one, where the memory model
+  // allows that, and weak compare-and-swaps that fail for no reason, which
+  // relacy has happen once to each word.
+  unsigned surprises;
+};
+inline SearchBound search_bound;
+// Whether the last search has tried every schedule within its bound.
+inline bool search_was_whole = false;
+
+// Tries every schedule within search_bound, in order, but no more than
+// params.iteration_count of them. A schedule is a sequence of choices; the
+// first choice is always to go on and to be surprised by nothing. Its text
+// names what differs from that: "12:1,40:2" is choice 1 at the thirteenth
+// occasion and choice 2 at the forty-first; "-" is nothing at all.
 template <rl::thread_id_t kThreads>
 class BoundedSearch
-    : public rl::tree_search_scheduler<
-          BoundedSearch<kThreads>,
-          rl::context_bound_scheduler_thread_info<kThreads>, kThreads> {
-  using Base = rl::tree_search_scheduler<
-      BoundedSearch, rl::context_bound_scheduler_thread_info<kThreads>,
-      kThreads>;
+    : public rl::scheduler<BoundedSearch<kThreads>, rl::scheduler_thread_info,
+                           kThreads> {
+  using Base =
+      rl::scheduler<BoundedSearch, rl::scheduler_thread_info, kThreads>;
 
  public:
-  using thread_info_t = typename Base::thread_info_t;
   using shared_context_t = typename Base::shared_context_t;
+  struct task_t {};
 
   BoundedSearch(rl::test_params& params, shared_context_t& context,
                 rl::thread_id_t dynamic_threads)
-      : Base(params, context, dynamic_threads) {}
+      : Base(params, context, dynamic_threads) {
+    search_was_whole = false;
+  }
 
   rl::thread_id_t iteration_begin_impl() {
     stopped_thread = kNobodyStopped;
-    switches_left_ = this->params_.context_bound;
-    return Base::iteration_begin_impl();
+    left_ = search_bound;
+    depth_ = 0;
+    return this->running_threads[Choose(this->running_threads_count)];
   }
+
   bool iteration_end_impl() {
-    return Base::iteration_end_impl() ||
-           this->iter_ == this->params_.iteration_count;
+    search_was_whole = !Advance();
+    return search_was_whole || this->iter_ == this->params_.iteration_count;
   }
-  bool can_switch(thread_info_t&) { return switches_left_ != 0; }
-  void on_switch(thread_info_t& from) {
-    if (from.state_ == rl::thread_state_running) --switches_left_;
+
+  rl::thread_id_t schedule_impl(rl::unpark_reason& reason, unsigned) {
+    reason = rl::unpark_reason_normal;
+    const auto& current = *this->thread_;
+    const bool goes_on = current.state_ == rl::thread_state_running;
+    if (goes_on && left_.preemptions == 0) return current.index_;
+    unsigned choice = Choose(this->running_threads_count);
+    if (!goes_on) {
+      ++context_switches;
+      return this->running_threads[choice];
+    }
+    if (choice == 0) return current.index_;
+    --left_.preemptions;
+    ++context_switches;
+    for (rl::thread_id_t i = 0;; ++i) {
+      const rl::thread_id_t other = this->running_threads[i];
+      if (other != current.index_ && --choice == 0) return other;
+    }
   }
-  double iteration_count_approx() { return 1; }
+
+  unsigned rand_impl(unsigned limit, rl::sched_type type) {
+    switch (type) {
+      case rl::sched_type_atomic_load:  // 0: the newest value
+        return IsSurprised();
+      case rl::sched_type_cas_fail:  // 0: it fails
+        return !IsSurprised();
+      default:
+        return Choose(limit);
+    }
+  }
+  rl::iteration_t iteration_count_impl() {
+    return this->params_.iteration_count;
+  }
+  void get_state_impl(std::ostream& out) {
+    bool any = false;
+    for (size_t i = 0; i < path_.size(); ++i) {
+      if (path_[i].choice == 0) continue;
+      out << (any ? "," : "") << i << ':' << path_[i].choice;
+      any = true;
+    }
+    if (!any) out << '-';
+  }
+  void set_state_impl(std::istream& in) {
+    size_t occasion = 0;
+    char between = 0;
+    unsigned choice = 0;
+    while (in >> occasion >> between >> choice) {
+      path_.resize(occasion + 1, {kAny, 0});
+      path_[occasion].choice = choice;
+      in >> between;
+    }
+  }
+  void on_thread_block(rl::thread_id_t, bool) {}
 
  private:
-  unsigned switches_left_ = 0;
+  struct Occasion {
+    unsigned limit;
+    unsigned choice;
+  };
+  static constexpr unsigned kAny = 0;
+
+  unsigned Choose(unsigned limit) {
+    if (limit == 1) return 0;
+    if (depth_ == path_.size()) path_.push_back({limit, 0});
+    Occasion& occasion = path_[depth_++];
+    if (occasion.limit == kAny) occasion.limit = limit;
+    // Else the test is not deterministic, or the text is of another one.
+    RL_VERIFY(occasion.limit == limit && occasion.choice < limit);
+    return occasion.choice;
+  }
+  bool IsSurprised() {
+    if (left_.surprises == 0 || Choose(2) == 0) return false;
+    --left_.surprises;
+    return true;
+  }
+
+  // On to the next path. False if there is none.
+  bool Advance() {
+    while (!path_.empty() && path_.back().choice + 1 == path_.back().limit) {
+      path_.pop_back();
+    }
+    if (path_.empty()) return false;
+    ++path_.back().choice;
+    return true;
+  }
+
+  // Relacy's, which does not go by its own operator new.
+  typename rl::vector<Occasion>::type path_;
+  size_t depth_ = 0;
+  SearchBound left_{};
 };
 
 }  // namespace tandem

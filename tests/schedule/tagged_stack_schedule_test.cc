@@ -73,9 +73,10 @@ TEST(TaggedStackSchedule, EveryNodeIsPoppedByOneAndNoneIsLost) {
   ExploreAtRandom<PopsAndPushes<3, 3, 3>>(60'000);
 }
 
-// P5
-TEST(TaggedStackSchedule, SearchFindsNoNodeWithTwoHolders) {
-  ExploreAll<PopsAndPushes<2, 2, 2>>(2, 100'000);
+// P5: a head that comes back, with another chain below, is told from itself.
+TEST(TaggedStackSchedule, AbaOnTheFreeList) {
+  ExploreAll<PopsAndPushes<2, 2, 1>>({4, 1});
+  ExploreAll<PopsAndPushes<2, 2, 2>>({2, 2});
 }
 
 // Nodes wander between two stacks that share the links.

@@ -52,40 +52,6 @@ TEST(WaiterQueueSchedule, NobodySleepsOnBuffersThatWereReleasedMeanwhile) {
   ExploreAtRandom<ReleaseAndSubscribe>(50'000);
 }
 
-// The same with one waiter, every schedule in order.
-struct OneReleaseAndSubscribe
-    : ScheduleTest<OneReleaseAndSubscribe,
-                   QueueWorld<{.pool = {.capacity = 1,
-                                        .caches = 1,
-                                        .reserve = 0,
-                                        .cache_limit = 1,
-                                        .biased = true},
-                               .records = 1}>,
-                   2> {
-  void before() {
-    world().ClaimCaches();
-    world().TakeFirst({&buffer, 1});
-  }
-  void thread(unsigned index) {
-    if (index == 0) {
-      world().Release({&buffer, 1});
-    } else {
-      world().Allocate(world().waiters[0], kReceive);
-    }
-  }
-  void after() {
-    Require(world().waiters[0].fate != Fate::kNone, "it has it or will");
-    world().RequireNobodySleepsOnBuffers();
-  }
-
-  std::byte* buffer;
-};
-
-// S4
-TEST(WaiterQueueSchedule, SearchFindsNoWakeUpLostBetweenReleaseAndSubscribe) {
-  ExploreAll<OneReleaseAndSubscribe>(2, 100'000);
-}
-
 // Two buffers are given back by two threads at once, each of which serves; who
 // waits needs both.
 struct TwoServers : ScheduleTest<TwoServers, QueueWorld<kTwoBuffers>, 3> {

@@ -1,0 +1,252 @@
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "tandem/pool/types.h"
+#include "tandem/session/waiter_queue.h"
+#include "tandem/tests/schedule/explore.h"
+#include "tandem/tests/schedule/queue_world.h"
+#include "tandem/tests/schedule/relacy_platform.h"
+
+namespace tandem {
+namespace {
+
+using Fate = Waiter::Fate;
+
+// Small cases of waiting, of each of which every schedule within a bound is
+// tried. Larger ones, at random, are in waiter_queue_, wait_order_ and
+// wake_up_schedule_test.cc.
+
+constexpr QueueShape Small(uint32_t capacity) {
+  return {.pool = {.capacity = capacity,
+                   .caches = 2,
+                   .reserve = 0,
+                   .cache_limit = 2,
+                   .biased = true,
+                   .cores = 1},
+          .records = 4};
+}
+
+// One thread gives back the only buffer, another comes and wants it.
+struct ReleaseAndSubscribe
+    : ScheduleTest<ReleaseAndSubscribe, QueueWorld<Small(1)>, 2> {
+  void before() {
+    world().ClaimCaches();
+    world().TakeFirst({&buffer, 1});
+  }
+  void thread(unsigned index) {
+    if (index == 0) {
+      world().custody.Give({&buffer, 1});
+      world().core.Give(world().cache(), {&buffer, 1});
+    } else {
+      world().Allocate(world().waiters[0], kReceive);
+    }
+  }
+  void after() {
+    Require(world().waiters[0].fate != Fate::kNone, "it has it or waits");
+    world().RequireNobodySleepsOnBuffers();
+    world().RequireWholeAgain();
+  }
+
+  std::byte* buffer;
+};
+
+// S4
+TEST(WaitingCases, ReleaseAgainstSubscribe) {
+  ExploreAll<ReleaseAndSubscribe>({2, 0});
+  ExploreAll<ReleaseAndSubscribe>({1, 1});
+}
+
+// The releaser's cache goes back to bias with the first buffer; the second goes
+// in with that bias, if it is not lost before.
+struct BackToBiasAndSubscribe
+    : ScheduleTest<BackToBiasAndSubscribe, QueueWorld<Small(2)>, 2> {
+  void before() {
+    world().ClaimCaches();
+    world().TakeFirst(buffers);
+    world().Hurry(&world().CacheOf(0));
+  }
+  void thread(unsigned index) {
+    if (index == 0) {
+      for (std::byte* const& buffer : buffers) {
+        world().custody.Give({&buffer, 1});
+        world().core.Give(world().cache(), {&buffer, 1});
+      }
+    } else {
+      world().Allocate(world().waiters[0], kReceive);
+    }
+  }
+  void after() {
+    world().RequireNobodySleepsOnBuffers();
+    world().RequireWholeAgain();
+  }
+
+  std::array<std::byte*, 2> buffers;
+};
+
+// S4, P3
+TEST(WaitingCases, BackToBiasAgainstSubscribe) {
+  biases_seen = 0;
+  ExploreAll<BackToBiasAndSubscribe>({2, 0});
+  ExploreAll<BackToBiasAndSubscribe>({1, 1});
+  EXPECT_GT(biases_seen, 0u);
+}
+
+// The releaser has used the pool for the first time just now.
+struct NewCacheAndSubscribe
+    : ScheduleTest<NewCacheAndSubscribe, QueueWorld<Small(1)>, 2> {
+  void before() { world().TakeFirst({&buffer, 1}); }
+  void thread(unsigned index) {
+    if (index == 0) {
+      world().ClaimCache();
+      world().custody.Give({&buffer, 1});
+      world().core.Give(world().cache(), {&buffer, 1});
+    } else {
+      world().Allocate(world().waiters[0], kReceive);
+    }
+  }
+  void after() {
+    world().RequireNobodySleepsOnBuffers();
+    world().RequireWholeAgain();
+  }
+
+  std::byte* buffer;
+};
+
+// S4, P3, P6
+TEST(WaitingCases, NewCacheAgainstSubscribe) {
+  ExploreAll<NewCacheAndSubscribe>({2, 0});
+  ExploreAll<NewCacheAndSubscribe>({1, 1});
+}
+
+// A pair waits, and a receive behind it. One thread gives back one buffer or
+// both, the other cancels the pair.
+struct CancelAndGrant : ScheduleTest<CancelAndGrant, QueueWorld<Small(2)>, 2> {
+  void before() {
+    world().ClaimCaches();
+    world().TakeFirst(buffers);
+    world().Allocate(world().waiters[0], kPair);
+    world().Allocate(world().waiters[1], kReceive);
+  }
+  void thread(unsigned index) {
+    Waiter& first = world().waiters[0];
+    if (index == 0) {
+      released = 1 + rl::rand(2);
+      return world().Release(std::span(buffers).first(released));
+    }
+    if (world().Cancel(first)) return;
+    Require(world().Look(first) == WaiterStatus::kGranted,
+            "a wait that can't be cancelled was granted (S5)");
+  }
+  void after() {
+    const Fate fate = world().waiters[0].fate;
+    Require(fate == Fate::kCancelled ||
+                (fate == Fate::kHasBuffers && released == 2),
+            "one of cancel and grant has won (S5)");
+    world().RequireNobodySleepsOnBuffers();
+    if (released == 1) world().Release(std::span(buffers).last(1));
+    world().RequireWholeAgain();
+  }
+
+  std::array<std::byte*, 2> buffers;
+  unsigned released = 0;
+};
+
+// S5
+TEST(WaitingCases, CancelAgainstGrant) {
+  ExploreAll<CancelAndGrant>({2, 0});
+  ExploreAll<CancelAndGrant>({1, 1});
+}
+
+// A pair and a receive wait. One thread serves, whether it releases, cancels or
+// comes to wait itself, and is stopped at some step. The other releases as much
+// as the waiters need and the first may have in its hands, and looks.
+struct StoppedDrainer : ScheduleTest<StoppedDrainer, QueueWorld<Small(6)>, 2> {
+  void before() {
+    world().ClaimCaches();
+    world().TakeFirst(buffers);
+    world().Allocate(world().waiters[0], kPair);
+    world().Allocate(world().waiters[1], kReceive);
+  }
+  void thread(unsigned index) {
+    if (index == 1) {
+      for (size_t i = 1; i < 6; ++i) Release(buffers[i]);
+      for (size_t i = 0; i < 2; ++i) {
+        Require(!world().Waits(world().waiters[i]), "all are served (P4)");
+      }
+      return;
+    }
+    switch (rl::rand(3)) {
+      case 0:
+        Release(buffers[0]);
+        released = true;
+        break;
+      case 1:
+        world().Cancel(world().waiters[0]);
+        break;
+      default:
+        world().Allocate(world().waiters[3], kComplete);
+    }
+  }
+  void after() {
+    if (!released) world().Release(std::span(buffers).first(1));
+    world().RequireNobodySleepsOnBuffers();
+    world().RequireWholeAgain();
+  }
+
+  void Release(std::byte* const& buffer) {
+    world().custody.Give({&buffer, 1});
+    world().core.Give(world().cache(), {&buffer, 1});
+  }
+
+  std::array<std::byte*, 6> buffers;
+  bool released = false;
+};
+
+// P4, S4: one preemption stops it at each step, until the other has done.
+TEST(WaitingCases, DrainerStoppedInEveryStep) {
+  ExploreAll<StoppedDrainer>({1, 0});
+}
+
+// A release is interrupted by a handler that wants a buffer, while another
+// thread comes to wait for it.
+struct InterruptedPush
+    : ScheduleTest<InterruptedPush, QueueWorld<Small(1)>, 2> {
+  void before() {
+    world().ClaimCaches();
+    world().TakeFirst({&buffer, 1});
+  }
+  void thread(unsigned index) {
+    if (index != 0) {
+      world().Allocate(world().waiters[0], kReceive);
+      return;
+    }
+    ArmSignal(
+        kAnyStep,
+        [](void* self) {
+          auto& test = *static_cast<InterruptedPush*>(self);
+          test.world().Allocate(test.world().waiters[1], kReceive);
+        },
+        this);
+    world().custody.Give({&buffer, 1});
+    world().core.Give(world().cache(), {&buffer, 1});
+    DisarmSignal();
+  }
+  void after() {
+    world().RequireNobodySleepsOnBuffers();
+    world().RequireWholeAgain();
+  }
+
+  std::byte* buffer;
+};
+
+// S4, P10: not even what lies in the cache between a push and its look.
+TEST(WaitingCases, HandlerInTheMiddleOfAPushOvertakesNoWaiter) {
+  ExploreAll<InterruptedPush>({1, 0});
+}
+
+}  // namespace
+}  // namespace tandem
