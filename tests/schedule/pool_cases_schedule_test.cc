@@ -65,7 +65,7 @@ struct LastTwo : ScheduleTest<LastTwo<kReserve>,
 
 // S2
 TEST(PoolCases, PairAgainstPairOnTheLastTwoBuffers) {
-  ExploreAll<LastTwo<2>>({2, 0});
+  ExploreAll<LastTwo<2>>({3, 0});
   ExploreAll<LastTwo<2>>({1, 1});
   ExploreAll<LastTwo<0>>({2, 0});
   ExploreAll<LastTwo<0>>({1, 1});

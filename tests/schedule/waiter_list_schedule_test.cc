@@ -150,7 +150,7 @@ TEST(WaiterListSchedule, EvenIfOneRecordWandersBetweenTheLists) {
 }
 
 // S4, S5
-TEST(WaiterListSchedule, AbaOnTheListOfWaiters) {
+TEST(WaiterListSchedule, SearchFindsNoRecordLost) {
   ExploreAll<AppendsAndPurges<2, 2, 1>>({2, 0});
 }
 

@@ -61,7 +61,7 @@ TEST(WaitingCases, ReleaseAgainstSubscribe) {
 }
 
 // The releaser's cache goes back to bias with the first buffer; the second goes
-// in with that bias, if it is not lost before.
+// in with that bias, if it is not lost before. Who comes needs both.
 struct BackToBiasAndSubscribe
     : ScheduleTest<BackToBiasAndSubscribe, QueueWorld<Small(2)>, 2> {
   void before() {
@@ -76,7 +76,7 @@ struct BackToBiasAndSubscribe
         world().core.Give(world().cache(), {&buffer, 1});
       }
     } else {
-      world().Allocate(world().waiters[0], kReceive);
+      world().Allocate(world().waiters[0], kPair);
     }
   }
   void after() {
