@@ -30,8 +30,8 @@ class SharedCounter {
  public:
   SharedCounter() : value_(0) {}
 
-  // (1) release, (2) acquire: each other's partner. Who reads what has gone, and
-  // then what has come, misses none that came before one that it saw go.
+  // (1) release, (2) acquire: each other's partner. Who reads what has gone,
+  // and then what has come, misses none that came before one that it saw go.
   void Add(uint64_t n) {
     value_.fetch_add(n, std::memory_order::release);  // (1)
   }

@@ -14,7 +14,7 @@ namespace {
 std::string Describe(const History::Operation& op) {
   using Kind = History::Kind;
   constexpr std::string_view kResults[] = {"failed", "done", "waiting",
-                                           "cancelled"};
+                                           "cancelled", "overloaded"};
   std::string text;
   switch (op.kind) {
     case Kind::kAcquire:
@@ -60,6 +60,38 @@ std::string History::ToString() const {
                                   rules.classes.back().keep, ", batch ", batch);
   for (const auto& [time, line] : lines) absl::StrAppend(&text, "\n  ", line);
   return text;
+}
+
+std::string History::ToCode() const {
+  constexpr std::string_view kKinds[] = {"kAcquire", "kRelease",    "kReceive",
+                                         "kPair",    "kFinishWait", "kCancel"};
+  constexpr std::string_view kResults[] = {"kFailed", "kDone", "kWaiting",
+                                           "kCancelled", "kOverloaded"};
+  std::string text =
+      absl::StrCat("{.rules = {.capacity = ", rules.capacity, ", .classes = {");
+  for (const auto& [need, keep] : rules.classes) {
+    absl::StrAppend(&text, "{", need, ", ", keep, "}, ");
+  }
+  absl::StrAppend(&text, "}, .max_waiters = ", rules.max_waiters,
+                  ", .max_overtakes = std::nullopt},\n .batch = ", batch,
+                  ",\n .threads = {");
+  for (const auto& thread : threads) {
+    absl::StrAppend(&text, "{");
+    for (const Operation& op : thread) {
+      absl::StrAppend(&text,
+                      "\n  {Kind::", kKinds[static_cast<size_t>(op.kind)], ", ",
+                      op.count, ", ", op.held, ", ", op.empty, ", ", op.wait,
+                      ", Result::", kResults[static_cast<size_t>(op.result)],
+                      ", ", op.begin, ", ", op.end, "},");
+    }
+    absl::StrAppend(&text, "},");
+  }
+  absl::StrAppend(&text, "},\n .fates = {");
+  for (const auto& [wait, fate] : fates) {
+    absl::StrAppend(&text, "{", wait, ", {", fate.served ? "true" : "false",
+                    ", ", fate.woken, ", ", fate.server, "}}, ");
+  }
+  return absl::StrCat(text, "}}");
 }
 
 }  // namespace tandem

@@ -26,7 +26,8 @@ struct History {
     kFinishWait,  // of `wait`
     kCancel,      // what the session of thread `count` waits for
   };
-  enum class Result { kFailed, kDone, kWaiting, kCancelled };
+  // kOverloaded: it was to wait, and too many did.
+  enum class Result { kFailed, kDone, kWaiting, kCancelled, kOverloaded };
 
   struct Operation {
     Kind kind;
@@ -59,6 +60,8 @@ struct History {
 
   // Every operation and wake-up, by the time it began.
   std::string ToString() const;
+  // The same as an initializer, for linearization_test to hold.
+  std::string ToCode() const;
 
   SequentialPool::Rules rules;
   // What an operation in progress may have in its hands besides what it asked

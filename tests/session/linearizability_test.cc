@@ -1,5 +1,5 @@
-// P3, S1, S2, S4, S5: what concurrent threads see of the pool and of each other
-// could have been seen if their operations had come one after the other
+// P3, S1, S2, S4, S5, S7: what concurrent threads see of the pool and of each
+// other could have been seen if their operations had come one after the other
 // (Linearization says in how far). Real threads, short histories, thousands of
 // them; a timer holds one up amidst an operation while others go on. The seed
 // fixes what each thread does, not when: a violation prints its history.
@@ -54,6 +54,7 @@ void UseCore(size_t i) {
 struct Scene {
   std::optional<uint32_t> cache_size;
   bool waits;
+  uint32_t max_waiters = 1000;
 };
 
 // The threads, and what their histories came to.
@@ -85,8 +86,13 @@ class LinearizabilityTest : public ::testing::Test {
       }
       PlayOne(*service, scene, random());
     }
-    std::printf("%zu operations, %zu beside others; %zu waits; %zu states\n",
-                operations_, beside_, waits_, states_);
+    std::printf(
+        "%zu operations, %zu beside others; %zu waits, %zu refused; %zu "
+        "states\n",
+        operations_, beside_, waits_, refused_, states_);
+    if (scene.max_waiters < kThreads) {
+      EXPECT_GT(refused_, 0u);
+    }
   }
 
  private:
@@ -100,17 +106,17 @@ class LinearizabilityTest : public ::testing::Test {
              std::mt19937_64& random) {
     const auto reserve = static_cast<uint32_t>(random() % 3);
     const auto capacity = static_cast<uint32_t>(reserve + 2 + random() % 5);
-    service.emplace(
-        PoolOptions{.capacity = capacity,
-                    .reserve = reserve,
-                    .cache_size = scene.cache_size,
-                    .max_threads = 2 * kThreads},
-        SessionOptions{.max_waiters = 1000, .max_overtakes = 1'000'000});
+    service.emplace(PoolOptions{.capacity = capacity,
+                                .reserve = reserve,
+                                .cache_size = scene.cache_size,
+                                .max_threads = 2 * kThreads},
+                    SessionOptions{.max_waiters = scene.max_waiters,
+                                   .max_overtakes = 1'000'000});
     const uint32_t limit = service->pool().Snapshot().cache_limit;
     batch_ = (limit + 1) / 2;
     rules_ = {.capacity = capacity,
               .classes = {{1, 0}, {2, 0}, {1, reserve}},
-              .max_waiters = 1000,
+              .max_waiters = scene.max_waiters,
               .max_overtakes = std::nullopt};
   }
 
@@ -140,7 +146,10 @@ class LinearizabilityTest : public ::testing::Test {
     Linearization linearization(history);
     EXPECT_TRUE(linearization.Exists())
         << "no order goes on after: " << linearization.furthest();
-    if (HasFailure()) ADD_FAILURE() << history.ToString();
+    if (HasFailure()) {
+      ADD_FAILURE() << history.ToString() << "\nFor linearization_test:\n"
+                    << history.ToCode();
+    }
     Count(history);
     states_ += linearization.states();
   }
@@ -150,6 +159,7 @@ class LinearizabilityTest : public ::testing::Test {
     for (const auto& thread : history.threads) {
       for (const History::Operation& op : thread) {
         ++operations_;
+        if (op.result == History::Result::kOverloaded) ++refused_;
         size_t overlaps = 0;
         for (const auto& other : history.threads) {
           for (const History::Operation& b : other) {
@@ -167,6 +177,7 @@ class LinearizabilityTest : public ::testing::Test {
   size_t operations_ = 0;
   size_t beside_ = 0;
   size_t waits_ = 0;
+  size_t refused_ = 0;
   size_t states_ = 0;
 };
 
@@ -186,6 +197,12 @@ TEST_F(LinearizabilityTest, WithCachesWaitersAreServedInOrder) {
 }
 TEST_F(LinearizabilityTest, WithCachesThatAdaptWaitersAreServedInOrder) {
   Check({.cache_size = std::nullopt, .waits = true}, kHistories);
+}
+TEST_F(LinearizabilityTest, AsManyWaitAsMayAndTheRestAreRefused) {
+  Check({.cache_size = 0, .waits = true, .max_waiters = 1}, kHistories);
+}
+TEST_F(LinearizabilityTest, WithCachesAsManyWaitAsMayAndTheRestAreRefused) {
+  Check({.cache_size = 2, .waits = true, .max_waiters = 2}, kHistories);
 }
 
 }  // namespace

@@ -35,7 +35,8 @@ Linearization::Linearization(const History& history)
       ops_[t].push_back({.stories = StoriesOf(op),
                          .begin = op.begin,
                          .end = op.end,
-                         .slack = SlackOf(t, op)});
+                         .slack = SlackOf(t, op),
+                         .beside = ThreadsBeside(t, op)});
       const bool begins_wait =
           op.wait != History::kNoWait && op.kind != History::Kind::kFinishWait;
       if (begins_wait) joined_by_[op.wait] = op.end;
@@ -55,6 +56,9 @@ Linearization::Story Linearization::Take(size_t id, History::Result result,
   const Step fail{Step::kFail, id, rule.need, rule.keep};
   if (at_once) return {take};
   if (wait == History::kNoWait) return {fail};
+  if (result == History::Result::kOverloaded) {
+    return {fail, {.kind = Step::kFull, .rank = id}};
+  }
   Story story = {fail, {.kind = Step::kLink, .rank = id, .wait = wait}};
   if (result == History::Result::kDone) {
     story.push_back({.kind = Step::kServed, .wait = wait});
@@ -112,6 +116,7 @@ void Linearization::AddWaits() {
   for (const auto& thread : history_.threads) {
     for (const History::Operation& op : thread) {
       if (op.wait == History::kNoWait) continue;
+      if (op.result == History::Result::kOverloaded) continue;
       if (op.kind == History::Kind::kFinishWait) {
         // It was the last one's.
         if (op.result != History::Result::kWaiting) {
@@ -153,6 +158,18 @@ uint32_t Linearization::SlackOf(size_t thread,
     slack += most;
   }
   return slack;
+}
+
+uint32_t Linearization::ThreadsBeside(size_t thread,
+                                      const History::Operation& op) const {
+  uint32_t count = 0;
+  for (size_t t = 0; t < history_.threads.size(); ++t) {
+    count += t != thread &&
+             std::ranges::any_of(history_.threads[t], [&](const auto& other) {
+               return Overlap(op, other);
+             });
+  }
+  return count;
 }
 
 uint64_t Linearization::BeginOfServer(const History::Fate& fate,
@@ -235,7 +252,7 @@ bool Linearization::TryStep(const State& state, size_t thread, size_t story) {
   State::Progress& progress = next.threads[thread];
   const Op& op = ops_[thread][progress.op];
   const Story& steps = op.stories[story];
-  if (!Apply(next, steps[progress.step], op.slack)) return false;
+  if (!Apply(next, steps[progress.step], op)) return false;
   progress.story = static_cast<uint8_t>(story);
   if (++progress.step == steps.size()) {
     progress = {.op = static_cast<uint8_t>(progress.op + 1)};
@@ -253,19 +270,23 @@ bool Linearization::TryServe(const State& state, size_t id) {
   return Search(next);
 }
 
-bool Linearization::Apply(State& state, const Step& step,
-                          uint32_t slack) const {
+bool Linearization::Apply(State& state, const Step& step, const Op& op) const {
   SequentialPool& pool = state.pool;
   switch (step.kind) {
     case Step::kTake:
       return pool.Take(step.rank, step.n, step.keep);
     case Step::kFail:
       return pool.MustWait(step.rank) ||
-             pool.free() < step.n + step.keep + slack;
+             pool.free() < step.n + step.keep + op.slack;
     case Step::kReturn:
       pool.Return(step.n);
       return true;
+    case Step::kFull:
+      return pool.waiting() + op.beside >=
+             history_.rules.max_waiters +
+                 (step.rank == kComplete ? history_.rules.capacity : 0);
     case Step::kLink:
+      if (!HasRoom(pool, step.rank)) return false;
       pool.Link(step.rank, step.wait);
       state.joined.set(step.wait);
       return true;
@@ -287,6 +308,12 @@ bool Linearization::Apply(State& state, const Step& step,
       return !WaitOf(state, step.n);
   }
   return false;
+}
+
+bool Linearization::HasRoom(const SequentialPool& pool, size_t id) const {
+  if (id == kComplete) return !pool.IsFull(id);
+  // Completes may have joined between its being counted and being linked.
+  return pool.waiting() - pool.waiting(kComplete) < history_.rules.max_waiters;
 }
 
 bool Linearization::WasServed(const State& state, Waiter wait) const {

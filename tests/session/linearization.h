@@ -32,7 +32,9 @@ namespace tandem {
 //
 // A look may fail though there are enough by the count, but for what may be in
 // the hands of operations in progress (P3): a batch of another thread's cache,
-// or buffers on their way to a waiter.
+// or buffers on their way to a waiter. One may be told that too many wait
+// though fewer do, but for one of each other thread's operation in progress:
+// who is about to join, or whom it has just served or cancelled (S7).
 class Linearization {
  public:
   // `history` must outlive it.
@@ -59,6 +61,7 @@ class Linearization {
       kLeft,    // `wait` was cancelled
       kUnlink,  // what thread n's session waits for is cancelled
       kNoWait,  // thread n's session does not wait
+      kFull,    // no more of class `rank` may wait
     };
     Kind kind;
     size_t rank = 0;
@@ -73,7 +76,8 @@ class Linearization {
     std::vector<Story> stories;
     uint64_t begin;
     uint64_t end;
-    uint32_t slack;  // most that others may have had in their hands meanwhile
+    uint32_t slack;   // most that others may have had in their hands meanwhile
+    uint32_t beside;  // other threads that did something meanwhile
   };
 
   // Something seen at one moment.
@@ -104,6 +108,7 @@ class Linearization {
   void AddWaits();
   bool SomebodyWaitedDuring(const History::Operation& op) const;
   uint32_t SlackOf(size_t thread, const History::Operation& op) const;
+  uint32_t ThreadsBeside(size_t thread, const History::Operation& op) const;
   void AddSights();
   uint64_t BeginOfServer(const History::Fate& fate, Waiter wait) const;
 
@@ -112,7 +117,9 @@ class Linearization {
   bool TryStep(const State& state, size_t thread, size_t story);
   bool TryServe(const State& state, size_t id);
   // Takes the step. False if it can't be now.
-  bool Apply(State& state, const Step& step, uint32_t slack) const;
+  bool Apply(State& state, const Step& step, const Op& op) const;
+  // True if one more of this class may wait (S7).
+  bool HasRoom(const SequentialPool& pool, size_t id) const;
   bool WasServed(const State& state, Waiter wait) const;
   std::optional<Waiter> WaitOf(const State& state, size_t thread) const;
   bool MayOvertake(const State& state, size_t id, Waiter wait) const;

@@ -12,7 +12,6 @@
 #include <span>
 #include <vector>
 
-#include "absl/log/check.h"
 #include "gtest/gtest.h"
 #include "tandem/session/session_buffers.h"
 #include "tandem/tests/session/history.h"
@@ -119,10 +118,14 @@ class Player {
   }
   static Result Of(bool done) { return done ? Result::kDone : Result::kFailed; }
   static Result Of(Allocation allocation) {
-    CHECK(allocation != Allocation::kOverloaded);
-    return allocation == Allocation::kWaiting
-               ? Result::kWaiting
-               : Of(allocation == Allocation::kGranted);
+    switch (allocation) {
+      case Allocation::kWaiting:
+        return Result::kWaiting;
+      case Allocation::kOverloaded:
+        return Result::kOverloaded;
+      default:
+        return Of(allocation == Allocation::kGranted);
+    }
   }
 
   void Step(std::span<const std::unique_ptr<Player>> all) {
@@ -189,7 +192,7 @@ class Player {
   void AfterAllocation(const Operation& operation, Result result) {
     if (operation.wait == History::kNoWait) return;
     waiting_ = result == Result::kWaiting;
-    if (!waiting_) at_once_.push_back(operation.wait);
+    if (result == Result::kDone) at_once_.push_back(operation.wait);
   }
 
   void Receive(Side side) {
