@@ -152,7 +152,7 @@ if "${long}"; then
   search holds pool_cache -DOPERATIONS=2
   search holds pool_cache -DOPERATIONS=2 -DFIRST=RECEIVE
   search holds pool_cache -DOPERATIONS=1 -DROUNDS=2
-  search holds sessions -DCOARSE -DSESSIONS=4 -DCAPACITY=3 -DRESERVE=2
+  search holds sessions -DCOARSE -DSESSIONS=4 -DCAPACITY=3 -DRESERVE=2 -DCANCELS=0
   search holds sessions -DLIVENESS -DSESSIONS=4 -DCANCELS=0
   echo "And as far as ${PART_MINUTES} minutes go:"
   search part pool_cache -DOPERATIONS=4 -DEPOCHS=3
