@@ -63,7 +63,8 @@ step stress-asan "" "bazel run --config=asan //tools:stress -- \
 step stress-biased "" "bazel run -c opt //tools:stress -- \
   --seconds=$(seconds 300) --bias=auto"
 step fuzz clang "bazel run --config=fuzz //tests/fuzz:pool_fuzz -- \
-  -max_total_time=$(seconds 600) -print_final_stats=1"
+  -max_total_time=$(seconds 600) -max_len=512 -print_final_stats=1 \
+  \"\$(mktemp -d)\" \"\${PWD}/tests/fuzz/corpus\""
 step relay "" "bazel run -c opt //tests/relay:soak -- --seconds=$(seconds 600)"
 step mutations "" "tests/mutations/run"
 

@@ -137,6 +137,16 @@ TEST(ReentryTest, WakeUpsMayUseEverythingAgain) {
   swarm.End();
 }
 
+// Counts how often its deadline has passed.
+struct CountingNode : DeadlineList::Node {
+  CountingNode() {
+    on_expired = [](DeadlineList::Node& node) {
+      ++static_cast<CountingNode&>(node).calls;
+    };
+  }
+  int calls = 0;
+};
+
 class FarDeadlineTest : public ::testing::Test {
  protected:
   using Time = DeadlineList::Time;
@@ -174,16 +184,8 @@ TEST_F(FarDeadlineTest, EndOfTimeLeavesTheWaitToItsBuffers) {
 
 // S7: both ends of time on one list.
 TEST_F(FarDeadlineTest, ListKeepsBothEndsOfTime) {
-  struct Node : DeadlineList::Node {
-    Node() {
-      on_expired = [](DeadlineList::Node& node) {
-        ++static_cast<Node&>(node).calls;
-      };
-    }
-    int calls = 0;
-  };
   DeadlineList deadlines;
-  Node never, past;
+  CountingNode never, past;
   deadlines.Add(never, Time::max());
   EXPECT_EQ(deadlines.earliest(), Time::max());
   EXPECT_EQ(deadlines.Expire(Time::clock::now()), 0u);
@@ -194,6 +196,26 @@ TEST_F(FarDeadlineTest, ListKeepsBothEndsOfTime) {
   EXPECT_EQ(never.calls, 0);
   EXPECT_EQ(deadlines.earliest(), Time::max());
   deadlines.Remove(never);
+}
+
+// S7: a clock that jumps ahead ends what is due by then; one that jumps back
+// ends nothing, and brings nothing back.
+TEST_F(FarDeadlineTest, ClockMayJump) {
+  using std::chrono::hours;
+  const Time now = Time::clock::now();
+  DeadlineList deadlines;
+  CountingNode soon, late;
+  deadlines.Add(soon, now + std::chrono::seconds(1));
+  deadlines.Add(late, now + hours(10));
+  EXPECT_EQ(deadlines.Expire(now - hours(1)), 0u);
+  EXPECT_EQ(deadlines.Expire(now + hours(5)), 1u);
+  EXPECT_EQ(deadlines.Expire(now), 0u);
+  EXPECT_EQ(deadlines.Expire(now + hours(5)), 0u);
+  EXPECT_EQ(soon.calls, 1);
+  EXPECT_EQ(late.calls, 0);
+  EXPECT_EQ(deadlines.earliest(), now + hours(10));
+  EXPECT_EQ(deadlines.Expire(now + hours(10)), 1u);
+  EXPECT_EQ(late.calls, 1);
 }
 
 }  // namespace
