@@ -166,8 +166,8 @@ struct TakesEverything : ScheduleTest<TakesEverything<kCapacity, kSlots>,
 
 // P3
 TEST(PoolCoreSchedule, IdleBuffersOfOtherThreadsAreFoundWhateverTheirOwnersDo) {
-  ExploreAtRandom<TakesEverything<6, 2>>(40'000);
-  ExploreAtRandom<TakesEverything<10, 4>>(40'000);
+  ExploreAtRandom<TakesEverything<6, 2>>(100'000);
+  ExploreAtRandom<TakesEverything<10, 4>>(100'000);
 }
 
 // Caches are so large that a refill brings more than what is asked for.
