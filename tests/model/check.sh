@@ -56,7 +56,8 @@ search() {
   local expected="$1" model="$2"
   shift 2
   local name="${model} $*" defines=() compile=(-O0 -DCOLLAPSE) run=(-w22)
-  [[ "${expected}" == holds ]] && "${long}" && compile[0]=-O2
+  local depth=5000000
+  "${long}" && [[ "${expected}" == holds ]] && compile[0]=-O2 && depth=20000000
   local arg
   for arg in "$@"; do
     case "${arg}" in
@@ -78,7 +79,7 @@ search() {
   local start="${SECONDS}"
   spin -a ${defines[@]+"${defines[@]}"} "${models}/${model}.pml" >out 2>&1 &&
     cc -w "${compile[@]}" -o pan pan.c >>out 2>&1 &&
-    ./pan -m5000000 "${run[@]}" >out 2>&1
+    ./pan "-m${depth}" "${run[@]}" >out 2>&1
   local verdict judgement=as-expected
   if grep -q "^pan:1:" out; then
     verdict="$(sed -nE 's/^pan:1: (assertion violated )?(.*) \(at .*/\2/p' out)"
@@ -111,9 +112,10 @@ search holds sessions -DSESSIONS=2
 search holds sessions -DSESSIONS=2 -DCAPACITY=3 -DRESERVE=2
 search holds sessions -DCOARSE
 search holds sessions -DCOARSE -DCAPACITY=3 -DRESERVE=2
-search holds sessions -DLIVENESS
-search holds sessions -DLIVENESS -DCAPACITY=3 -DRESERVE=2
-search holds sessions -DLIVENESS -DCAPACITY=4 -DRESERVE=3
+search holds sessions -DLIVENESS -DSESSIONS=2
+search holds sessions -DCOARSE -DLIVENESS
+search holds sessions -DCOARSE -DLIVENESS -DCAPACITY=3 -DRESERVE=2
+search holds sessions -DCOARSE -DLIVENESS -DCAPACITY=4 -DRESERVE=3
 
 echo "Faults, each of which must be found:"
 twice=EveryBufferIsInOnePlace
@@ -142,9 +144,12 @@ search "${dead}" sessions -DSESSIONS=2 -DDROPPED_WAKE_UP
 search "${margin}" sessions -DSESSIONS=2 -DRECEIVE_TAKES_RESERVE
 search NothingIsLost sessions -DSESSIONS=2 -DLATE_OFFER_IS_DROPPED
 search "${passed}" sessions -DNOBODY_MUST_WAIT
-search "${starved}" sessions -DLIVENESS -DCAPACITY=4 -DRESERVE=3 \
+search "${beside}" sessions -DCOARSE -DDECLARED=1 -DSESSIONS=4 -DCAPACITY=5 \
+  -DNO_SERVE_WHEN_DUE
+search "${starved}" sessions -DCOARSE -DLIVENESS -DCAPACITY=4 -DRESERVE=3 \
   -DNOBODY_MUST_WAIT
-search "${starved}" sessions -DLIVENESS -DCAPACITY=4 -DRESERVE=3 -DNOBODY_IS_DUE
+search "${starved}" sessions -DCOARSE -DLIVENESS -DCAPACITY=4 -DRESERVE=3 \
+  -DNOBODY_IS_DUE
 
 if "${long}"; then
   echo "What must hold, in larger bounds:"
@@ -152,8 +157,10 @@ if "${long}"; then
   search holds pool_cache -DOPERATIONS=2
   search holds pool_cache -DOPERATIONS=2 -DFIRST=RECEIVE
   search holds pool_cache -DOPERATIONS=1 -DROUNDS=2
-  search holds sessions -DCOARSE -DSESSIONS=4 -DCAPACITY=3 -DRESERVE=2 -DCANCELS=0
-  search holds sessions -DLIVENESS -DSESSIONS=4 -DCANCELS=0
+  search holds sessions -DCOARSE -DSESSIONS=4 -DCAPACITY=3 -DRESERVE=2
+  search holds sessions -DCOARSE -DLIVENESS -DSESSIONS=4 -DCANCELS=0
+  search holds sessions -DLIVENESS -DSESSIONS=2 -DCAPACITY=3 -DRESERVE=2
+  search holds sessions -DCOARSE -DDECLARED=1 -DCAPACITY=4
   echo "And as far as ${PART_MINUTES} minutes go:"
   search part pool_cache -DOPERATIONS=4 -DEPOCHS=3
   search part sessions

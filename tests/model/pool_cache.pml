@@ -218,7 +218,8 @@ inline Publish(me) {
 }
 
 /* Depot::ReserveFree, and whether it was met. The compare-and-swap expects the
- * word that was read, and equal readings mean equal things: one step. */
+ * word that was read: one step. MustWait is asked between the two there, which
+ * sessions.pml has apart. */
 inline ReserveFree(n, class) {
   atomic {
     met = available >= n + RESERVE && !MUST_WAIT(class);

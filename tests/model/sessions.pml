@@ -11,8 +11,8 @@
  *             may cancel; who does gives back what it holds.
  *   Watch     moves only if something is wrong.
  *
- * One step here is one atomic operation there; with -DCOARSE, and with
- * -DLIVENESS, one operation of a session.
+ * One step here is one atomic operation there; with -DCOARSE, one operation of
+ * a session. MustWait and Pick read the lists of all classes in one step.
  *
  * Checked
  *   P1  every buffer is free, held, or being offered        (Watch)
@@ -27,7 +27,7 @@
  *
  * Faults to put in, each of which must be found: ONE_QUEUE_FOR_BOTH_PAIRS,
  * RECEIVE_TAKES_RESERVE, NO_SERVE_AFTER_SUBSCRIBE, NO_SERVE_AFTER_CREDIT,
- * LATE_OFFER_IS_DROPPED, DROPPED_WAKE_UP, and for liveness NOBODY_MUST_WAIT and
+ * LATE_OFFER_IS_DROPPED, DROPPED_WAKE_UP, NO_SERVE_WHEN_DUE, and for liveness NOBODY_MUST_WAIT and
  * NOBODY_IS_DUE. With RESERVE=0 the theorem does not hold: that is the
  * dead-lock this project began with.
  */
@@ -46,32 +46,35 @@
 #ifndef CANCELS
 #define CANCELS 1   /* 0: nobody cancels */
 #endif
-#ifdef LIVENESS
-#define COARSE
+#ifndef DECLARED
+#define DECLARED 0  /* 1: a declared class as well, between pair and receive */
 #endif
 #ifdef COARSE
-#define operation atomic
+#define operation(what) atomic { what; Settled(me) }
 #else
-#define operation
+#define operation(what) what
 #endif
 
 /* Classes by rank; 0 is served first and never held back. */
 #define COMPLETE 0
 #define PAIR 1
-#define RECEIVE 2
-#define CLASSES 3
+#define SINGLE 2 /* from here on they need one buffer, and keep some */
+#define RECEIVE (SINGLE + DECLARED)
+#define CLASSES (RECEIVE + 1)
+#define MARGIN(class)                                                \
+  ((class) < SINGLE -> 0 : ((class) == RECEIVE -> RESERVE : CAPACITY - 1))
 #ifdef RECEIVE_TAKES_RESERVE
 #define KEEP(class) 0
 #else
-#define KEEP(class) ((class) == RECEIVE -> RESERVE : 0)
+#define KEEP(class) MARGIN(class)
 #endif
 #ifdef ONE_QUEUE_FOR_BOTH_PAIRS
 #define LINE(class) ((class) == COMPLETE -> PAIR : (class))
 #else
 #define LINE(class) (class)
 #endif
-#define NEED(class, who) ((class) == RECEIVE -> 1 : 2 - hold[who])
-#define Reserved(class) ((class) != RECEIVE || available >= RESERVE)
+#define NEED(class, who) ((class) >= SINGLE -> 1 : 2 - hold[who])
+#define Reserved(class) (available >= MARGIN(class))
 
 /* ---- Shared words ------------------------------------------------------- */
 
@@ -80,12 +83,13 @@
 
 byte available = CAPACITY, waiting = 0; /* Ledger: one word */
 
-/* WaiterQueue: one record for each session. Its place in `line` is its arrival:
- * those who wait are numbered from 1 on, so links and arrivals are one. */
+/* WaiterQueue: one record for each session. Those who wait are numbered from 1
+ * on, twice: by when they came, and in each class by where they are linked. */
 mtype = { Idle, Waiting, Granted, Cancelled };
 mtype state[MOST] = Idle;
 byte line[MOST];
 byte arrival[MOST];
+byte place[MOST];
 byte arrivals = 0;
 bool woken[MOST];
 byte overtaken[CLASSES];
@@ -97,13 +101,14 @@ byte candidate[MOST] = NOBODY;
 byte hold[MOST];   /* buffers of a session */
 byte offer[MOST];  /* and in the hands of one that serves */
 bool asleep[MOST]; /* its last look has failed */
+byte before[MOST]; /* bit i: i was asleep when this one's last look began */
 
 #define SUM(of) (of[0] + of[1] + of[2] + of[3])
 #define NothingLost (available + SUM(hold) + SUM(offer) == CAPACITY)
 
 /* What a failure shows; none is ever true. */
 bool NothingIsLost, AReceiveLeavesTheReserve, APairComesWhole;
-bool NobodyPassesASleeper, FirstComeFirstServed;
+bool NobodyPassesASleeper, FirstComeFirstServed, NobodySleepsBesideABuffer;
 inline Check(condition, name) {
   if
   :: condition
@@ -119,7 +124,7 @@ inline First(c) {
   for (i : 0 .. SESSIONS - 1) {
     if
     :: state[i] == Waiting && line[i] == c &&
-       (first == NOBODY -> true : arrival[i] < arrival[first]) -> first = i
+       (first == NOBODY -> true : place[i] < place[first]) -> first = i
     :: else
     fi
   }
@@ -139,13 +144,13 @@ inline CountOvertake(c) {
   fi
 }
 
-/* WaiterQueue::MustWait, asked only while the ledger counts waiters. */
+/* WaiterQueue::MustWait, asked only if the ledger counted waiters. */
 inline MustWait(class) {
   must_wait = false;
 #ifndef NOBODY_MUST_WAIT
   for (c : 0 .. CLASSES - 1) {
     if
-    :: waiting != 0 && (c <= class || class != COMPLETE && DUE(c)) ->
+    :: c <= class || class != COMPLETE && DUE(c) ->
        First(c);
        must_wait = must_wait || first != NOBODY
     :: else
@@ -197,10 +202,17 @@ inline EndWaitOf(who, how) {
     if
     :: arrival[i] > arrival[who] -> arrival[i]--
     :: else
-    fi
+    fi;
+    if
+    :: state[i] == Waiting && line[i] == line[who] && place[i] > place[who] ->
+       place[i]--
+    :: else
+    fi;
+    before[i] = before[i] & ~(1 << who)
   };
   arrivals--;
-  arrival[who] = 0
+  arrival[who] = 0;
+  place[who] = 0
 }
 
 /* WaiterQueue::ServeAs. One who is late publishes, and looks again. */
@@ -230,8 +242,8 @@ inline Serve(me) {
           i = 0; first = 0
         };
         waiting--;                                  /* Ledger::EndWait */
+        overtaken[its_line] = 0;
         atomic {
-          overtaken[its_line] = 0;
           for (c : 0 .. CLASSES - 1) {
             if
             :: passed >> c & 1 -> CountOvertake(c)
@@ -279,53 +291,100 @@ inline Release(me, n) {
 
 /* ---- Sessions ----------------------------------------------------------- */
 
-/* The last look of an allocation, by all means: Depot::ReserveSwept. What it
- * must leave to a waiter may be owed by somebody else: it serves, once. */
+/* Depot::ReserveSwept, the last look of an allocation. What it must leave to a
+ * waiter may be owed by somebody else: it serves, once. Then Overtook. */
+inline Load() {
+  seen_available = available;
+  seen_waiting = waiting
+}
 inline Look(me, class) {
+  atomic {
+    before[me] = asleep[0] | asleep[1] << 1 | asleep[2] << 2 | asleep[3] << 3;
+    Load()
+  };
   do
   :: true ->
      atomic {
-       MustWait(LINE(class));
-       met = !must_wait && available >= NEED(class, me) + KEEP(class);
        if
-       :: met ->
-          for (i : 0 .. SESSIONS - 1) {             /* S4 */
-            Check(!(asleep[i] && line[i] <= LINE(class)), NobodyPassesASleeper)
-          };
-          available = available - NEED(class, me);
-          hold[me] = hold[me] + NEED(class, me);
-          counted = waiting != 0;
-          Check(Reserved(class), AReceiveLeavesTheReserve)
-       :: else
+       :: seen_waiting != 0 -> MustWait(LINE(class))
+       :: else -> must_wait = false
        fi;
        i = 0; c = 0; first = 0
      };
      if
-     :: must_wait && !served -> served = true; Serve(me)
-     :: else -> break
+     :: must_wait && !served -> served = true; Serve(me); atomic { Load() }
+     :: must_wait && served -> break
+     :: !must_wait && seen_available < NEED(class, me) + KEEP(class) -> break
+     :: !must_wait && seen_available >= NEED(class, me) + KEEP(class) ->
+        atomic {                                    /* Ledger::TryReserve */
+          met = available == seen_available && waiting == seen_waiting;
+          if
+          :: met ->
+             for (i : 0 .. SESSIONS - 1) {          /* S4 */
+               Check(!(before[me] >> i & 1 && line[i] <= LINE(class)),
+                     NobodyPassesASleeper)
+             };
+             i = 0;
+             available = available - NEED(class, me);
+             hold[me] = hold[me] + NEED(class, me);
+             Check(Reserved(class), AReceiveLeavesTheReserve);
+             break
+          :: else -> Load()
+          fi
+        }
      fi
   od;
-  atomic {                                          /* Overtook */
+  atomic {
+    before[me] = 0;
+    counted = met && seen_waiting != 0;
+    seen_available = 0; seen_waiting = 0;
+    must_wait = false; served = false
+  };
+  if
+  :: counted && class != COMPLETE -> Overtook(me, class)
+  :: else
+  fi;
+  counted = false
+}
+
+/* WaiterQueue::Overtook: there may be enough for who goes first from now on. */
+inline Overtook(me, class) {
+  atomic {
     for (c : class + 1 .. CLASSES - 1) {
       First(c);
       if
-      :: counted && class != COMPLETE && first != NOBODY -> CountOvertake(c)
+      :: first != NOBODY ->
+         is_due = is_due || overtaken[c] + 1 == OVERTAKES;
+         CountOvertake(c)
       :: else
       fi
     };
-    i = 0; c = 0; first = 0;
-    must_wait = false; served = false; counted = false
-  }
+    i = 0; c = 0; first = 0
+  };
+#ifndef NO_SERVE_WHEN_DUE
+  if
+  :: is_due -> Serve(me)
+  :: else
+  fi;
+#endif
+  is_due = false
 }
 
 /* WaiterQueue::Subscribe. */
 inline Subscribe(me, class) {
   waiting++;                                        /* TryBecomeWait */
-  atomic {                                          /* WaiterList::Append */
+  atomic {
     line[me] = LINE(class);
     arrivals++;
-    arrival[me] = arrivals;
-    state[me] = Waiting
+    arrival[me] = arrivals
+  };
+  atomic {                                          /* WaiterList::Append */
+    for (i : 0 .. SESSIONS - 1) {
+      place[me] = place[me] + (state[i] == Waiting && line[i] == line[me])
+    };
+    place[me]++;
+    state[me] = Waiting;
+    i = 0
   };
 #ifndef NO_SERVE_AFTER_SUBSCRIBE
   Serve(me);
@@ -334,17 +393,19 @@ inline Subscribe(me, class) {
 }
 
 /* SessionBuffers::AllocateReceiveBuffer and AllocateBuffers. Who fails to
- * complete and holds an empty buffer gives it back, and asks for a pair. */
+ * complete gives back the buffer it holds, if that is empty, and asks for a
+ * pair; or else asks again. */
 inline Ask(me, class) {
   do
   :: Look(me, class);
      if
      :: met -> break
-     :: !met && class == COMPLETE -> class = PAIR; Release(me, 1)
-     :: !met -> Subscribe(me, class); break
+     :: !met && class == COMPLETE && !again -> class = PAIR; Release(me, 1)
+     :: !met && class == COMPLETE && !again -> again = true
+     :: !met && (class != COMPLETE || again) -> Subscribe(me, class); break
      fi
   od;
-  met = false
+  atomic { met = false; again = false }
 }
 
 /* WaiterQueue::Cancel. */
@@ -352,16 +413,19 @@ inline Cancel(me) {
   atomic {
     counted = state[me] == Waiting;
     if
-    :: counted ->
-       EndWaitOf(me, Cancelled);
-       First(line[me]);
-       overtaken[line[me]] = (first == NOBODY -> 0 : overtaken[line[me]])
+    :: counted -> EndWaitOf(me, Cancelled)
     :: else
     fi;
-    i = 0; first = 0
+    i = 0
   };
   if
   :: counted ->
+     atomic { First(line[me]); i = 0 };
+     if
+     :: first == NOBODY -> overtaken[line[me]] = 0
+     :: else
+     fi;
+     first = 0;
      waiting--;                                     /* Ledger::EndWait */
      Serve(me)
   :: else
@@ -369,17 +433,30 @@ inline Cancel(me) {
   counted = false
 }
 
+/* Between operations nobody is left whose turn it is and for whom there is
+ * enough. */
+inline Settled(me) {
+  Pick(me);
+  Check(next == NOBODY || available < need + KEEP(its_line),
+        NobodySleepsBesideABuffer);
+  candidate[me] = NOBODY;
+  next = 0; its_line = 0; passed = 0; need = 0
+}
+
 proctype Session(byte me) {
   byte class = 0, give = 0;
   bool both = false;            /* has had both, and returns the other next */
   byte i = 0, c = 0, first = 0; /* what inlines work with */
   byte next = 0, its_line = 0, need = 0, passed = 0;
+  byte seen_available = 0, seen_waiting = 0;
   bool met = false, must_wait = false, served = false, counted = false;
+  bool is_due = false, again = false;
   do
   :: atomic {
        if
        :: hold[me] == 0 -> class = RECEIVE
        :: hold[me] == 0 -> class = PAIR
+       :: DECLARED && hold[me] == 0 -> class = SINGLE
        :: hold[me] == 0 -> break
        :: hold[me] == 1 && !both -> class = COMPLETE
        :: hold[me] == 1 -> give = 1; both = false
@@ -389,25 +466,25 @@ proctype Session(byte me) {
      };
      if
      :: give == 0 ->
-        operation { Ask(me, class) };
+        operation(Ask(me, class));
         if
         :: state[me] == Idle
         :: state[me] != Idle
-        :: CANCELS && me != 0 && state[me] != Idle -> operation { Cancel(me) }
+        :: CANCELS && me != 0 && state[me] != Idle -> operation(Cancel(me))
         fi;
         atomic {                                    /* FinishWait */
           state[me] == Idle || state[me] == Cancelled || woken[me] ->
           if
           :: state[me] == Cancelled -> give = hold[me]
           :: else ->
-             Check(hold[me] == (class == RECEIVE -> 1 : 2), APairComesWhole)
+             Check(hold[me] == (class >= SINGLE -> 1 : 2), APairComesWhole)
           fi;
           state[me] = Idle; woken[me] = false; line[me] = 0; class = 0
         }
      :: else
      fi;
      if
-     :: give != 0 -> operation { Release(me, give) }; give = 0
+     :: give != 0 -> operation(Release(me, give)); give = 0
      :: else
      fi
   od
