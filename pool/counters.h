@@ -30,17 +30,37 @@ class SharedCounter {
  public:
   SharedCounter() : value_(0) {}
 
-  // (1) release, (2) acquire: each other's partner. Who reads what has gone,
-  // and then what has come, misses none that came before one that it saw go.
-  void Add(uint64_t n) {
-    value_.fetch_add(n, std::memory_order::release);  // (1)
-  }
-  uint64_t Get() const {
-    return value_.load(std::memory_order::acquire);  // (2)
-  }
+  // relaxed, both: a statistic, it orders nothing.
+  void Add(uint64_t n) { value_.fetch_add(n, std::memory_order::relaxed); }
+  uint64_t Get() const { return value_.load(std::memory_order::relaxed); }
 
  private:
   typename Platform::template Atomic<uint64_t> value_;
+};
+
+// How many have come and not gone, counted by many threads, off the fast path
+// only. Each one's Come must happen before its Go.
+template <class Platform>
+class Population {
+ public:
+  Population() : gone_(0) {}
+
+  void Come() { came_.Add(1); }
+  void Go() { gone_.fetch_add(1, std::memory_order::release); }  // (1)
+
+  uint64_t came() const { return came_.Get(); }
+
+  // At some moment of the call, or more, never less than none.
+  uint64_t size() const {
+    // (1) release, (2) acquire: each other's partner. Who sees somebody gone
+    // sees, below, that it had come; without, the difference may be negative.
+    const uint64_t gone = gone_.load(std::memory_order::acquire);  // (2)
+    return came_.Get() - gone;
+  }
+
+ private:
+  SharedCounter<Platform> came_;
+  typename Platform::template Atomic<uint64_t> gone_;
 };
 
 }  // namespace tandem

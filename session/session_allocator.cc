@@ -197,7 +197,7 @@ SessionSnapshot SessionAllocator::Snapshot() const {
     WaitClassSnapshot& c = snapshot.classes.emplace_back();
     c.name = classes_[i].name;
     c.waiting = queue_.waiting(ClassId(i));
-    c.waits = counters.waits.Get();
+    c.waits = counters.waiters.came();
     c.grants = counters.grants.Get();
     c.cancels = counters.cancels.Get();
     c.wait_nanos = counters.wait_nanos.Get();

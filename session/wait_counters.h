@@ -18,7 +18,7 @@ inline constexpr size_t kWaitBuckets = 28;
 // What one class's waits came to (P8).
 template <class Platform>
 struct WaitCounters {
-  SharedCounter<Platform> waits;       // subscribed
+  Population<Platform> waiters;        // until served or cancelled
   SharedCounter<Platform> grants;      // served
   SharedCounter<Platform> cancels;     // left
   SharedCounter<Platform> wait_nanos;  // of those served, in sum

@@ -50,7 +50,7 @@ class WaiterList {
   void Append(WaiterIndex index, WaiterState state) {
     Link& next = records_[index].next;
     next.store(Pack(TagOf(next.load()) + 1, false, kNoWaiter));
-    linked_.Add(1);
+    members_.Come();
     while (!AppendFrom(Start(), index)) {
     }
     SetHint(index, state);
@@ -64,10 +64,7 @@ class WaiterList {
   void Purge() { Clean(/*whole=*/true); }
 
   // Records linked at some moment, dead ones included.
-  uint64_t linked() const {
-    const uint64_t gone = unlinked_.Get();  // first: never more than came
-    return linked_.Get() - gone;
-  }
+  uint64_t linked() const { return members_.size(); }
 
  private:
   using Link = typename Platform::template Atomic<uint64_t>;
@@ -145,7 +142,7 @@ class WaiterList {
     const uint64_t changed = Changed(at.value, IndexOf(after));
     if (!at.link->compare_exchange_strong(at.value, changed)) return false;
     at.value = changed;
-    unlinked_.Add(1);
+    members_.Go();
     records_.Drop(node, Records::kLinked);
     return true;
   }
@@ -188,8 +185,7 @@ class WaiterList {
   Records& records_;
   alignas(kCacheLine) Link head_;
   alignas(kCacheLine) typename Platform::template Atomic<uint64_t> hint_;
-  SharedCounter<Platform> linked_;
-  SharedCounter<Platform> unlinked_;
+  Population<Platform> members_;
 };
 
 }  // namespace tandem

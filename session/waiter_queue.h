@@ -131,7 +131,7 @@ class WaiterQueue final : public Waitlist {
     record.line.store(Int(id), std::memory_order::relaxed);
     // Counted first, then waiting, then known: who reads the ticket may cancel
     // the wait at once, and a cancel that is refused means that it is over.
-    line.counters.waits.Add(1);
+    line.counters.waiters.Come();
     record.state.store(state.word);
     const WaitTicket self = WaitTicket::Of(index, state);
     ticket.store(self.word);
@@ -168,7 +168,7 @@ class WaiterQueue final : public Waitlist {
       if (state.version() != ticket.version() || !state.waiting()) return false;
     } while (!record.state.compare_exchange_weak(
         state.word, state.With(WaiterStatus::kCancelled, kNoBuffer).word));
-    line.over.Add(1);
+    line.counters.waiters.Go();
     line.counters.cancels.Add(1);
     // Whoever was overtaken is gone; the next one starts afresh.
     if (line.waiting() == 0) line.overtaken.store(0);
@@ -222,16 +222,12 @@ class WaiterQueue final : public Waitlist {
     Line(const ClassRule& rule_of_class, Records& records)
         : rule(rule_of_class), list(records), overtaken(0) {}
 
-    uint64_t waiting() const {
-      const uint64_t gone = over.Get();  // first: never more than came
-      return counters.waits.Get() - gone;
-    }
+    uint64_t waiting() const { return counters.waiters.size(); }
 
     const ClassRule rule;
     WaiterList<Platform> list;
     // Since a waiter of this class was last served.
     typename Platform::template Atomic<uint32_t> overtaken;
-    SharedCounter<Platform> over;
     WaitCounters<Platform> counters;
   };
 
@@ -310,7 +306,7 @@ class WaiterQueue final : public Waitlist {
       return false;
     }
     Line& line = *lines_[to.line];
-    line.over.Add(1);
+    line.counters.waiters.Go();
     depot_.ledger().EndWait();
     line.overtaken.store(0);
     for (size_t i = to.line + 1; i < class_count_; ++i) {

@@ -17,6 +17,16 @@ namespace {
 // Small cases of the pool, of each of which every schedule within a bound is
 // tried. Larger ones, at random, are in pool_core_schedule_test.cc.
 
+constexpr PoolShape Small(uint32_t capacity, uint32_t caches, uint32_t reserve,
+                          uint32_t cache_limit) {
+  return {.capacity = capacity,
+          .caches = caches,
+          .reserve = reserve,
+          .cache_limit = cache_limit,
+          .biased = true,
+          .cores = 1};
+}
+
 // Puts `buffers`, which the calling thread holds, into a cache, with its bias
 // or without.
 template <class World>
@@ -27,20 +37,9 @@ void Fill(World& world, unsigned cache, std::span<std::byte* const> buffers) {
 
 // Two pair allocations and two buffers: one gets both, the other none.
 template <uint32_t kReserve>
-struct LastTwo : ScheduleTest<LastTwo<kReserve>,
-                              PoolWorld<{.capacity = 2,
-                                         .caches = 2,
-                                         .reserve = kReserve,
-                                         .cache_limit = 2,
-                                         .biased = true,
-                                         .cores = 1}>,
-                              2> {
-  using World = PoolWorld<{.capacity = 2,
-                           .caches = 2,
-                           .reserve = kReserve,
-                           .cache_limit = 2,
-                           .biased = true,
-                           .cores = 1}>;
+struct LastTwo
+    : ScheduleTest<LastTwo<kReserve>, PoolWorld<Small(2, 2, kReserve, 2)>, 2> {
+  using World = PoolWorld<Small(2, 2, kReserve, 2)>;
 
   void before() {
     this->world().ClaimCaches();
@@ -79,14 +78,8 @@ TEST(PoolCases, PairAgainstPairOnTheLastTwoBuffersAtRandom) {
 
 // Three buffers, two of them the reserve, for a receive and another, or a
 // receive and a pair. Both keep what they get.
-struct AtTheMargin : ScheduleTest<AtTheMargin,
-                                  PoolWorld<{.capacity = 3,
-                                             .caches = 2,
-                                             .reserve = 2,
-                                             .cache_limit = 2,
-                                             .biased = true,
-                                             .cores = 1}>,
-                                  2> {
+struct AtTheMargin
+    : ScheduleTest<AtTheMargin, PoolWorld<Small(3, 2, 2, 2)>, 2> {
   void before() {
     world().ClaimCaches();
     pair = rl::rand(2) == 1;
@@ -121,14 +114,8 @@ TEST(PoolCases, ReceiveAtTheMargin) {
 
 // One thread's cache is empty, the other's full: one takes and the other gives.
 // One buffer is free; what the flush adds is what the refill may keep.
-struct RefillAndFlush : ScheduleTest<RefillAndFlush,
-                                     PoolWorld<{.capacity = 5,
-                                                .caches = 2,
-                                                .reserve = 0,
-                                                .cache_limit = 3,
-                                                .biased = true,
-                                                .cores = 1}>,
-                                     2> {
+struct RefillAndFlush
+    : ScheduleTest<RefillAndFlush, PoolWorld<Small(5, 2, 0, 3)>, 2> {
   void before() {
     world().ClaimCaches();
     Require(world().Take(nullptr, buffers, world().kPair), "all are free");
@@ -160,14 +147,7 @@ TEST(PoolCases, RefillAgainstFlush) {
 }
 
 // What two threads want lies in the cache of a third, which does nothing.
-struct TwoThieves : ScheduleTest<TwoThieves,
-                                 PoolWorld<{.capacity = 3,
-                                            .caches = 3,
-                                            .reserve = 0,
-                                            .cache_limit = 3,
-                                            .biased = true,
-                                            .cores = 1}>,
-                                 2> {
+struct TwoThieves : ScheduleTest<TwoThieves, PoolWorld<Small(3, 3, 0, 3)>, 2> {
   void before() {
     world().ClaimCaches();
     std::array<std::byte*, 3> all;
@@ -198,14 +178,8 @@ TEST(PoolCases, ThiefAgainstThief) {
 
 // A thread ends with two buffers in its cache, while another one is short and
 // stays so, or takes the cache over.
-struct ExitAndThief : ScheduleTest<ExitAndThief,
-                                   PoolWorld<{.capacity = 3,
-                                              .caches = 1,
-                                              .reserve = 0,
-                                              .cache_limit = 3,
-                                              .biased = true,
-                                              .cores = 1}>,
-                                   2> {
+struct ExitAndThief
+    : ScheduleTest<ExitAndThief, PoolWorld<Small(3, 1, 0, 3)>, 2> {
   void before() {
     std::array<std::byte*, 3> all;
     Require(world().Take(nullptr, all, world().kPair), "all are free");
@@ -239,12 +213,7 @@ struct ExitAndThief : ScheduleTest<ExitAndThief,
   }
   void after() { world().RequireWhole(); }
 
-  using World = PoolWorld<{.capacity = 3,
-                           .caches = 1,
-                           .reserve = 0,
-                           .cache_limit = 3,
-                           .biased = true,
-                           .cores = 1}>;
+  using World = PoolWorld<Small(3, 1, 0, 3)>;
   Event exited;
 };
 

@@ -39,8 +39,7 @@ struct ReleaseAndSubscribe
   }
   void thread(unsigned index) {
     if (index == 0) {
-      world().custody.Give({&buffer, 1});
-      world().core.Give(world().cache(), {&buffer, 1});
+      world().ReleaseAsItIs({&buffer, 1});
     } else {
       world().Allocate(world().waiters[0], kReceive);
     }
@@ -72,8 +71,7 @@ struct BackToBiasAndSubscribe
   void thread(unsigned index) {
     if (index == 0) {
       for (std::byte* const& buffer : buffers) {
-        world().custody.Give({&buffer, 1});
-        world().core.Give(world().cache(), {&buffer, 1});
+        world().ReleaseAsItIs({&buffer, 1});
       }
     } else {
       world().Allocate(world().waiters[0], kPair);
@@ -102,8 +100,7 @@ struct NewCacheAndSubscribe
   void thread(unsigned index) {
     if (index == 0) {
       world().ClaimCache();
-      world().custody.Give({&buffer, 1});
-      world().core.Give(world().cache(), {&buffer, 1});
+      world().ReleaseAsItIs({&buffer, 1});
     } else {
       world().Allocate(world().waiters[0], kReceive);
     }
@@ -173,7 +170,7 @@ struct StoppedDrainer : ScheduleTest<StoppedDrainer, QueueWorld<Small(6)>, 2> {
   }
   void thread(unsigned index) {
     if (index == 1) {
-      for (size_t i = 1; i < 6; ++i) Release(buffers[i]);
+      for (size_t i = 1; i < 6; ++i) world().ReleaseAsItIs({&buffers[i], 1});
       for (size_t i = 0; i < 2; ++i) {
         Require(!world().Waits(world().waiters[i]), "all are served (P4)");
       }
@@ -181,7 +178,7 @@ struct StoppedDrainer : ScheduleTest<StoppedDrainer, QueueWorld<Small(6)>, 2> {
     }
     switch (rl::rand(3)) {
       case 0:
-        Release(buffers[0]);
+        world().ReleaseAsItIs(std::span(buffers).first(1));
         released = true;
         break;
       case 1:
@@ -195,11 +192,6 @@ struct StoppedDrainer : ScheduleTest<StoppedDrainer, QueueWorld<Small(6)>, 2> {
     if (!released) world().Release(std::span(buffers).first(1));
     world().RequireNobodySleepsOnBuffers();
     world().RequireWholeAgain();
-  }
-
-  void Release(std::byte* const& buffer) {
-    world().custody.Give({&buffer, 1});
-    world().core.Give(world().cache(), {&buffer, 1});
   }
 
   std::array<std::byte*, 6> buffers;
@@ -231,8 +223,7 @@ struct InterruptedPush
           test.world().Allocate(test.world().waiters[1], kReceive);
         },
         this);
-    world().custody.Give({&buffer, 1});
-    world().core.Give(world().cache(), {&buffer, 1});
+    world().ReleaseAsItIs({&buffer, 1});
     DisarmSignal();
   }
   void after() {
