@@ -72,9 +72,10 @@ std::string History::ToCode() const {
   for (const auto& [need, keep] : rules.classes) {
     absl::StrAppend(&text, "{", need, ", ", keep, "}, ");
   }
-  absl::StrAppend(&text, "}, .max_waiters = ", rules.max_waiters,
-                  ", .max_overtakes = std::nullopt},\n .batch = ", batch,
-                  ",\n .threads = {");
+  absl::StrAppend(
+      &text, "}, .max_waiters = ", rules.max_waiters, ", .max_overtakes = ",
+      rules.max_overtakes ? absl::StrCat(*rules.max_overtakes) : "std::nullopt",
+      "},\n .batch = ", batch, ",\n .threads = {");
   for (const auto& thread : threads) {
     absl::StrAppend(&text, "{");
     for (const Operation& op : thread) {

@@ -1,8 +1,9 @@
-// P3, S1, S2, S4, S5, S7: what concurrent threads see of the pool and of each
-// other could have been seen if their operations had come one after the other
-// (Linearization says in how far). Real threads, short histories, thousands of
-// them; a timer holds one up amidst an operation while others go on. The seed
-// fixes what each thread does, not when: a violation prints its history.
+// P3, S1, S2, S4, S5, S7, S8: what concurrent threads see of the pool and of
+// each other could have been seen if their operations had come one after the
+// other (Linearization says in how far). Real threads, short histories,
+// thousands of them; a timer holds one up amidst an operation while others go
+// on. The seed fixes what each thread does, not when: a violation prints its
+// history.
 
 #include <pthread.h>
 #include <sched.h>
@@ -55,6 +56,7 @@ struct Scene {
   std::optional<uint32_t> cache_size;
   bool waits;
   uint32_t max_waiters = 1000;
+  std::optional<uint32_t> max_overtakes = std::nullopt;
 };
 
 // The threads, and what their histories came to.
@@ -106,18 +108,20 @@ class LinearizabilityTest : public ::testing::Test {
              std::mt19937_64& random) {
     const auto reserve = static_cast<uint32_t>(random() % 3);
     const auto capacity = static_cast<uint32_t>(reserve + 2 + random() % 5);
-    service.emplace(PoolOptions{.capacity = capacity,
-                                .reserve = reserve,
-                                .cache_size = scene.cache_size,
-                                .max_threads = 2 * kThreads},
-                    SessionOptions{.max_waiters = scene.max_waiters,
-                                   .max_overtakes = 1'000'000});
+    service.emplace(
+        PoolOptions{.capacity = capacity,
+                    .reserve = reserve,
+                    .cache_size = scene.cache_size,
+                    .max_threads = 2 * kThreads},
+        SessionOptions{
+            .max_waiters = scene.max_waiters,
+            .max_overtakes = scene.max_overtakes.value_or(1'000'000)});
     const uint32_t limit = service->pool().Snapshot().cache_limit;
     batch_ = (limit + 1) / 2;
     rules_ = {.capacity = capacity,
               .classes = {{1, 0}, {2, 0}, {1, reserve}},
               .max_waiters = scene.max_waiters,
-              .max_overtakes = std::nullopt};
+              .max_overtakes = scene.max_overtakes};
   }
 
   void PlayOne(Service& service, const Scene& scene, uint64_t seed) {
@@ -203,6 +207,12 @@ TEST_F(LinearizabilityTest, AsManyWaitAsMayAndTheRestAreRefused) {
 }
 TEST_F(LinearizabilityTest, WithCachesAsManyWaitAsMayAndTheRestAreRefused) {
   Check({.cache_size = 2, .waits = true, .max_waiters = 2}, kHistories);
+}
+TEST_F(LinearizabilityTest, WithoutCachesWhoIsDueGoesFirst) {
+  Check({.cache_size = 0, .waits = true, .max_overtakes = 2}, kHistories);
+}
+TEST_F(LinearizabilityTest, WithCachesWhoIsDueGoesFirst) {
+  Check({.cache_size = 2, .waits = true, .max_overtakes = 2}, kHistories);
 }
 
 }  // namespace

@@ -79,6 +79,7 @@ std::vector<Linearization::Story> Linearization::StoriesOf(
     case Kind::kRelease:
       return {{{.kind = Step::kReturn, .n = op.count}}};
     case Kind::kFinishWait:
+      if (done && history_.fates.at(op.wait).woken == 0) return {};
       return {{{.kind = done                            ? Step::kServed
                         : op.result == Result::kWaiting ? Step::kLinked
                                                         : Step::kLeft,
@@ -195,11 +196,16 @@ void Linearization::AddSights() {
   }
   std::ranges::sort(spans);
   uint64_t end = 0;
+  size_t count = 0;
   for (const auto& [from, to] : spans) {
-    if (end != 0 && from > end) sights_.push_back({end + 1, History::kNoWait});
+    if (count != 0 && from > end) {
+      sights_.push_back({end + 1, History::kNoWait, count > 1});
+      count = 0;
+    }
+    ++count;
     end = std::max(end, to);
   }
-  sights_.push_back({end + 1, History::kNoWait});
+  sights_.push_back({end + 1, History::kNoWait, count > 1});
   std::ranges::sort(sights_, {}, &Sight::time);
 }
 
@@ -231,6 +237,7 @@ bool Linearization::Search(const State& state) {
   for (size_t id = 0; id < history_.rules.classes.size(); ++id) {
     if (TryServe(state, id)) return true;
   }
+  if (TryRecounts(state)) return true;
   for (size_t t = 0; t < ops_.size(); ++t) {
     const auto [at, story, step] = state.threads[t];
     if (at == ops_[t].size()) continue;
@@ -262,12 +269,29 @@ bool Linearization::TryStep(const State& state, size_t thread, size_t story) {
 
 bool Linearization::TryServe(const State& state, size_t id) {
   const std::optional<Waiter> wait = state.pool.NextOf(id);
-  if (!wait || !MayOvertake(state, id, *wait)) return false;
+  if (!wait || !MayGoFirst(state, id, *wait)) return false;
   const auto fate = history_.fates.find(*wait);
   if (fate == history_.fates.end() || !fate->second.served) return false;
   State next = state;
   next.pool.ServeNextOf(id);
   return Search(next);
+}
+
+bool Linearization::TryRecounts(const State& state) {
+  const std::optional<uint32_t> most = history_.rules.max_overtakes;
+  const auto end =
+      std::ranges::find(sights_.begin() + static_cast<ptrdiff_t>(state.sights),
+                        sights_.end(), History::kNoWait, &Sight::wait);
+  if (!most || end == sights_.end() || !end->crowded) return false;
+  // No class that counts goes before pairs.
+  for (size_t id = kReceive; id < history_.rules.classes.size(); ++id) {
+    for (uint32_t times = 0; times <= *most; ++times) {
+      State next = state;
+      next.pool.SetOvertaken(id, times);
+      if (Search(next)) return true;
+    }
+  }
+  return false;
 }
 
 bool Linearization::Apply(State& state, const Step& step, const Op& op) const {
@@ -279,6 +303,7 @@ bool Linearization::Apply(State& state, const Step& step, const Op& op) const {
       return pool.MustWait(step.rank) ||
              pool.free() < step.n + step.keep + op.slack;
     case Step::kReturn:
+      if (pool.free() + step.n > history_.rules.capacity) return false;
       pool.Return(step.n);
       return true;
     case Step::kFull:
@@ -333,8 +358,10 @@ std::optional<Linearization::Waiter> Linearization::WaitOf(
   return found;
 }
 
-bool Linearization::MayOvertake(const State& state, size_t id,
-                                Waiter wait) const {
+bool Linearization::MayGoFirst(const State& state, size_t id,
+                               Waiter wait) const {
+  const size_t first = *state.pool.FirstLine();
+  if (first >= id) return first == id;
   bool may = true;
   for (size_t higher = 0; higher < id; ++higher) {
     state.pool.VisitWaiters(higher, [&](Waiter other) {

@@ -29,6 +29,10 @@ namespace tandem {
 //   server that began before the overtaken one had surely joined: it may have
 //   chosen whom to serve.
 // - Whenever no operation is in progress, nobody waits who could be served.
+// - A class is due when it has been overtaken often enough (S8). The library
+//   counts that a moment after it happened, so where operations overlap, the
+//   count may be anything; as soon as it begins anew among operations of which
+//   each is alone, it is exact.
 //
 // A look may fail though there are enough by the count, but for what may be in
 // the hands of operations in progress (P3): a batch of another thread's cache,
@@ -84,6 +88,8 @@ class Linearization {
   struct Sight {
     uint64_t time;
     Waiter wait;  // has been served; kNoWait: nobody can be served
+    // If so: operations overlapped since the last such moment.
+    bool crowded = false;
   };
 
   struct State {
@@ -116,13 +122,15 @@ class Linearization {
   bool Search(const State& state);
   bool TryStep(const State& state, size_t thread, size_t story);
   bool TryServe(const State& state, size_t id);
+  // Other counts of overtakes, where they may be anything.
+  bool TryRecounts(const State& state);
   // Takes the step. False if it can't be now.
   bool Apply(State& state, const Step& step, const Op& op) const;
   // True if one more of this class may wait (S7).
   bool HasRoom(const SequentialPool& pool, size_t id) const;
   bool WasServed(const State& state, Waiter wait) const;
   std::optional<Waiter> WaitOf(const State& state, size_t thread) const;
-  bool MayOvertake(const State& state, size_t id, Waiter wait) const;
+  bool MayGoFirst(const State& state, size_t id, Waiter wait) const;
   std::string KeyOf(const State& state) const;
   void NoteFurthest(const State& state);
 

@@ -116,6 +116,16 @@ size_t SequentialPool::waiting() const {
   return count;
 }
 
+size_t SequentialPool::CountBefore(const Arrival& arrival) const {
+  size_t count = 0;
+  for (const Line& line : lines_) {
+    count += std::ranges::count_if(line.queue, [&](const Arrival& other) {
+      return other.number < arrival.number;
+    });
+  }
+  return count;
+}
+
 void SequentialPool::AppendKey(std::string& key) const {
   key.append(reinterpret_cast<const char*>(&free_), sizeof(free_));
   for (const Line& line : lines_) {
@@ -123,6 +133,13 @@ void SequentialPool::AppendKey(std::string& key) const {
     for (const Arrival& arrival : line.queue) {
       key.append(reinterpret_cast<const char*>(&arrival.waiter),
                  sizeof(arrival.waiter));
+    }
+    if (!rules_->max_overtakes) continue;
+    key.append(reinterpret_cast<const char*>(&line.overtaken),
+               sizeof(line.overtaken));
+    // Between classes it matters who came first.
+    for (const Arrival& arrival : line.queue) {
+      key.push_back(static_cast<char>(CountBefore(arrival)));
     }
   }
 }

@@ -86,7 +86,12 @@ class SequentialPool {
     for (const Arrival& arrival : lines_[id].queue) visit(arrival.waiter);
   }
 
-  // Appends what distinguishes this state from others, if nobody is ever due.
+  // The class whose first goes before all others, if anyone waits.
+  std::optional<size_t> FirstLine() const;
+  // Takes it that a class has been overtaken so many times.
+  void SetOvertaken(size_t id, uint32_t times) { lines_[id].overtaken = times; }
+
+  // Appends what distinguishes this state from others.
   void AppendKey(std::string& key) const;
 
   // "3 free; complete: ; pair: 4 2; receive: 1", classes by number.
@@ -105,8 +110,9 @@ class SequentialPool {
   bool IsDue(const Line& line) const {
     return rules_->max_overtakes && line.overtaken >= *rules_->max_overtakes;
   }
-  // The line whose head goes before all others.
-  std::optional<size_t> FirstLine() const;
+
+  // Those who wait and came before it.
+  size_t CountBefore(const Arrival& arrival) const;
 
   const Rules* rules_;
   uint32_t free_;
