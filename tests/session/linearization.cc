@@ -59,7 +59,9 @@ Linearization::Story Linearization::Take(size_t id, History::Result result,
   if (result == History::Result::kOverloaded) {
     return {fail, {.kind = Step::kFull, .rank = id}};
   }
-  Story story = {fail, {.kind = Step::kLink, .rank = id, .wait = wait}};
+  Story story = {fail,
+                 {.kind = Step::kCome, .wait = wait},
+                 {.kind = Step::kLink, .rank = id, .wait = wait}};
   if (result == History::Result::kDone) {
     story.push_back({.kind = Step::kServed, .wait = wait});
   }
@@ -283,13 +285,11 @@ bool Linearization::TryRecounts(const State& state) {
       std::ranges::find(sights_.begin() + static_cast<ptrdiff_t>(state.sights),
                         sights_.end(), History::kNoWait, &Sight::wait);
   if (!most || end == sights_.end() || !end->crowded) return false;
-  // No class that counts goes before pairs.
-  for (size_t id = kReceive; id < history_.rules.classes.size(); ++id) {
-    for (uint32_t times = 0; times <= *most; ++times) {
-      State next = state;
-      next.pool.SetOvertaken(id, times);
-      if (Search(next)) return true;
-    }
+  // Complete, which alone goes before pairs, overtakes uncounted.
+  for (uint32_t times = 0; times <= *most; ++times) {
+    State next = state;
+    next.pool.SetOvertaken(kReceive, times);
+    if (Search(next)) return true;
   }
   return false;
 }
@@ -303,13 +303,14 @@ bool Linearization::Apply(State& state, const Step& step, const Op& op) const {
       return pool.MustWait(step.rank) ||
              pool.free() < step.n + step.keep + op.slack;
     case Step::kReturn:
-      if (pool.free() + step.n > history_.rules.capacity) return false;
-      pool.Return(step.n);
-      return true;
+      return pool.Return(step.n);
     case Step::kFull:
       return pool.waiting() + op.beside >=
              history_.rules.max_waiters +
                  (step.rank == kComplete ? history_.rules.capacity : 0);
+    case Step::kCome:
+      pool.Come(step.wait);
+      return true;
     case Step::kLink:
       if (!HasRoom(pool, step.rank)) return false;
       pool.Link(step.rank, step.wait);
@@ -324,10 +325,8 @@ bool Linearization::Apply(State& state, const Step& step, const Op& op) const {
              !WasServed(state, step.wait);
     case Step::kUnlink: {
       const std::optional<Waiter> wait = WaitOf(state, step.n);
-      if (!wait) return false;
-      const auto fate = history_.fates.find(*wait);
-      return fate != history_.fates.end() && !fate->second.served &&
-             pool.Unlink(*wait);
+      if (!wait || !history_.fates.contains(*wait)) return false;
+      return !history_.fates.at(*wait).served && pool.Unlink(*wait);
     }
     case Step::kNoWait:
       return !WaitOf(state, step.n);

@@ -32,7 +32,7 @@ namespace tandem {
 // - A class is due when it has been overtaken often enough (S8). The library
 //   counts that a moment after it happened, so where operations overlap, the
 //   count may be anything; as soon as it begins anew among operations of which
-//   each is alone, it is exact.
+//   each is alone, it is exact. Who came first may join later.
 //
 // A look may fail though there are enough by the count, but for what may be in
 // the hands of operations in progress (P3): a batch of another thread's cache,
@@ -59,6 +59,7 @@ class Linearization {
       kTake,    // n buffers, rank, keep: granted
       kFail,    // the same: not granted
       kReturn,  // n buffers
+      kCome,    // `wait` comes, to join soon
       kLink,    // `wait` joins class `rank`
       kServed,  // `wait` has been served
       kLinked,  // `wait` waits

@@ -353,6 +353,23 @@ TEST(LinearizationTest, LaterAllocationWaitsBehindADueClass) {
   EXPECT_TRUE(tell(3, true, Result::kFailed));
 }
 
+TEST(LinearizationTest, WhoComesFirstMayJoinLater) {
+  const auto tell = [](bool overlap) {
+    Tale tale({.capacity = 2, .max_overtakes = 2});
+    tale.Does(kA, Pair());
+    tale.Begins(kB, OrWait(Pair()));
+    if (!overlap) tale.Ends(kB, Result::kWaiting);
+    tale.Begins(kC, OrWait(Receive()));
+    if (overlap) tale.Ends(kB, Result::kWaiting);
+    tale.Does(kD, Cancel(kC), Result::kFailed);  // C has not joined yet.
+    tale.Ends(kC, Result::kWaiting);
+    tale.ReleasesAndWakes(kA, 2, kC);
+    return tale.IsAllowed();
+  };
+  EXPECT_TRUE(tell(true));
+  EXPECT_FALSE(tell(false));
+}
+
 TEST(LinearizationTest, DueClassIsServedFirst) {
   const auto tell = [](uint32_t max_overtakes, size_t first) {
     Tale tale({.capacity = 2, .max_overtakes = max_overtakes});

@@ -30,13 +30,25 @@ bool SequentialPool::Take(size_t rank, uint32_t n, uint32_t keep) {
   return true;
 }
 
+bool SequentialPool::Return(uint32_t n) {
+  if (uint64_t{free_} + n > rules_->capacity) return false;
+  free_ += n;
+  return true;
+}
+
 bool SequentialPool::IsFull(size_t id) const {
   // Every complete holds a buffer.
   return waiting() >= rules_->max_waiters + (id == 0 ? rules_->capacity : 0);
 }
 
 void SequentialPool::Link(size_t id, Waiter waiter) {
-  lines_[id].queue.push_back({waiter, arrivals_++});
+  const auto at = std::ranges::find(coming_, waiter, &Arrival::waiter);
+  if (at == coming_.end()) {
+    lines_[id].queue.push_back({waiter, arrivals_++});
+  } else {
+    lines_[id].queue.push_back(*at);
+    coming_.erase(at);
+  }
 }
 
 bool SequentialPool::Unlink(Waiter waiter) {
@@ -137,10 +149,15 @@ void SequentialPool::AppendKey(std::string& key) const {
     if (!rules_->max_overtakes) continue;
     key.append(reinterpret_cast<const char*>(&line.overtaken),
                sizeof(line.overtaken));
-    // Between classes it matters who came first.
     for (const Arrival& arrival : line.queue) {
       key.push_back(static_cast<char>(CountBefore(arrival)));
     }
+  }
+  if (!rules_->max_overtakes) return;
+  for (const Arrival& arrival : coming_) {
+    key.append(reinterpret_cast<const char*>(&arrival.waiter),
+               sizeof(arrival.waiter));
+    key.push_back(static_cast<char>(CountBefore(arrival)));
   }
 }
 

@@ -55,12 +55,16 @@ class SequentialPool {
     return Take(id, rules_->classes[id].need, rules_->classes[id].keep);
   }
 
-  // Gives n buffers back. Serves nobody.
-  void Return(uint32_t n) { free_ += n; }
+  // Gives n buffers back, and serves nobody. False, and nothing has changed, if
+  // fewer are out.
+  bool Return(uint32_t n);
 
   // Whether no more of this class may wait.
   bool IsFull(size_t id) const;
 
+  // Comes now and joins its class later, maybe after who comes later: between
+  // classes it matters who came first. Who is not said to come does by joining.
+  void Come(Waiter waiter) { coming_.push_back({waiter, arrivals_++}); }
   // Joins the class, last.
   void Link(size_t id, Waiter waiter);
   // Leaves. False if nobody of this name waits.
@@ -117,6 +121,7 @@ class SequentialPool {
   const Rules* rules_;
   uint32_t free_;
   std::vector<Line> lines_;
+  std::vector<Arrival> coming_;
   uint64_t arrivals_ = 0;
 };
 
