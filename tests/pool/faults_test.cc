@@ -1,11 +1,13 @@
-// P1, P6: what goes wrong outside: the system has no memory, threads are ended
-// where they stand.
+// P1, P6: what goes wrong outside: the system has no memory or refuses it,
+// threads are ended where they stand.
 
 #include <pthread.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
@@ -93,8 +95,60 @@ TEST(MemoryFaultTest, GuardPagesThatCanNotBeHadAreAStatus) {
   EXPECT_LT(AddressSpaceInUse(), before + kMiB * 64);
 }
 
-// Threads that are ended in the middle of use, with a buffer in their hands
-// that unwinding releases, while others work.
+// P1: a system that refuses to commit memory in advance is told of; nothing of
+// the region stays, and a pool that does not ask for it works.
+TEST(MemoryFaultTest, PrefaultThatIsRefusedIsAStatus) {
+  const PoolOptions plain = {.capacity = 256};
+  PoolOptions prefault = plain;
+  prefault.prefault = true;
+  for (const int error : {EPERM, ENOMEM}) {
+    InChild([&] {
+      RefuseSystemCall(SYS_madvise, error);
+      const size_t before = AddressSpaceInUse();
+      for (int i = 0; i < 20; ++i) {
+        const absl::Status status = BufferPool::Create(prefault).status();
+        EXPECT_EQ(status.code(), absl::ErrnoToStatusCode(error));
+        EXPECT_THAT(
+            std::string(status.message()),
+            StartsWith("committing 4194304 bytes for PoolOptions.prefault"));
+      }
+      EXPECT_LT(AddressSpaceInUse(), before + kMiB * 64);
+      const std::unique_ptr<BufferPool> pool = NewPool(plain);
+      ExpectCanTake(*pool, 256);
+    });
+  }
+}
+
+// P1: one that does not know how, as before Linux 5.14, is no reason to fail:
+// the pool touches every page itself.
+TEST(MemoryFaultTest, PrefaultThatIsUnknownIsDoneByHand) {
+  InChild([] {
+    RefuseSystemCall(SYS_madvise, EINVAL);
+    const std::unique_ptr<BufferPool> pool =
+        NewPool({.capacity = 256, .prefault = true});
+    EXPECT_EQ(PagesIn(pool->region()),
+              pool->region().size() / sysconf(_SC_PAGESIZE));
+    ExpectCanTake(*pool, 256);
+  });
+}
+
+// P1: where memory can't be given back, Trim says so, and keeps the buffers.
+TEST(MemoryFaultTest, TrimThatIsRefusedGivesNothingBack) {
+  InChild([] {
+    const std::unique_ptr<BufferPool> pool =
+        NewPool({.capacity = 256, .prefault = true});
+    ExpectCanTake(*pool, 256);
+    RefuseSystemCall(SYS_madvise, EPERM);
+    EXPECT_EQ(*pool->Trim(), 0u);
+    ExpectAtRest(*pool, 0);
+    ExpectCanTake(*pool, 256);
+  });
+}
+
+// Threads that are ended with a buffer in their hands that unwinding releases,
+// while others work. They end between two operations: none of the pool's is a
+// cancellation point. What becomes of a thread that is stopped for ever inside
+// of one, at any instruction, is in stopped_thread_test (P4).
 class EndedThreadTest : public BothWaysTest {
  protected:
   static constexpr uint32_t kCapacity = 64;

@@ -6,10 +6,7 @@
 // may fail while buffers lie in caches that were biased when the filter came,
 // until their owners next allocate.
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include <atomic>
@@ -30,17 +27,7 @@ namespace tandem {
 namespace {
 
 // From now on the calling thread, and who it starts, may not call membarrier.
-void RefuseMembarrier() {
-  sock_filter program[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog filter = {.len = 4, .filter = program};
-  ASSERT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-  ASSERT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
-}
+void RefuseMembarrier() { RefuseSystemCall(SYS_membarrier, EPERM); }
 
 TEST(RefusedBarrierTest, PoolIsSharedWhereMembarrierIsRefused) {
   InChild([] {

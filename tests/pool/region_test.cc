@@ -25,15 +25,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-// Pages of the span that are in memory.
-size_t PagesIn(std::span<std::byte> bytes) {
-  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  std::vector<unsigned char> present((bytes.size() + page - 1) / page);
-  EXPECT_EQ(mincore(bytes.data(), bytes.size(), present.data()), 0);
-  return std::count_if(present.begin(), present.end(),
-                       [](unsigned char p) { return (p & 1) != 0; });
-}
-
 class RegionLayoutTest : public ::testing::TestWithParam<PoolOptions> {};
 
 // P1: a buffer is known by pointer and by index, one to one.

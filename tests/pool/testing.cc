@@ -1,15 +1,24 @@
 #include "tandem/tests/pool/testing.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <random>
 #include <set>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "absl/log/check.h"
 #include "absl/status/statusor.h"
@@ -93,6 +102,27 @@ uint64_t TestSeed() {
   std::printf("to replay: TANDEM_TEST_SEED=%llu\n",
               static_cast<unsigned long long>(seed));
   return seed;
+}
+
+void RefuseSystemCall(long number, int error) {  // NOLINT: as in the header
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(number), 0, 1),
+      BPF_STMT(BPF_RET | BPF_K,
+               SECCOMP_RET_ERRNO | static_cast<uint32_t>(error)),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter = {.len = 4, .filter = program};
+  ASSERT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+  ASSERT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
+}
+
+size_t PagesIn(std::span<std::byte> bytes) {
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  std::vector<unsigned char> present((bytes.size() + page - 1) / page);
+  EXPECT_EQ(mincore(bytes.data(), bytes.size(), present.data()), 0);
+  return std::count_if(present.begin(), present.end(),
+                       [](unsigned char p) { return (p & 1) != 0; });
 }
 
 void InChild(const std::function<void()>& test) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <semaphore>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -60,6 +61,13 @@ void Scribble(std::byte* at);
 
 // Seed of a randomized test, printed: TANDEM_TEST_SEED if set, else a new one.
 uint64_t TestSeed();
+
+// From now on a system call fails with `error`, in the calling thread and in
+// those that it starts. Nothing takes this back: for InChild.
+void RefuseSystemCall(long number, int error);  // NOLINT: as the SYS_ constants
+
+// Pages of the span that are in memory.
+size_t PagesIn(std::span<std::byte> bytes);
 
 // Runs `test` in a child process, of which it is the only thread. The calling
 // test fails if one in it does, or if it has not ended within 20 seconds.
