@@ -1,14 +1,20 @@
 // S5: leaving a wait at any moment, from any thread.
 
+#include <malloc.h>
+
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <deque>
+#include <optional>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "tandem/session/session_buffers.h"
+#include "tandem/tests/pool/testing.h"
 #include "tandem/tests/session/session_test_util.h"
 
 namespace tandem {
@@ -218,6 +224,42 @@ TEST(CancelTest, MemoryStaysBoundedBehindALiveHead) {
   service.GiveBackAll();
   EXPECT_EQ(head.FinishWait(), WaitStatus::kGranted);
   EXPECT_EQ(waker.calls(), 1);
+}
+
+// What the program has from malloc.
+size_t HeapInUse() {
+  const struct mallinfo2 now = mallinfo2();
+  return now.uordblks + now.hblkhd;
+}
+
+// A million leave in whatever order, and nobody ever releases a buffer: not a
+// byte is allocated for them.
+TEST(CancelTest, MillionWithoutAReleaseTakeNoMemory) {
+  constexpr size_t kSessions = 64;
+  Service service({.capacity = 8}, {.max_waiters = kSessions});
+  service.TakeAllBut(0);
+  std::array<std::optional<SessionBuffers>, kSessions> sessions;
+  std::mt19937_64 random(TestSeed());
+  const auto wait = [&](std::optional<SessionBuffers>& session) {
+    session.emplace(service.sessions());
+    ASSERT_EQ(random() % 2 == 0
+                  ? session->AllocateBuffers(Waker{})
+                  : session->AllocateReceiveBuffer(Side::kRequest, Waker{}),
+              Allocation::kWaiting);
+  };
+  for (auto& session : sessions) wait(session);
+  const size_t before = HeapInUse();
+  const int rounds = Rounds(1'000'000);
+  for (int i = 0; i < rounds; ++i) {
+    auto& session = sessions[random() % kSessions];
+    ASSERT_TRUE(session->CancelWait());
+    ASSERT_NO_FATAL_FAILURE(wait(session));
+  }
+  EXPECT_EQ(HeapInUse(), before);
+  EXPECT_EQ(service.Waiting(), kSessions);
+  for (auto& session : sessions) session.reset();
+  service.GiveBackAll();
+  EXPECT_EQ(service.Free(), 8u);
 }
 
 // The same from several threads, in all classes, each behind a live head.

@@ -22,7 +22,8 @@ namespace tandem {
 namespace {
 
 // Sessions of two pools; each wake-up does something random, several times,
-// with any of either pool's: asks, waits again, releases, cancels, destroys.
+// with any of either pool's: asks, in every class, waits again, releases,
+// cancels, destroys, takes buffers past the sessions, trims, looks.
 class Swarm {
  public:
   explicit Swarm(uint64_t seed) : random_(seed) {
@@ -86,7 +87,7 @@ class Swarm {
     if (member.in_use) return;
     member.in_use = true;
     SessionBuffers& session = *member.session;
-    switch (random_() % 8) {
+    switch (random_() % 13) {
       case 0:
       case 1:
         (void)session.AllocateBuffers(member);
@@ -113,13 +114,43 @@ class Swarm {
           member.service.pool().Release(buffer);
         }
         break;
+      case 8:
+        TakeMany(member.service.pool());
+        break;
+      case 9:
+        EXPECT_TRUE(member.service.pool().Trim().ok());
+        break;
+      case 10:
+        Look(member.service);
+        break;
+      case 11:
+      case 12:
+        (void)session.AllocateBufferAs(
+            *member.service.sessions().FindClass("late"), Side::kRequest,
+            member);
+        break;
     }
     member.in_use = false;
   }
 
-  std::array<Service, 2> services_ = {
-      Service({.capacity = kCapacity, .cache_size = 2}),
-      Service({.capacity = kCapacity, .cache_size = 2})};
+  static void TakeMany(BufferPool& pool) {
+    std::array<std::byte*, 3> several;
+    if (pool.AcquireMany(several)) pool.ReleaseMany(several);
+  }
+
+  void Look(const Service& service) {
+    const SessionSnapshot now = service.sessions().Snapshot();
+    EXPECT_LE(now.pool.in_use, kCapacity);
+    EXPECT_LE(now.pool.waiting, kMembers);
+    for (const auto& c : now.classes) EXPECT_LE(c.waiting, kMembers) << c.name;
+  }
+
+  static Service NewService() {
+    return Service({.capacity = kCapacity, .cache_size = 2},
+                   {.classes = {{.name = "late", .keep = 3, .rank = 250}}});
+  }
+
+  std::array<Service, 2> services_ = {NewService(), NewService()};
   std::vector<std::unique_ptr<Member>> members_;
   std::mt19937_64 random_;
   int budget_ = 0;
@@ -131,7 +162,7 @@ class Swarm {
 // S4, S5: they nest no deeper than one for each pool, and lose nothing.
 TEST(ReentryTest, WakeUpsMayUseEverythingAgain) {
   Swarm swarm(TestSeed());
-  swarm.Run(Rounds(200'000));
+  swarm.Run(Rounds(600'000));
   EXPECT_GT(swarm.wakes(), Rounds(10'000));
   EXPECT_EQ(swarm.deepest(), 2);
   swarm.End();

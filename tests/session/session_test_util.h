@@ -52,6 +52,7 @@ class Service {
 
   BufferPool& pool() { return *pool_; }
   SessionAllocator& sessions() { return *sessions_; }
+  const SessionAllocator& sessions() const { return *sessions_; }
 
   // Buffers that nobody holds.
   uint32_t Free() const {
