@@ -1,7 +1,9 @@
 // The page for people, in a real browser, while the relay works.
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -104,6 +106,43 @@ TEST(PageTest, LivesWhileTheRelayWorks) {
     EXPECT_THAT(requests, Each(StartsWith(home)));
   }
   EXPECT_EQ(load.errors, 0u) << load.first_error;
+}
+
+TEST(PageTest, TellsOfAnOverload) {
+  if (!Browser::IsInstalled()) {
+    GTEST_SKIP() << "no browser: apt-get install chromium chromium-driver";
+  }
+  const ManualBackend backend;
+  const RelayOptions options = {.backend = backend.address(),
+                                .threads = 1,
+                                .buffers = 4,
+                                .max_waiters = 1};
+  TestRelay relay(options);
+  const auto stats =
+      StatsServer::Create("127.0.0.1:0", *relay, options).value();
+  Browser browser;
+  browser.Open(absl::StrCat("http://", stats->address().ToString(), "/"));
+  const auto shows = [&](const std::string& state, const std::string& text) {
+    return Eventually([&] {
+      return browser.Evaluate(
+                 "document.getElementById('state').dataset."
+                 "state") == state &&
+             browser.Evaluate(absl::StrCat(Text("#state"), ".includes('", text,
+                                           "')")) == true;
+    });
+  };
+  EXPECT_TRUE(shows("fine", "nobody waits"));
+
+  std::vector<std::byte*> all(options.buffers);
+  ASSERT_TRUE(relay->pool().AcquireMany(all));
+  const OwnedFd waits = Connect(relay.address());
+  SendAll(waits, "x");
+  EXPECT_TRUE(
+      shows("overloaded", "1 sessions wait for buffers, as many as may"));
+  EXPECT_EQ(EndOf(Connect(relay.address())), ECONNRESET);
+  EXPECT_TRUE(shows("overloaded", "1 connections refused"));
+  relay->pool().ReleaseMany(all);
+  EXPECT_TRUE(shows("fine", "nobody waits"));
 }
 
 }  // namespace
