@@ -47,8 +47,11 @@ step histories "" "${test} -c opt \
   --runs_per_test=$((scale < 10 ? 1 : scale / 10)) \
   //tests/session:linearizability_test"
 step instructions "" "${test} -c opt --test_output=all \
+  --test_env=TANDEM_EVERY_INSTRUCTION=1 \
   //tests/pool:stopped_thread_test //tests/pool:interrupted_test \
-  //tests/pool:parked_thread_test //tests/session:stopped_session_test"
+  //tests/pool:parked_thread_test //tests/pool:stepper_test \
+  //tests/session:stopped_session_test //tests/session:stopped_post_test \
+  //tests/session:stopped_wait_test //tests/session:interrupted_session_test"
 step weak-hardware "" "${test} -c opt //tests/pool:fast_path_aarch64_test"
 step seizures "" "bazel run -c opt //tests/pool:seizure_stress -- \
   --seconds=$(seconds 60)"

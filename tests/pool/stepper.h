@@ -38,7 +38,8 @@ class Stepper {
   // process, where `check` follows. Other threads, asleep for ever in a copy,
   // are not in it. A test fails if it fails in any of the copies. Takes about a
   // millisecond for each: tries only one instruction in `stride`, other ones
-  // each time, and fewer where the compiler does not optimize. Prints how many.
+  // each time, and fewer where the compiler does not optimize, unless
+  // TANDEM_EVERY_INSTRUCTION is in the environment. Prints how many.
   static void InterruptEverywhere(const Function& operation,
                                   const Function& interrupt,
                                   const Function& check, uint64_t stride = 1);

@@ -1,7 +1,9 @@
 // P3, P4: a thread stopped for ever, before any instruction of any operation:
 // meanwhile others finish a stated number of operations, and get every buffer
 // but those in its hands. That waiters are still served is for
-// stopped_session_test.
+// stopped_session_test. Trim and Snapshot, which are not lock-free themselves,
+// hold up nobody either. Not stopped, as rule P4 exempts them: Create,
+// destruction, a thread's first use of a pool and its end, which take a lock.
 
 #include <unistd.h>
 
@@ -15,7 +17,9 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tandem/pool/buffer.h"
 #include "tandem/pool/buffer_pool.h"
+#include "tandem/tests/pool/arena.h"
 #include "tandem/tests/pool/stepper.h"
 #include "tandem/tests/pool/testing.h"
 
@@ -37,36 +41,37 @@ class StoppedThreadTest : public BothWaysTest {
   // checks that others finish theirs, and that one gets all buffers but those
   // in this one's hands: what it held before, and up to `in_operation` more.
   // Then lets it go on, and checks that none is lost.
-  void CheckStops(uint32_t in_operation, Operation prepare,
-                  Operation operation) {
+  void CheckStops(uint32_t in_operation, Operation prepare, Operation operation,
+                  uint64_t stride = 1) {
     if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
-    const std::unique_ptr<BufferPool> pool = NewPool(
-        {.buffer_size = 64, .capacity = kCapacity, .cache_size = kCacheSize});
+    const uint32_t capacity = options_.capacity;
+    const std::unique_ptr<BufferPool> pool = NewPool(options_);
     Companion other;
     FillCache(*pool);
     other.Run([&] { FillCache(*pool); });
     Held held;
-    held.reserve(kCapacity);
+    held.reserve(capacity);
     prepare(*pool, held);
     const size_t in_hands = held.size() + in_operation;
     Stepper::InterruptEverywhere(
         [&] { operation(*pool, held); },
         [&] {
           alarm(20);  // Ends who waits for the stopped one.
-          const size_t left = kCapacity - std::min<size_t>(in_hands, kCapacity);
+          const size_t left = capacity - std::min<size_t>(in_hands, capacity);
           std::thread([&] { FinishOperations(*pool, left); }).join();
           std::thread([&] {
             const std::vector<std::byte*> taken = TakeAll(*pool);
-            EXPECT_GE(taken.size() + in_hands, kCapacity);
+            EXPECT_GE(taken.size() + in_hands, capacity);
             pool->ReleaseMany(taken);
             FinishOperations(*pool, left);
           }).join();
         },
         [&] {
           pool->ReleaseMany(held);
-          ExpectCanTake(*pool, kCapacity);
+          ExpectCanTake(*pool, capacity);
           EXPECT_EQ(pool->Snapshot().refusals, 0u);
-        });
+        },
+        stride);
   }
 
   // Half of kOperationsOfOthers, of each kind as many, while at least `left`
@@ -94,8 +99,7 @@ class StoppedThreadTest : public BothWaysTest {
   // nothing may stay in a cache.
   void CheckPressure(Operation prepare, Operation operation) {
     if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
-    const std::unique_ptr<BufferPool> pool = NewPool(
-        {.buffer_size = 64, .capacity = kCapacity, .cache_size = kCacheSize});
+    const std::unique_ptr<BufferPool> pool = NewPool(options_);
     Held held;
     held.reserve(kCapacity);
     prepare(*pool, held);
@@ -143,10 +147,18 @@ class StoppedThreadTest : public BothWaysTest {
     pool.ReleaseMany(std::span(held).last(kMany));
     held.resize(held.size() - kMany);
   }
+  static constexpr uint32_t kLarge = 130;
+  static void AcquireLarge(BufferPool& pool, Held& held) {
+    held.resize(kLarge);
+    if (!pool.AcquireMany(held)) held.clear();
+  }
   // How many buffers this thread has cached.
   static uint32_t Cached(const BufferPool& pool) {
     return pool.Snapshot().threads.at(0).cached;
   }
+
+  PoolOptions options_ = {
+      .buffer_size = 64, .capacity = kCapacity, .cache_size = kCacheSize};
 };
 
 TEST_P(StoppedThreadTest, StoppedInAcquireHidesOne) {
@@ -208,6 +220,55 @@ TEST_P(StoppedThreadTest, StoppedInASweepHidesABatch) {
         }
       },
       Acquire);
+}
+
+TEST_P(StoppedThreadTest, StoppedWhileItHasABufferForAMomentHidesOne) {
+  CheckStops(
+      1, [](BufferPool&, Held&) {},
+      [](BufferPool& pool, Held&) { (void)pool.AcquireBuffer(); });
+}
+
+// More than a cache can hold: past it, and back in pieces.
+TEST_P(StoppedThreadTest, StoppedInAnAcquireManyPastTheCacheHidesAsMany) {
+  options_.capacity = kLarge + kCapacity;
+  CheckStops(
+      kLarge, [](BufferPool&, Held&) {}, AcquireLarge, /*stride=*/7);
+}
+
+TEST_P(StoppedThreadTest, StoppedInAReleaseManyInPiecesHidesOnlyWhatItHeld) {
+  options_.capacity = kLarge + kCapacity;
+  CheckStops(
+      0, AcquireLarge,
+      [](BufferPool& pool, Held& held) {
+        pool.ReleaseMany(held);
+        held.clear();
+      },
+      /*stride=*/7);
+}
+
+// It has a batch of 64 in its hands, of buffers that have been used and are no
+// longer, and gives the memory of each back to the system.
+TEST_P(StoppedThreadTest, StoppedInATrimHidesABatch) {
+  options_.buffer_size = 4096;
+  options_.capacity = 64 + kCapacity;
+  CheckStops(
+      64,
+      [](BufferPool& pool, Held&) {
+        Held used(3 * kCacheSize);
+        ASSERT_TRUE(pool.AcquireMany(used));
+        for (std::byte* const buffer : used) *buffer = std::byte{1};
+        pool.ReleaseMany(used);
+      },
+      [](BufferPool& pool, Held&) { EXPECT_TRUE(pool.Trim().ok()); });
+}
+
+TEST_P(StoppedThreadTest, StoppedInASnapshotHidesNothing) {
+  CheckStops(
+      0, [](BufferPool&, Held&) {},
+      [](BufferPool& pool, Held&) {
+        const Arena arena;
+        EXPECT_EQ(pool.Snapshot().capacity, kCapacity);
+      });
 }
 
 // P3: the look before a push, and the one after.

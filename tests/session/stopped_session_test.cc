@@ -1,206 +1,15 @@
-// P4, S4, S5: a thread stopped for ever, before any instruction of what a
-// session does: meanwhile others finish a stated number of operations, get
-// every buffer but those in its hands, wait, leave, and are served.
+// P4, S4, S5, S8: a thread stopped for ever in an allocation, a release or a
+// cancel. The rest of what a session does is for stopped_wait_test.
 
-#include <unistd.h>
+#include "tandem/tests/session/stopped_session.h"
 
 #include <array>
-#include <atomic>
 #include <cstddef>
-#include <cstdint>
-#include <deque>
-#include <optional>
-#include <span>
-#include <thread>
-#include <vector>
 
 #include "gtest/gtest.h"
-#include "tandem/session/session_buffers.h"
-#include "tandem/tests/pool/stepper.h"
-#include "tandem/tests/pool/testing.h"
-#include "tandem/tests/session/session_test_util.h"
 
 namespace tandem {
 namespace {
-
-enum class Kind { kReceive, kPair };
-
-// A session that knows in which place of all it was woken.
-class Party {
- public:
-  Party(Service& service, std::atomic<int>& turns)
-      : session_(service.sessions()), turns_(turns) {}
-
-  Allocation Ask(Kind kind) {
-    const Waker waker{Wake, this};
-    const Allocation answer =
-        kind == Kind::kPair
-            ? session_.AllocateBuffers(waker)
-            : session_.AllocateReceiveBuffer(Side::kRequest, waker);
-    waits_ = answer == Allocation::kWaiting;
-    status_ = waits_ ? WaitStatus::kWaiting : WaitStatus::kGranted;
-    return answer;
-  }
-  void Cancel() { cancelled_ = session_.CancelWait(); }
-  void Release() {
-    for (const Side side : kSides) Drain(session_, side);
-    session_.ReleaseBuffers();
-  }
-
-  bool IsServed() {
-    if (status_ == WaitStatus::kWaiting) status_ = session_.FinishWait();
-    return status_ == WaitStatus::kGranted;
-  }
-  // 0: not yet.
-  int place() const { return place_; }
-
-  // All is over: exactly one of wake-up and cancel has ended each wait.
-  void End() {
-    EXPECT_NE(IsServed(), cancelled_);
-    EXPECT_EQ(calls_, waits_ && !cancelled_ ? 1 : 0);
-    Release();
-  }
-
-  SessionBuffers& session() { return session_; }
-
- private:
-  static void Wake(void* context) noexcept {
-    auto& self = *static_cast<Party*>(context);
-    ++self.calls_;
-    self.place_ = ++self.turns_;
-  }
-
-  SessionBuffers session_;
-  std::atomic<int>& turns_;
-  std::atomic<int> calls_{0};
-  std::atomic<int> place_{0};
-  WaitStatus status_ = WaitStatus::kGranted;
-  bool waits_ = false;
-  bool cancelled_ = false;
-};
-
-class StoppedSessionTest : public BothWaysTest {
- protected:
-  static constexpr uint32_t kCapacity = 24;
-  static constexpr uint32_t kCacheSize = 8;
-  // What another one finishes while one is stopped, besides taking all there
-  // is: as many allocations of both kinds, and a release for each; and rounds
-  // in which two wait and are served and one waits and leaves.
-  static constexpr int kRoundsOfOthers = 250;
-  static constexpr int kWaitsOfOthers = 10;
-
-  void SetUp() override {
-    if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
-  }
-
-  // Makes `stopped_`, and fills this thread's cache and another's.
-  void Start(uint32_t reserve) {
-    service_.emplace(PoolOptions{.capacity = kCapacity,
-                                 .reserve = reserve,
-                                 .cache_size = kCacheSize,
-                                 .bias = GetParam()});
-    FillCache(service_->pool());
-    companion_.Run([&] { FillCache(service_->pool()); });
-    stopped_.emplace(*service_, turns_);
-  }
-  void OtherWaits() {
-    ASSERT_EQ(others_.emplace_back(*service_, turns_).Ask(kind_),
-              Allocation::kWaiting);
-  }
-
-  // Stops this thread before every instruction of `operation` in turn, and
-  // checks that another one goes on, while up to `in_hands` buffers are out of
-  // its reach. Then lets the operation end, and checks that nothing is lost.
-  void CheckStops(uint32_t in_hands, const Stepper::Function& operation) {
-    Stepper::InterruptEverywhere(
-        operation,
-        [&] {
-          alarm(20);  // Ends who waits for the stopped one.
-          std::thread([&] {
-            CheckService();
-            CheckRounds();
-            CheckWaits(in_hands);
-          }).join();
-        },
-        [&] {
-          service_->GiveBackAll();
-          stopped_->End();
-          for (Party& other : others_) other.End();
-          ExpectAtRest(service_->pool(), 0);
-          ExpectCanTake(service_->pool(), kCapacity);
-          EXPECT_EQ(service_->pool().Snapshot().refusals, 0u);
-        });
-  }
-
-  // Those who wait, and one more that comes now, are served in order; at most
-  // one has its buffers but not yet its wake-up, which the stopped one has in
-  // its hands.
-  void CheckService() {
-    Party& last = others_.emplace_back(*service_, turns_);
-    if (others_.size() > 1) {
-      EXPECT_EQ(last.Ask(kind_), Allocation::kWaiting);
-    } else {
-      EXPECT_EQ(last.Ask(kind_), Allocation::kGranted);
-      return;
-    }
-    service_->GiveBackAll();
-    int undelivered = 0;
-    int place = 0;
-    for (Party& other : others_) {
-      EXPECT_TRUE(other.IsServed());
-      if (other.place() == 0) {
-        ++undelivered;
-      } else {
-        EXPECT_GT(other.place(), place);
-        place = other.place();
-      }
-    }
-    EXPECT_LE(undelivered, 1);
-  }
-
-  void CheckRounds() {
-    for (Party& other : others_) other.Release();
-    Party passing(*service_, turns_);
-    for (int i = 0; i < kRoundsOfOthers; ++i) {
-      EXPECT_EQ(passing.Ask(Kind::kPair), Allocation::kGranted);
-      passing.Release();
-      EXPECT_EQ(passing.Ask(Kind::kReceive), Allocation::kGranted);
-      passing.Release();
-    }
-  }
-
-  // Takes all there is; then others wait, leave, and are served.
-  void CheckWaits(uint32_t in_hands) {
-    BufferPool& pool = service_->pool();
-    std::vector<std::byte*> taken = TakeAll(pool);
-    ASSERT_GE(taken.size() + in_hands, kCapacity);
-    const std::span<std::byte*> four = std::span(taken).first<4>();
-    for (int i = 0; i < kWaitsOfOthers; ++i) {
-      std::deque<Party> parties;
-      for (int n = 0; n < 3; ++n) {
-        EXPECT_EQ(parties.emplace_back(*service_, turns_).Ask(Kind::kPair),
-                  Allocation::kWaiting);
-      }
-      parties[1].Cancel();
-      pool.ReleaseMany(four.first<2>());
-      EXPECT_TRUE(parties[0].IsServed());
-      EXPECT_FALSE(parties[2].IsServed());
-      pool.ReleaseMany(four.last<2>());
-      EXPECT_TRUE(parties[2].IsServed());
-      EXPECT_LT(parties[0].place(), parties[2].place());
-      for (Party& party : parties) party.End();
-      EXPECT_TRUE(pool.AcquireMany(four));
-    }
-    pool.ReleaseMany(taken);
-  }
-
-  std::optional<Service> service_;
-  Companion companion_;
-  std::atomic<int> turns_{0};
-  std::optional<Party> stopped_;
-  std::deque<Party> others_;
-  Kind kind_ = Kind::kPair;  // what the others wait for
-};
 
 TEST_P(StoppedSessionTest, StoppedInAReceiveThatIsMetHidesOne) {
   Start(/*reserve=*/2);
@@ -292,6 +101,56 @@ TEST_P(StoppedSessionTest, StoppedInAnAcquireThatFailsHidesOne) {
     std::byte* const one = service_->pool().Acquire();
     if (one != nullptr) service_->pool().Release(one);
   });
+}
+
+// Without a waker it fails, and gives back what it holds empty.
+TEST_P(StoppedSessionTest, StoppedInAnAllocationThatFailsHidesTwo) {
+  Start(/*reserve=*/2);
+  ASSERT_EQ(stopped_->Ask(Kind::kReceive), Allocation::kGranted);
+  service_->TakeAllBut(0);
+  kind_ = Kind::kReceive;
+  OtherWaits();
+  OtherWaits();
+  CheckStops(2, [&] { (void)stopped_->session().AllocateBuffers(); });
+}
+
+TEST_P(StoppedSessionTest, StoppedInAReceiveThatFailsHidesOne) {
+  Start(/*reserve=*/2);
+  service_->TakeAllBut(2);
+  kind_ = Kind::kReceive;
+  OtherWaits();
+  OtherWaits();
+  CheckStops(1, [&] {
+    (void)stopped_->session().AllocateReceiveBuffer(Side::kRequest);
+  });
+}
+
+// S8: it keeps more than the reserve, and so looks at the ledger first.
+TEST_P(StoppedSessionTest, StoppedInADeclaredClassThatIsMetHidesOne) {
+  Start(/*reserve=*/2);
+  CheckStops(1, [&] { (void)stopped_->Ask(Kind::kLate); });
+}
+
+// S8: it makes those due that it overtakes, and looks whether they can be
+// served.
+TEST_P(StoppedSessionTest, StoppedInAReceiveThatMakesAClassDueHidesOne) {
+  Start(/*reserve=*/2, /*max_overtakes=*/1);
+  service_->TakeAllBut(kLateKeep);
+  kind_ = Kind::kLate;
+  OtherWaits();
+  OtherWaits();
+  CheckStops(1, [&] {
+    EXPECT_EQ(stopped_->Ask(Kind::kReceive), Allocation::kGranted);
+  });
+}
+
+TEST_P(StoppedSessionTest, StoppedInADeclaredClassThatWaitsHidesOne) {
+  Start(/*reserve=*/2);
+  service_->TakeAllBut(kLateKeep);
+  kind_ = Kind::kLate;
+  OtherWaits();
+  OtherWaits();
+  CheckStops(1, [&] { (void)stopped_->Ask(Kind::kLate); });
 }
 
 INSTANTIATE_TEST_SUITE_P(Session, StoppedSessionTest, BothWays(), BiasName);

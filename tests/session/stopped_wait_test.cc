@@ -1,0 +1,143 @@
+// P4, S5, S7: a thread stopped for ever in a look at a wait, in the end of a
+// session, in a wait that blocks it, at a deadline, or in a snapshot.
+// Coroutines and Asio wait by these same operations, in their loop's thread.
+// Not stopped, as nobody may use the pool meanwhile: an allocator's creation
+// and end.
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <string>
+
+#include "gtest/gtest.h"
+#include "tandem/session/blocking_wait.h"
+#include "tandem/session/deadline_list.h"
+#include "tandem/session/session_buffers.h"
+#include "tandem/tests/pool/arena.h"
+#include "tandem/tests/session/session_test_util.h"
+#include "tandem/tests/session/stopped_session.h"
+
+namespace tandem {
+namespace {
+
+// True if a thread of this process sleeps in futex(2); also if the system does
+// not tell.
+bool SleepsOnAWord(pid_t thread) {
+  std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/syscall");
+  std::string call;
+  return !(file >> call) || call == std::to_string(SYS_futex);
+}
+
+class StoppedWaitTest : public StoppedSessionTest {};
+
+TEST_P(StoppedWaitTest, StoppedInALookAtAWaitHidesTwo) {
+  Start(/*reserve=*/2);
+  service_->TakeAllBut(1);
+  ASSERT_EQ(stopped_->Ask(Kind::kPair), Allocation::kWaiting);
+  OtherWaits();
+  OtherWaits();
+  CheckStops(2, [&] { (void)stopped_->IsServed(); });
+}
+
+TEST_P(StoppedWaitTest, StoppedWhileItTakesWhatItWasServedHidesTwo) {
+  Start(/*reserve=*/2);
+  service_->TakeAllBut(1);
+  ASSERT_EQ(stopped_->Ask(Kind::kPair), Allocation::kWaiting);
+  OtherWaits();
+  service_->GiveBack(1);
+  CheckStops(2, [&] { EXPECT_TRUE(stopped_->IsServed()); });
+}
+
+TEST_P(StoppedWaitTest, StoppedInItsEndWithBuffersHidesTwo) {
+  Start(/*reserve=*/2);
+  ASSERT_EQ(stopped_->Ask(Kind::kPair), Allocation::kGranted);
+  Fill(stopped_->session(), Side::kRequest);
+  service_->TakeAllBut(0);
+  OtherWaits();
+  OtherWaits();
+  CheckStops(2, [&] { stopped_.reset(); });
+}
+
+TEST_P(StoppedWaitTest, StoppedInItsEndWhileItWaitsHidesTwo) {
+  Start(/*reserve=*/0);
+  service_->TakeAllBut(1);
+  ASSERT_EQ(stopped_->Ask(Kind::kPair), Allocation::kWaiting);
+  kind_ = Kind::kReceive;
+  OtherWaits();
+  CheckStops(2, [&] { stopped_.reset(); });
+}
+
+TEST_P(StoppedWaitTest, StoppedInItsEndWhenItWasServedHidesTwo) {
+  Start(/*reserve=*/2);
+  service_->TakeAllBut(1);
+  ASSERT_EQ(stopped_->Ask(Kind::kPair), Allocation::kWaiting);
+  OtherWaits();
+  service_->GiveBack(1);
+  CheckStops(2, [&] { stopped_.reset(); });
+}
+
+// S7: in the loop's thread, which ends what is late.
+TEST_P(StoppedWaitTest, StoppedInAnExpiryHidesTwo) {
+  struct Late : DeadlineList::Node {
+    Party* party;
+  } late;
+  late.on_expired = [](DeadlineList::Node& node) {
+    static_cast<Late&>(node).party->Cancel();
+  };
+  Start(/*reserve=*/2);
+  late.party = &*stopped_;
+  service_->TakeAllBut(1);
+  ASSERT_EQ(stopped_->Ask(Kind::kPair), Allocation::kWaiting);
+  OtherWaits();
+  DeadlineList deadlines;
+  deadlines.Add(late, DeadlineList::Time{});
+  CheckStops(2, [&] { deadlines.Expire(DeadlineList::Time{}); });
+}
+
+// A thread that sleeps in the kernel, and is woken when it does; in copies
+// that were stopped before, the others have served it.
+TEST_P(StoppedWaitTest, StoppedInABlockingWaitHidesTwo) {
+  Start(/*reserve=*/2);
+  service_->TakeAllBut(0);
+  SessionBuffers sleeper(service_->sessions());
+  ASSERT_EQ(sleeper.AllocateBuffers(BlockingWaker()), Allocation::kWaiting);
+  OtherWaits();
+  companion_.Start([&, thread = gettid()] {
+    while (!SleepsOnAWord(thread)) usleep(1'000);
+    service_->GiveBack(2);
+  });
+  CheckStops(2, [&] {
+    EXPECT_EQ(BlockUntilServed(sleeper), WaitStatus::kGranted);
+    sleeper.ReleaseBuffers();
+  });
+  companion_.Wait();
+}
+
+TEST_P(StoppedWaitTest, StoppedInABlockingWaitThatIsLateHidesTwo) {
+  Start(/*reserve=*/2);
+  service_->TakeAllBut(1);
+  SessionBuffers sleeper(service_->sessions());
+  ASSERT_EQ(sleeper.AllocateBuffers(BlockingWaker()), Allocation::kWaiting);
+  OtherWaits();
+  CheckStops(2, [&] {
+    EXPECT_NE(BlockUntilServed(sleeper, {}), WaitStatus::kWaiting);
+    sleeper.ReleaseBuffers();
+  });
+}
+
+TEST_P(StoppedWaitTest, StoppedInASnapshotHidesNothing) {
+  Start(/*reserve=*/2);
+  service_->TakeAllBut(1);
+  OtherWaits();
+  OtherWaits();
+  CheckStops(0, [&] {
+    const Arena arena;
+    EXPECT_EQ(service_->sessions().Snapshot().classes.size(), 4u);
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Session, StoppedWaitTest, BothWays(), BiasName);
+
+}  // namespace
+}  // namespace tandem
