@@ -47,7 +47,7 @@ step models spin "bazel run //tests/model:check -- --long"
 step histories "" "${test} -c opt \
   --runs_per_test=$((scale < 10 ? 1 : scale / 10)) \
   //tests/session:linearizability_test"
-step instructions "" "${test} -c opt --test_output=all \
+step instructions "" "${test} -c opt --test_timeout=1800 --test_output=all \
   --test_env=TANDEM_EVERY_INSTRUCTION=1 \
   //tests/pool:stopped_thread_test //tests/pool:interrupted_test \
   //tests/pool:parked_thread_test //tests/pool:stepper_test \

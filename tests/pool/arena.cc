@@ -25,14 +25,15 @@ Arena::~Arena() { in_use = false; }
 
 }  // namespace tandem
 
+void* operator new(size_t size, const std::nothrow_t&) noexcept {
+  if (!in_use) return malloc(size);
+  constexpr size_t kAlign = alignof(std::max_align_t);
+  const size_t at = used.fetch_add((size + kAlign - 1) / kAlign * kAlign);
+  if (at + size > kSize) abort();
+  return &memory[at];
+}
 void* operator new(size_t size) {
-  if (in_use) {
-    constexpr size_t kAlign = alignof(std::max_align_t);
-    const size_t at = used.fetch_add((size + kAlign - 1) / kAlign * kAlign);
-    if (at + size > kSize) abort();
-    return &memory[at];
-  }
-  void* const at = malloc(size);
+  void* const at = operator new(size, std::nothrow);
   if (at == nullptr) throw std::bad_alloc();
   return at;
 }

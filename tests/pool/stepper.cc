@@ -125,7 +125,7 @@ constexpr uint64_t kSlowness =
 #ifdef __OPTIMIZE__
     kAsan ? 61 : 1;
 #else
-    31;
+    61;
 #endif
 
 }  // namespace
