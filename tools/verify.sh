@@ -39,6 +39,10 @@ steps=()
 step() { steps+=("$@"); }
 
 test="bazel test --cache_test_results=no"
+step tests-tsan "" "${test} --config=tsan --build_tests_only \
+  --test_tag_filters=-schedule //tests/..."
+step tests-asan "" "${test} --config=asan --build_tests_only \
+  --test_tag_filters=-schedule //tests/..."
 # Ten times what `bazel test` explores.
 schedules="$(awk -v s="${scale}" 'BEGIN { print 10 * s / 100 }')"
 step schedules "" "${test} -c opt --test_timeout=14400 --test_output=all \
@@ -56,10 +60,6 @@ step instructions "" "${test} -c opt --test_timeout=1800 --test_output=all \
 step weak-hardware "" "${test} -c opt //tests/pool:fast_path_aarch64_test"
 step seizures "" "bazel run -c opt //tests/pool:seizure_stress -- \
   --seconds=$(seconds 60)"
-step tests-tsan "" "${test} --config=tsan --build_tests_only \
-  --test_tag_filters=-schedule //tests/..."
-step tests-asan "" "${test} --config=asan --build_tests_only \
-  --test_tag_filters=-schedule //tests/..."
 step stress-tsan "" "bazel run --config=tsan //tools:stress -- \
   --seconds=$(seconds 300)"
 step stress-asan "" "bazel run --config=asan //tools:stress -- \
