@@ -103,7 +103,9 @@ TEST(RelayTurnsTest, WhoHasMoreAfterAVisitLetsTheOthersGoFirst) {
   FirstOf first;
   first.Add(greedy_end, EPOLLRDHUP);
   first.Add(modest_end, EPOLLIN);
-  const std::string much(50'000, 'm');
+  // Several visits, few enough bytes for the window of the other end, where a
+  // FIN would wait behind them; whole buffers, so that the end is met at once.
+  const std::string much(16 * 1024, 'm');
   {
     // Both are there at once, the long one first.
     const Pause pause;
