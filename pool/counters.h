@@ -52,8 +52,10 @@ class Population {
 
   // At some moment of the call, or more, never less than none.
   uint64_t size() const {
-    // (1) release, (2) acquire: each other's partner. Who sees somebody gone
-    // sees, below, that it had come; without, the difference may be negative.
+    // (1) release, (2) acquire: each other's partner. Every change of gone_ is
+    // a read-modify-write, so that (2) pairs with each Go that it counts, and
+    // those who went are seen, below, to have come. Without, the difference
+    // may be negative.
     const uint64_t gone = gone_.load(std::memory_order::acquire);  // (2)
     return came_.Get() - gone;
   }

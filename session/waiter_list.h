@@ -30,7 +30,8 @@ namespace tandem {
 //           it.
 // Cost:     Append is O(1) while the hint holds (it is renewed by Append and by
 //           Purge); First O(1) amortized; Purge O(length).
-// Orders:   seq_cst throughout (the default): no operation is on a fast path.
+// Orders:   seq_cst throughout (the default), but for the count of members: no
+//           operation is on a fast path.
 template <class Platform>
 class WaiterList {
  public:
@@ -50,7 +51,7 @@ class WaiterList {
   void Append(WaiterIndex index, WaiterState state) {
     Link& next = records_[index].next;
     next.store(Pack(TagOf(next.load()) + 1, false, kNoWaiter));
-    members_.Come();
+    members_.Come();  // before the link, which who unlinks has read
     while (!AppendFrom(Start(), index)) {
     }
     SetHint(index, state);
@@ -63,7 +64,7 @@ class WaiterList {
   // Unlinks all that are over.
   void Purge() { Clean(/*whole=*/true); }
 
-  // Records linked at some moment, dead ones included.
+  // Records linked at some moment, dead ones included, or more.
   uint64_t linked() const { return members_.size(); }
 
  private:

@@ -105,7 +105,7 @@ void EndInHandler(int) {
 }
 
 TEST_F(BlockingWaitTest, NeverSleepsOnAWaitThatIsOver) {
-  if (kThreadSanitizer) {
+  if (kTsan) {
     GTEST_SKIP() << "it holds signals back from a thread that sleeps in a "
                     "system call of its own";
   }

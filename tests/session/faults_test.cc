@@ -140,7 +140,7 @@ class Swarm {
 
   void Look(const Service& service) {
     const SessionSnapshot now = service.sessions().Snapshot();
-    EXPECT_LE(now.pool.in_use, kCapacity);
+    EXPECT_LE(now.pool.available + now.pool.cached, kCapacity);
     EXPECT_LE(now.pool.waiting, kMembers);
     for (const auto& c : now.classes) EXPECT_LE(c.waiting, kMembers) << c.name;
   }

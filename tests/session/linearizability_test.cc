@@ -92,6 +92,10 @@ class LinearizabilityTest : public ::testing::Test {
         "%zu operations, %zu beside others; %zu waits, %zu refused; %zu "
         "states\n",
         operations_, beside_, waits_, refused_, states_);
+    EXPECT_GT(beside_, operations_ / 1'000);
+    if (scene.waits) {
+      EXPECT_GT(waits_, 0u);
+    }
     if (scene.max_waiters < kThreads) {
       EXPECT_GT(refused_, 0u);
     }

@@ -12,26 +12,11 @@
 #include "absl/log/check.h"
 #include "tandem/pool/buffer_pool.h"
 #include "tandem/session/session_buffers.h"
+#include "tandem/tests/pool/testing.h"
 
 namespace tandem {
 
-#if defined(__SANITIZE_THREAD__)
-inline constexpr bool kThreadSanitizer = true;
-#elif defined(__has_feature)
-inline constexpr bool kThreadSanitizer = __has_feature(thread_sanitizer);
-#else
-inline constexpr bool kThreadSanitizer = false;
-#endif
-
-#if defined(__SANITIZE_ADDRESS__)
-inline constexpr bool kAddressSanitizer = true;
-#elif defined(__has_feature)
-inline constexpr bool kAddressSanitizer = __has_feature(address_sanitizer);
-#else
-inline constexpr bool kAddressSanitizer = false;
-#endif
-
-inline constexpr bool kSanitized = kThreadSanitizer || kAddressSanitizer;
+inline constexpr bool kSanitized = kTsan || kAsan;
 
 // How often to repeat what looks for a race: fewer times under a sanitizer.
 constexpr int Rounds(int rounds) { return kSanitized ? rounds / 5 : rounds; }

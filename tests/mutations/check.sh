@@ -1,0 +1,40 @@
+#!/bin/bash
+#
+# Checks that each patch in this folder applies to the tree, says which rule it
+# breaks, and names a test that kills it or, if none does, is argued in
+# README.md.  Whether the test really does is seen by `run`.
+#
+#   bazel test //tests/mutations:check
+
+set -uo pipefail
+
+readonly FOLDER=tests/mutations
+wrong=0
+
+# Complains about a patch.
+complain() {
+  echo "$1: $2"
+  ((++wrong))
+}
+
+killed=0
+argued=0
+for patch in "${FOLDER}"/*.patch; do
+  name="$(basename "${patch}" .patch)"
+  patch --dry-run --strip=1 --forward --force --silent <"${patch}" ||
+    complain "${name}" "does not apply"
+  grep -q '^Rule: [SP][0-9]' "${patch}" || complain "${name}" "breaks no rule"
+  case "$(grep -cE '^(Killed-by|Survives): //' "${patch}") $(
+    grep -c '^Survives: ' "${patch}")" in
+    "1 0") ((++killed)) ;;
+    "1 1")
+      ((++argued))
+      grep -qF "${name}" "${FOLDER}/README.md" ||
+        complain "${name}" "survives, which README.md does not argue"
+      ;;
+    *) complain "${name}" "names no test, or several" ;;
+  esac
+done
+echo "${killed} are to be killed, ${argued} survive as argued," \
+  "${wrong} are wrong"
+((wrong == 0 && killed >= 20))
