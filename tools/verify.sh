@@ -4,10 +4,10 @@
 # how each ended.  The quick part of most is in `bazel test //...`; which rules
 # a step checks is in docs/verification.md.
 #
-#   bazel run //tools:verify                    everything, about 100 minutes
-#   bazel run //tools:verify -- --scale=10      a tenth of the time for each that
-#                                               may take any; 400: four times
-#   bazel run //tools:verify -- NAME...         the steps whose names contain one
+#   bazel run //tools:verify                everything, about 100 minutes
+#   bazel run //tools:verify -- --scale=10  a tenth of the time for the steps
+#                                           whose length is a choice; or more
+#   bazel run //tools:verify -- NAME...     the steps whose names contain one
 #
 # Prints each step's own output as it comes.  Exits with 1 if a step failed.
 # What is not installed (clang, spin) makes its step a skipped one.

@@ -203,12 +203,12 @@ class EndedThreadTest : public BothWaysTest {
 };
 
 // P6
-TEST_P(EndedThreadTest, ThreadThatExitsInTheMiddleLosesNothing) {
+TEST_P(EndedThreadTest, ThreadThatExitsWithABufferLosesNothing) {
   CheckEnds(/*exits=*/true);
 }
 
 // P6
-TEST_P(EndedThreadTest, ThreadThatIsCancelledInTheMiddleLosesNothing) {
+TEST_P(EndedThreadTest, ThreadThatIsCancelledWithABufferLosesNothing) {
   CheckEnds(/*exits=*/false);
 }
 

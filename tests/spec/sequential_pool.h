@@ -92,7 +92,7 @@ class SequentialPool {
 
   // The class whose first goes before all others, if anyone waits.
   std::optional<size_t> FirstLine() const;
-  // Takes it that a class has been overtaken so many times.
+  // Sets how often a class has been overtaken.
   void SetOvertaken(size_t id, uint32_t times) { lines_[id].overtaken = times; }
 
   // Appends what distinguishes this state from others.
