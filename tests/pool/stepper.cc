@@ -161,11 +161,11 @@ bool Stepper::InterruptAt(uint64_t at, const Function& operation,
 void Stepper::InterruptEverywhere(const Function& operation,
                                   const Function& interrupt,
                                   const Function& check, uint64_t stride) {
-  static uint64_t calls = 0;
-  const uint64_t first = calls++;
   stride = std::getenv("TANDEM_EVERY_INSTRUCTION") != nullptr
                ? 1
                : stride * kSlowness;
+  static uint64_t calls = stride == 1 ? 0 : TestSeed();
+  const uint64_t first = calls++;
   bool is_copy = false;
   bool failed = false;
   uint64_t seen = 0;

@@ -37,9 +37,9 @@ class Stepper {
   // As InterruptAt for all instructions in turn, each time in a copy of the
   // process, where `check` follows. Other threads, asleep for ever in a copy,
   // are not in it. A test fails if it fails in any of the copies. Takes about a
-  // millisecond for each: tries only one instruction in `stride`, other ones
-  // each time, and fewer where the compiler does not optimize, unless
-  // TANDEM_EVERY_INSTRUCTION is in the environment. Prints how many.
+  // millisecond for each: tries only one instruction in `stride`, and fewer
+  // where the compiler does not optimize, unless TANDEM_EVERY_INSTRUCTION is in
+  // the environment. Other ones each time, by TestSeed. Prints how many.
   static void InterruptEverywhere(const Function& operation,
                                   const Function& interrupt,
                                   const Function& check, uint64_t stride = 1);
