@@ -74,23 +74,28 @@ class StoppedThreadTest : public BothWaysTest {
         stride);
   }
 
-  // Half of kOperationsOfOthers, of each kind as many, while at least `left`
-  // buffers can be had.
+  // Half of kOperationsOfOthers; each acquires while at least as many buffers
+  // as it needs of `left` can be had.
   static void FinishOperations(BufferPool& pool, size_t left) {
     Held held;
-    for (int i = 0; i < kOperationsOfOthers / 2; i += 6) {
-      Acquire(pool, held);
+    int finished = 0;
+    const auto finish = [&](Operation operation) {
+      operation(pool, held);
+      ++finished;
+    };
+    while (finished < kOperationsOfOthers / 2) {
+      finish(Acquire);
       if (held.back() == nullptr) {
         EXPECT_LT(left, 1u);
         held.pop_back();
       }
-      AcquirePair(pool, held);
+      finish(AcquirePair);
       EXPECT_TRUE(held.size() == 3 || left < 3);
-      AcquireMany(pool, held);
+      finish(AcquireMany);
       EXPECT_TRUE(held.size() == 3 + kMany || left < 3 + kMany);
-      if (held.size() >= kMany) ReleaseMany(pool, held);
-      if (held.size() >= 2) ReleasePair(pool, held);
-      while (!held.empty()) Release(pool, held);
+      if (held.size() >= kMany) finish(ReleaseMany);
+      if (held.size() >= 2) finish(ReleasePair);
+      while (!held.empty()) finish(Release);
     }
   }
 
