@@ -10,7 +10,7 @@ namespace {
 constexpr size_t kSize = size_t{1} << 20;
 alignas(std::max_align_t) constinit std::byte memory[kSize];
 constinit std::atomic<size_t> used{0};
-constinit thread_local bool in_use = false;
+constinit thread_local int arenas = 0;
 
 bool IsInArena(const void* at) {
   return at >= &memory[0] && at < &memory[0] + kSize;
@@ -20,13 +20,13 @@ bool IsInArena(const void* at) {
 
 namespace tandem {
 
-Arena::Arena() { in_use = true; }
-Arena::~Arena() { in_use = false; }
+Arena::Arena() { ++arenas; }
+Arena::~Arena() { --arenas; }
 
 }  // namespace tandem
 
 void* operator new(size_t size, const std::nothrow_t&) noexcept {
-  if (!in_use) return malloc(size);
+  if (arenas == 0) return malloc(size);
   constexpr size_t kAlign = alignof(std::max_align_t);
   const size_t at = used.fetch_add((size + kAlign - 1) / kAlign * kAlign);
   if (at + size > kSize) abort();

@@ -3,9 +3,10 @@
 
 namespace tandem {
 
-// While one lives, what its thread gets from operator new comes from memory of
-// the program's own: so the thread can be stopped there, as it could not in
-// malloc(3), whose locks it would keep. Never used again: 1 MiB in all.
+// While one lives, what its thread gets from operator new, unless it is
+// over-aligned, comes from memory of the program's own: so the thread can be
+// stopped there, as it could not in malloc(3), whose locks it would keep. Never
+// used again: 1 MiB in all.
 class Arena {
  public:
   Arena();
