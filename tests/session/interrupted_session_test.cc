@@ -222,6 +222,16 @@ TEST_P(InterruptedSessionTest, WithOneThatWaitsForTheOthers) {
   });
 }
 
+// The thread serves the handler's session, which may end meanwhile.
+TEST_P(InterruptedSessionTest, WithAPairThatOthersWaitFor) {
+  CheckAllPairs([](Scene& scene) {
+    scene.thread.Pair();
+    scene.TakeAllBut(0);
+    scene.handler.Pair();
+    scene.other.Pair();
+  });
+}
+
 TEST_P(InterruptedSessionTest, WithDataAndNothingLeft) {
   CheckAllPairs([](Scene& scene) {
     HoldOne(scene.thread.session());
