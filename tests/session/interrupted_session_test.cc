@@ -156,7 +156,7 @@ class InterruptedSessionTest : public BothWaysTest {
         begin(scene);
         Stepper::InterruptEverywhere([&] { operation.run(scene); },
                                      [&] { interruption.run(scene); },
-                                     [&] { CheckEnd(scene); }, /*stride=*/11);
+                                     [&] { CheckEnd(scene); }, /*stride=*/17);
         if (HasFailure()) return;
       }
     }
