@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstdint>
 #include <cstdlib>
 #include <string>
 
@@ -32,7 +33,7 @@ std::string CallFile(pid_t thread) {
 
 // The number in such a file, -1 if the system does not tell. Allocates nothing,
 // for a thread that runs while another copies the process.
-long CallIn(const char* file) {
+int64_t CallIn(const char* file) {
   std::array<char, 32> text = {};
   const int fd = open(file, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return -1;
