@@ -24,9 +24,12 @@ std::atomic<size_t> allocations{0};
 
 }  // namespace
 
-void* operator new(size_t size) {
+void* operator new(size_t size, const std::nothrow_t&) noexcept {
   ++allocations;
-  void* const at = malloc(size);
+  return malloc(size);
+}
+void* operator new(size_t size) {
+  void* const at = operator new(size, std::nothrow);
   if (at == nullptr) throw std::bad_alloc();
   return at;
 }
