@@ -44,7 +44,7 @@ failed=0
 
 # The number in the words $1 of pan's output.
 number() {
-  sed -nE "s/^(.*[^0-9])?$1.*/\2/p" out | head -n 1
+  sed -nE "s/^(.*[^0-9.e+])?$1.*/\2/p" out | head -n 1
 }
 
 # search EXPECTED MODEL [-DNAME[=VALUE]...] [--pan FLAG...]
