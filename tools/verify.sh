@@ -105,5 +105,6 @@ for ((i = 0; i < ${#chosen[@]}; i += 3)); do
     "${result}")")
 done
 
-printf '\n%s\n' "${table[@]}"
+echo
+printf '%s\n' "${table[@]}"
 exit "${failed}"
