@@ -10,6 +10,7 @@ namespace {
 constexpr size_t kSize = size_t{1} << 20;
 alignas(std::max_align_t) constinit std::byte memory[kSize];
 constinit std::atomic<size_t> used{0};
+constinit std::atomic<size_t> allocations{0};
 constinit thread_local int arenas = 0;
 
 bool IsInArena(const void* at) {
@@ -20,12 +21,15 @@ bool IsInArena(const void* at) {
 
 namespace tandem {
 
+size_t AllocationsSoFar() { return allocations; }
+
 Arena::Arena() { ++arenas; }
 Arena::~Arena() { --arenas; }
 
 }  // namespace tandem
 
 void* operator new(size_t size, const std::nothrow_t&) noexcept {
+  ++allocations;
   if (arenas == 0) return malloc(size);
   constexpr size_t kAlign = alignof(std::max_align_t);
   const size_t at = used.fetch_add((size + kAlign - 1) / kAlign * kAlign);

@@ -164,7 +164,7 @@ void Stepper::InterruptEverywhere(const Function& operation,
   stride = std::getenv("TANDEM_EVERY_INSTRUCTION") != nullptr
                ? 1
                : stride * kSlowness;
-  static uint64_t calls = stride == 1 ? 0 : TestSeed();
+  static uint64_t calls = TestSeed();
   const uint64_t first = calls++;
   bool is_copy = false;
   bool failed = false;

@@ -3,9 +3,7 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
-#include <cstdlib>
 #include <deque>
-#include <new>
 #include <optional>
 #include <random>
 #include <string>
@@ -14,27 +12,9 @@
 
 #include "gtest/gtest.h"
 #include "tandem/session/session_buffers.h"
+#include "tandem/tests/pool/arena.h"
 #include "tandem/tests/pool/testing.h"
 #include "tandem/tests/session/session_test_util.h"
-
-namespace {
-
-// Calls of operator new in this program.
-std::atomic<size_t> allocations{0};
-
-}  // namespace
-
-void* operator new(size_t size, const std::nothrow_t&) noexcept {
-  ++allocations;
-  return malloc(size);
-}
-void* operator new(size_t size) {
-  void* const at = operator new(size, std::nothrow);
-  if (at == nullptr) throw std::bad_alloc();
-  return at;
-}
-void operator delete(void* at) noexcept { free(at); }
-void operator delete(void* at, size_t) noexcept { free(at); }
 
 namespace tandem {
 namespace {
@@ -263,14 +243,14 @@ TEST(CancelTest, MillionWithoutAReleaseTakeNoMemory) {
     ASSERT_EQ(wait(session), Allocation::kWaiting);
   }
   bool all_left = true;
-  const size_t before = allocations;
+  const size_t before = AllocationsSoFar();
   const int rounds = Rounds(1'000'000);
   for (int i = 0; i < rounds; ++i) {
     auto& session = sessions[random() % kSessions];
     all_left &= session->CancelWait();
     all_left &= wait(session) == Allocation::kWaiting;
   }
-  EXPECT_EQ(allocations, before);
+  EXPECT_EQ(AllocationsSoFar(), before);
   EXPECT_TRUE(all_left);
   EXPECT_EQ(service.Waiting(), kSessions);
   for (auto& session : sessions) session.reset();

@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "gtest/gtest.h"
 #include "tandem/session/session_buffers.h"
@@ -89,19 +88,8 @@ struct Scene {
             {.classes = {{.name = kBulk, .keep = kBulkKeep, .rank = 150}}}) {
     FillCache(service.pool());
   }
-  void TakeAllBut(size_t leave) {
-    taken = TakeAll(service.pool());
-    while (leave-- > 0) GiveBack();
-  }
-  void GiveBack() {
-    if (taken.empty()) return;
-    std::byte* const buffer = taken.back();
-    taken.pop_back();
-    service.pool().Release(buffer);
-  }
 
   Service service;
-  std::vector<std::byte*> taken;
   Party thread{service}, handler{service}, other{service};
 };
 
@@ -129,11 +117,7 @@ constexpr Step kInterruptions[] = {
        scene.handler.Pair();
        scene.handler.Leave();
      }},
-    {"giving back",
-     [](Scene& scene) {
-       scene.GiveBack();
-       scene.GiveBack();
-     }},
+    {"giving back", [](Scene& scene) { scene.service.GiveBack(2); }},
     {"without a session",
      [](Scene& scene) {
        BufferPool& pool = scene.service.pool();
@@ -179,7 +163,7 @@ class InterruptedSessionTest : public BothWaysTest {
       EXPECT_EQ(party->wakes(), party->waits() - party->cancels());
       cancels += party->cancels();
     }
-    scene.service.pool().ReleaseMany(scene.taken);
+    scene.service.GiveBackAll();
     for (const WaitClassSnapshot& c : sessions.Snapshot().classes) {
       EXPECT_EQ(c.waits, c.grants + c.cancels);
       cancels -= c.cancels;
@@ -201,12 +185,12 @@ TEST_P(InterruptedSessionTest, WithPlenty) {
 }
 
 TEST_P(InterruptedSessionTest, WithTwoLeft) {
-  CheckAllPairs([](Scene& scene) { scene.TakeAllBut(2); });
+  CheckAllPairs([](Scene& scene) { scene.service.TakeAllBut(2); });
 }
 
 TEST_P(InterruptedSessionTest, WithAllWaiting) {
   CheckAllPairs([](Scene& scene) {
-    scene.TakeAllBut(1);
+    scene.service.TakeAllBut(1);
     scene.thread.Pair();
     scene.handler.Pair();
     scene.other.Pair();
@@ -217,7 +201,7 @@ TEST_P(InterruptedSessionTest, WithOneThatWaitsForTheOthers) {
   CheckAllPairs([](Scene& scene) {
     scene.thread.Pair();
     scene.handler.Receive();
-    scene.TakeAllBut(0);
+    scene.service.TakeAllBut(0);
     scene.other.Pair();
   });
 }
@@ -226,7 +210,7 @@ TEST_P(InterruptedSessionTest, WithOneThatWaitsForTheOthers) {
 TEST_P(InterruptedSessionTest, WithAPairThatOthersWaitFor) {
   CheckAllPairs([](Scene& scene) {
     scene.thread.Pair();
-    scene.TakeAllBut(0);
+    scene.service.TakeAllBut(0);
     scene.handler.Pair();
     scene.other.Pair();
   });
@@ -235,7 +219,7 @@ TEST_P(InterruptedSessionTest, WithAPairThatOthersWaitFor) {
 TEST_P(InterruptedSessionTest, WithDataAndNothingLeft) {
   CheckAllPairs([](Scene& scene) {
     HoldOne(scene.thread.session());
-    scene.TakeAllBut(0);
+    scene.service.TakeAllBut(0);
     scene.other.Bulk();
   });
 }
@@ -243,7 +227,7 @@ TEST_P(InterruptedSessionTest, WithDataAndNothingLeft) {
 TEST_P(InterruptedSessionTest, WithDataAndAllWaiting) {
   CheckAllPairs([](Scene& scene) {
     HoldOne(scene.thread.session());
-    scene.TakeAllBut(0);
+    scene.service.TakeAllBut(0);
     scene.other.Bulk();
     scene.handler.Pair();
     scene.thread.Pair();

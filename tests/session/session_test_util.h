@@ -52,9 +52,9 @@ class Service {
     CHECK(pool_->AcquireMany(taken));
     taken_.insert(taken_.end(), taken.begin(), taken.end());
   }
-  // Releases `count` of those, one at a time.
+  // Releases `count` of those, or all there are, one at a time.
   void GiveBack(size_t count) {
-    for (; count > 0; --count) {
+    for (; count > 0 && !taken_.empty(); --count) {
       std::byte* const buffer = taken_.back();
       taken_.pop_back();
       pool_->Release(buffer);
