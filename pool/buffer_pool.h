@@ -45,22 +45,21 @@ class Buffer;
 // Progress:  lock-free, but for a thread's first use and its end, Create,
 //            destruction, Trim and Snapshot.
 // Cost:      through the thread's cache, while it is biased
-// (PoolOptions::bias):
-//            no atomic read-modify-write, no fence, no write to a line that
-//            others use, no system call, for up to 128 buffers at once. While
-//            it is not: one uncontended compare-and-swap on a line of the
-//            thread's own, and loads of one shared word that changes once a
-//            batch. With PoolOptions::detect_misuse, a load and a store more
-//            for each buffer, on a line that only its owner writes.
+//            (PoolOptions::bias): no atomic read-modify-write, no fence, no
+//            write to a line that others use, no system call, for up to 128
+//            buffers at once. While it is not: one uncontended compare-and-swap
+//            on a line of the thread's own, and loads of one shared word that
+//            changes once a batch. With PoolOptions::detect_misuse, a load and
+//            a store more for each buffer, on a line that only its owner
+//            writes.
 // Memory:    one region, mapped at creation, committed as it is first used. The
 //            pool never writes into a buffer unless an option asks it to.
 // Lifetime:  the pool must outlive its buffers and session layers, but not the
 //            threads that used it. Buffers that are missing when it goes are
 //            reported.
 // Fork:      a child may use new pools, and its copies of the parent's: it
-// finds
-//            what lay in the caches of threads that it does not have, and not
-//            what they had in their hands.
+//            finds what lay in the caches of threads that it does not have, and
+//            not what they had in their hands.
 // Misuse:    a pointer that is not a buffer of this pool, or was released
 //            before, aborts with a message that names it.
 class BufferPool {

@@ -28,8 +28,7 @@ namespace tandem {
 //           wait was cancelled with success; the notifier longer than all
 //           nodes. Its destructor waits for threads that are still in Post.
 // Stopped:  a thread that stops while it posts keeps its own node from the
-// loop,
-//           and nobody else's (P4).
+//           loop, and nobody else's (P4).
 class EventNotifier {
  public:
   // What the event loop is to do for one waiter. Must not be posted again

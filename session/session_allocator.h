@@ -65,12 +65,10 @@ struct SessionSnapshot {
 //
 // Threads:  all functions but Create and destruction, any thread.
 // Memory:   allocated at creation: 136 bytes for each buffer of the pool and
-// for
-//           each of max_waiters, and 34 KiB.
+//           for each of max_waiters, and 34 KiB.
 // Lifetime: one at a time for a pool, which must outlive it; it must outlive
-// its
-//           sessions, and aborts if some wait. Nobody uses the pool while it is
-//           created or destroyed; a thread that has used the pool does by
+//           its sessions, and aborts if some wait. Nobody uses the pool while
+//           it is created or destroyed; a thread that has used the pool does by
 //           ending.
 class SessionAllocator {
  public:

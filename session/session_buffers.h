@@ -43,9 +43,8 @@ enum class WaitStatus {
 // for the other by AllocateBuffers in the end, every wait is served.
 //
 // Threads:  one at a time, whichever, and no signal handler that interrupted
-// it;
-//           the wake-up says when another may go on.
-//           CancelWait: any, at any time in the session's life.
+//           it; the wake-up says when another may go on. CancelWait: any, at
+//           any time in the session's life.
 // Progress: lock-free. No memory is allocated.
 // Lifetime: the allocator must outlive it. Destruction cancels a wait, and
 //           releases all buffers, with or without data.

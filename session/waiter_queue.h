@@ -186,7 +186,7 @@ class WaiterQueue final : public Waitlist {
     return records_[ticket.index()].state;
   }
 
-  // Waitlist:
+  // What Waitlist declares:
   bool MustWait(Rank rank) override {
     for (size_t i = 0; i < class_count_; ++i) {
       Line& line = *lines_[i];

@@ -40,8 +40,7 @@ struct RelayNumbers {
   Number bytes_to_client{};
   Number retries{};        // of sessions under way, when too many wait
   Number accept_pauses{};  // for want of file descriptors or memory
-  Number kept_buffers{};   // now: those with data that a slow peer has yet to
-                           // take
+  Number kept_buffers{};   // now: with data that a slow peer has not taken yet
 
   // Sessions, now.
   uint64_t open() const {
