@@ -9,10 +9,8 @@
 #include <span>
 #include <utility>
 
-#include "absl/log/log.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
+#include "tandem/pool/die.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define TANDEM_ASAN 1
@@ -98,7 +96,7 @@ void BufferGuard::OnTake(std::byte* buffer, const void* caller) {
     // relaxed, as in MarkTaken.
     const std::atomic_ref holder(state.holder);
     if (holder.load(std::memory_order::relaxed) != nullptr) {
-      Die(buffer, "handed out twice: two releases raced");
+      DieOf(buffer, Message("handed out twice: two releases raced"));
     }
     holder.store(buffer, std::memory_order::relaxed);
     if (record_caller_) state.caller = caller;
@@ -115,8 +113,7 @@ void BufferGuard::OnTake(std::byte* buffer, const void* caller) {
   if (integrity_ && StateOf(buffer).filled) {
     const size_t at = FirstOther({buffer, buffer_size_}, pattern);
     if (at != buffer_size_) {
-      Die(buffer,
-          absl::StrCat("written at byte ", at, " after its release").c_str());
+      DieOf(buffer, Message("written at byte ", at, " after its release"));
     }
   }
 }
@@ -129,7 +126,7 @@ void BufferGuard::OnGive(std::byte* buffer, const void* caller) {
     const std::byte* const seen = strict_
                                       ? holder.exchange(nullptr)
                                       : holder.load(std::memory_order::relaxed);
-    if (seen == nullptr) Die(buffer, "released twice");
+    if (seen == nullptr) DieOf(buffer, Message("released twice"));
     holder.store(nullptr, std::memory_order::relaxed);
   }
   if (canaries_) {
@@ -137,7 +134,7 @@ void BufferGuard::OnGive(std::byte* buffer, const void* caller) {
     Unpoison(canary, kCanaryBytes);
     const size_t at = FirstOther({canary, kCanaryBytes}, pattern);
     if (at != kCanaryBytes) {
-      Die(buffer, absl::StrCat("written ", at, " bytes past its end").c_str());
+      DieOf(buffer, Message("written ", at, " bytes past its end"));
     }
   }
   if (record_caller_) StateOf(buffer).caller = caller;
@@ -164,17 +161,18 @@ void BufferGuard::OnDestroy(const Region& region) {
 
 void BufferGuard::DieOfMisuse(const std::byte* buffer) const {
   map_.IndexOf(buffer);
-  Die(buffer, "released twice");
+  DieOf(buffer, Message("released twice"));
 }
 
-void BufferGuard::Die(const std::byte* buffer, const char* what) const {
-  LOG(FATAL) << "tandem: pool \"" << map_.pool_name() << "\": buffer "
-             << static_cast<const void*>(buffer) << " (number "
-             << static_cast<uint32_t>(map_.IndexOf(buffer)) << ") was " << what
-             << (record_caller_
-                     ? absl::StrFormat("; last taken or released by %p",
-                                       StateOf(buffer).caller)
-                     : "");
+void BufferGuard::DieOf(const std::byte* buffer, const Message& what) const {
+  Message message("tandem: pool \"", map_.pool_name(), "\": buffer ", buffer,
+                  " (number ", static_cast<uint32_t>(map_.IndexOf(buffer)),
+                  ") was ", what);
+  if (record_caller_) {
+    message.Append("; last taken or released by ");
+    message.Append(StateOf(buffer).caller);
+  }
+  DieWith(message);
 }
 
 }  // namespace tandem

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "tandem/pool/buffer_map.h"
+#include "tandem/pool/die.h"
 #include "tandem/pool/options.h"
 #include "tandem/pool/region.h"
 #include "tandem/pool/types.h"
@@ -103,7 +104,7 @@ class BufferGuard {
   BufferGuard(const PoolOptions& options, const Region& region, Mapping states);
 
   [[noreturn, gnu::cold]] void DieOfMisuse(const std::byte* buffer) const;
-  [[noreturn]] void Die(const std::byte* buffer, const char* what) const;
+  [[noreturn]] void DieOf(const std::byte* buffer, const Message& what) const;
 
   State& StateOf(const std::byte* buffer) const {
     return states_[finder_.Find(buffer)];

@@ -10,10 +10,10 @@
 #include <span>
 #include <utility>
 
-#include "absl/log/log.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "tandem/pool/die.h"
 #include "tandem/pool/ledger.h"
 #include "tandem/pool/rseq_section.h"
 
@@ -104,9 +104,9 @@ BufferPool::~BufferPool() {
   ThreadBinder::RemovePool(pass_, &core_);
   const uint32_t in_use = Snapshot().in_use;
   if (in_use != 0) {
-    LOG(ERROR) << "tandem: pool \"" << name() << "\" is destroyed while "
-               << in_use << " of its " << capacity()
-               << " buffers have not been released";
+    Message("tandem: pool \"", name(), "\" is destroyed while ", in_use,
+            " of its ", capacity(), " buffers have not been released")
+        .Write();
   }
   guard_.OnDestroy(region_);
 }

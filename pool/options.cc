@@ -1,7 +1,6 @@
 #include "tandem/pool/options.h"
 
 #include <cstdint>
-#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -10,7 +9,7 @@
 namespace tandem {
 namespace {
 
-absl::Status CheckRange(std::string_view option, uint64_t value, uint64_t min,
+absl::Status CheckRange(const char* option, uint64_t value, uint64_t min,
                         uint64_t max) {
   if (value >= min && value <= max) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(

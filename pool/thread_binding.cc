@@ -10,7 +10,7 @@
 #include <mutex>
 #include <vector>
 
-#include "absl/log/check.h"
+#include "tandem/pool/die.h"
 
 namespace tandem {
 
@@ -47,9 +47,10 @@ std::vector<ThreadCaches*>& Threads() {
     });
     mutex.unlock();
   };
-  CHECK_EQ(
-      pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); }, in_child), 0)
-      << "tandem: no memory for a handler of fork";
+  if (pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); }, in_child) !=
+      0) {
+    Die("tandem: no memory for a handler of fork");
+  }
 }
 
 // Which pool the calling thread has last been bound to in each slot, with a
@@ -109,8 +110,9 @@ void ReturnCaches(void*) {
 pthread_key_t ExitKey() {
   static const pthread_key_t key = [] {
     pthread_key_t created;
-    CHECK_EQ(pthread_key_create(&created, ReturnCaches), 0)
-        << "tandem: no pthread key is left";
+    if (pthread_key_create(&created, ReturnCaches) != 0) {
+      Die("tandem: no pthread key is left");
+    }
     return created;
   }();
   return key;
@@ -125,7 +127,9 @@ ptrdiff_t OffsetOf(const std::atomic<ThreadCache<StdPlatform>*>& cell) {
 // Has the calling thread's caches return at its end.
 void AddThread() {
   if (pthread_getspecific(ExitKey()) != nullptr) return;
-  CHECK_EQ(pthread_setspecific(ExitKey(), &thread_caches), 0);
+  if (pthread_setspecific(ExitKey(), &thread_caches) != 0) {
+    Die("tandem: no memory for a thread's end");
+  }
   const std::lock_guard lock(mutex);
   Threads().push_back(&thread_caches);
 }

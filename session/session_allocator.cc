@@ -10,13 +10,11 @@
 #include <utility>
 #include <vector>
 
-#include "absl/algorithm/container.h"
-#include "absl/log/check.h"
-#include "absl/log/log.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "tandem/pool/die.h"
 
 namespace tandem {
 namespace {
@@ -33,7 +31,7 @@ size_t RecordCount(uint32_t max_waiters, uint32_t capacity) {
                           kMaxCapacity);
 }
 
-absl::Status CheckRange(std::string_view option, int64_t value, int64_t min,
+absl::Status CheckRange(const std::string& option, int64_t value, int64_t min,
                         int64_t max) {
   if (value >= min && value <= max) return absl::OkStatus();
   return absl::InvalidArgumentError(
@@ -70,9 +68,10 @@ SessionAllocator::RankClasses(const BufferPool& pool,
   for (const WaitClass& c : options.classes) {
     classes.push_back({c.name, c.rank, {.need = 1, .keep = c.keep}});
   }
-  absl::c_stable_sort(classes, [](const RankedClass& a, const RankedClass& b) {
-    return a.rank < b.rank;
-  });
+  std::stable_sort(classes.begin(), classes.end(),
+                   [](const RankedClass& a, const RankedClass& b) {
+                     return a.rank < b.rank;
+                   });
   for (size_t i = 0; i < classes.size(); ++i) {
     const auto& [name, rank, rule] = classes[i];
     if (uint64_t{rule.need} + rule.keep > pool.capacity()) {
@@ -133,8 +132,8 @@ SessionAllocator::SessionAllocator(BufferPool* pool,
 SessionAllocator::~SessionAllocator() {
   const uint32_t waiting = pool_.core_.depot().ledger().Load().waiting();
   if (waiting != 0) {
-    LOG(FATAL) << "tandem: the session layer of pool \"" << pool_.name()
-               << "\" is destroyed while " << waiting << " sessions wait";
+    Die("tandem: the session layer of pool \"", pool_.name(),
+        "\" is destroyed while ", waiting, " sessions wait");
   }
   pool_.core_.depot().SetWaitlist(nullptr);
 }
@@ -147,18 +146,20 @@ std::vector<SessionAllocator::Queue::ClassRule> SessionAllocator::RulesOf(
 }
 
 ClassId SessionAllocator::IdOfRank(int rank) const {
-  const auto at = absl::c_find_if(
-      classes_, [&](const RankedClass& c) { return c.rank == rank; });
+  const auto at =
+      std::find_if(classes_.begin(), classes_.end(),
+                   [&](const RankedClass& c) { return c.rank == rank; });
   return ClassId(at - classes_.begin());
 }
 
 absl::StatusOr<ClassId> SessionAllocator::FindClass(
     std::string_view name) const {
-  const auto at = absl::c_find_if(
-      classes_, [&](const RankedClass& c) { return c.name == name; });
+  const auto at =
+      std::find_if(classes_.begin(), classes_.end(),
+                   [&](const RankedClass& c) { return c.name == name; });
   if (at != classes_.end()) return ClassId(at - classes_.begin());
   return absl::NotFoundError(absl::StrCat(
-      "no class \"", name, "\"; there are: ",
+      "no class \"", std::string(name), "\"; there are: ",
       absl::StrJoin(classes_, ", ", [](std::string* out, const RankedClass& c) {
         absl::StrAppend(out, c.name);
       })));
@@ -186,7 +187,10 @@ Allocation SessionAllocator::TakeOrWait(ClassId id, std::span<std::byte*> out,
   ticket.store(0);
   // Served, so a cancel from another thread cannot have won.
   const WaiterStatus status = queue_.Collect(served, out);
-  CHECK(status == WaiterStatus::kGranted);
+  if (status != WaiterStatus::kGranted) [[unlikely]] {
+    Die("tandem: pool \"", pool_.name(),
+        "\": a wait was cancelled by another thread before it was told of");
+  }
   return Allocation::kGranted;
 }
 
@@ -201,8 +205,9 @@ SessionSnapshot SessionAllocator::Snapshot() const {
     c.grants = counters.grants.Get();
     c.cancels = counters.cancels.Get();
     c.wait_nanos = counters.wait_nanos.Get();
-    absl::c_transform(counters.buckets, c.buckets.begin(),
-                      [](const auto& bucket) { return bucket.Get(); });
+    std::transform(counters.buckets.begin(), counters.buckets.end(),
+                   c.buckets.begin(),
+                   [](const auto& bucket) { return bucket.Get(); });
   }
   return snapshot;
 }

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <span>
 
-#include "absl/log/check.h"
+#include "tandem/pool/die.h"
 
 namespace tandem {
 
@@ -116,8 +116,10 @@ SessionAllocator::TicketWord* SessionBuffers::wait_word() {
 }
 
 void SessionBuffers::CheckOneSided(ClassId id) const {
-  CHECK(id != allocator_.complete() && id != allocator_.pair())
-      << "tandem: classes complete and pair are for AllocateBuffers";
+  if (id == allocator_.complete() || id == allocator_.pair()) [[unlikely]] {
+    Die("tandem: pool \"", allocator_.pool().name(),
+        "\": classes complete and pair are for AllocateBuffers");
+  }
 }
 
 SessionBuffers::Sides SessionBuffers::MissingSides() const {

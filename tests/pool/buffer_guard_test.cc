@@ -161,9 +161,9 @@ TEST(BufferGuardTest, MissingBuffersAreCountedAtDestruction) {
   std::array<std::byte*, 3> lost;
   ASSERT_TRUE(pool->AcquireMany(lost));
   FillCache(*pool);
-  const LogCapture log;
+  const ErrorCapture errors;
   pool.reset();
-  EXPECT_THAT(log.text(),
+  EXPECT_THAT(errors.text(),
               HasSubstr("pool \"leaky\" is destroyed while 3 of its 16 buffers "
                         "have not been released"));
 }
@@ -175,9 +175,9 @@ TEST(BufferGuardTest, NothingIsReportedIfAllBuffersAreBack) {
   other.Run([&] { FillCache(*pool); });
   FillCache(*pool);
   ASSERT_NE(pool->Snapshot().cached, 0u);
-  const LogCapture log;
+  const ErrorCapture errors;
   pool.reset();
-  EXPECT_EQ(log.text(), "");
+  EXPECT_EQ(errors.text(), "");
 }
 
 // P7: poison ends with the pool, not with the address.

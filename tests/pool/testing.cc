@@ -17,19 +17,25 @@
 #include <random>
 #include <set>
 #include <span>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
-#include "absl/log/check.h"
 #include "absl/status/statusor.h"
 #include "gtest/gtest.h"
+#include "tandem/pool/die.h"
 
 namespace tandem {
+
+void Require(bool condition, std::string_view what) {
+  if (!condition) Die("test: ", what);
+}
 
 std::unique_ptr<BufferPool> NewPool(const PoolOptions& options) {
   absl::StatusOr<std::unique_ptr<BufferPool>> pool =
       BufferPool::Create(options);
-  CHECK_OK(pool);
+  Require(pool.ok(), std::string(pool.status().message()));
   return *std::move(pool);
 }
 
@@ -38,7 +44,7 @@ std::vector<std::byte*> TakeAll(BufferPool& pool) {
   while (std::byte* const buffer = pool.Acquire()) {
     taken.push_back(buffer);
     // P1; and a broken pool must not make the test run for ever.
-    CHECK_LE(taken.size(), pool.capacity());
+    Require(taken.size() <= pool.capacity(), "more buffers than there are");
   }
   return taken;
 }
@@ -139,6 +145,24 @@ void InChild(const std::function<void()>& test) {
   int status = -1;
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_EQ(status, 0) << "in a child process";
+}
+
+ErrorCapture::ErrorCapture()
+    : before_(dup(STDERR_FILENO)), file_(memfd_create("stderr", MFD_CLOEXEC)) {
+  Require(before_ >= 0 && file_ >= 0 && dup2(file_, STDERR_FILENO) >= 0,
+          "standard error can't be captured");
+}
+
+ErrorCapture::~ErrorCapture() {
+  dup2(before_, STDERR_FILENO);
+  close(before_);
+  close(file_);
+}
+
+std::string ErrorCapture::text() const {
+  std::string text(static_cast<size_t>(lseek(file_, 0, SEEK_END)), '\0');
+  EXPECT_EQ(pread(file_, text.data(), text.size(), 0), std::ssize(text));
+  return text;
 }
 
 }  // namespace tandem

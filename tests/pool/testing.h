@@ -12,9 +12,6 @@
 #include <thread>
 #include <vector>
 
-#include "absl/log/log_entry.h"
-#include "absl/log/log_sink.h"
-#include "absl/log/log_sink_registry.h"
 #include "gtest/gtest.h"
 #include "tandem/pool/buffer_pool.h"
 #include "tandem/pool/options.h"
@@ -31,6 +28,10 @@ inline constexpr bool kTsan = true;
 #else
 inline constexpr bool kTsan = false;
 #endif
+
+// Ends the test program, saying why, if something without which a test means
+// nothing does not hold.
+void Require(bool condition, std::string_view what);
 
 // The pool that `options` describes; ends the test program if there is none.
 std::unique_ptr<BufferPool> NewPool(const PoolOptions& options);
@@ -127,19 +128,19 @@ inline std::string BiasName(const ::testing::TestParamInfo<Bias>& info) {
   return info.param == Bias::kShared ? "Shared" : "Biased";
 }
 
-// What is logged while it lives.
-class LogCapture : public absl::LogSink {
+// What the process writes to standard error while it lives.
+class ErrorCapture {
  public:
-  LogCapture() { absl::AddLogSink(this); }
-  ~LogCapture() override { absl::RemoveLogSink(this); }
-  void Send(const absl::LogEntry& entry) override {
-    text_ += entry.text_message();
-    text_ += '\n';
-  }
-  const std::string& text() const { return text_; }
+  ErrorCapture();
+  ~ErrorCapture();
+  ErrorCapture(const ErrorCapture&) = delete;
+  ErrorCapture& operator=(const ErrorCapture&) = delete;
+
+  std::string text() const;
 
  private:
-  std::string text_;
+  const int before_;
+  const int file_;
 };
 
 }  // namespace tandem

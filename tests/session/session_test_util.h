@@ -9,7 +9,6 @@
 #include <thread>
 #include <vector>
 
-#include "absl/log/check.h"
 #include "tandem/pool/buffer_pool.h"
 #include "tandem/session/session_buffers.h"
 #include "tandem/tests/pool/testing.h"
@@ -28,10 +27,10 @@ class Service {
                    const SessionOptions& session_options = {}) {
     pool_options.buffer_size = 256;
     auto pool = BufferPool::Create(pool_options);
-    CHECK_OK(pool.status());
+    Require(pool.ok(), std::string(pool.status().message()));
     pool_ = *std::move(pool);
     auto sessions = SessionAllocator::Create(pool_.get(), session_options);
-    CHECK_OK(sessions.status());
+    Require(sessions.ok(), std::string(sessions.status().message()));
     sessions_ = *std::move(sessions);
   }
 
@@ -49,7 +48,7 @@ class Service {
   // Takes all buffers but `leave`, to be given back by GiveBack.
   void TakeAllBut(uint32_t leave) {
     std::vector<std::byte*> taken(Free() - leave);
-    CHECK(pool_->AcquireMany(taken));
+    Require(pool_->AcquireMany(taken), "too few buffers are free");
     taken_.insert(taken_.end(), taken.begin(), taken.end());
   }
   // Releases `count` of those, or all there are, one at a time.
@@ -70,9 +69,9 @@ class Service {
 
 // Puts a byte into a side, so that its buffer is kept.
 inline void Fill(SessionBuffers& session, Side side) {
-  CHECK(session.has_buffer(side));
+  Require(session.has_buffer(side), "no buffer to fill");
   const std::byte byte{'x'};
-  CHECK_EQ(session.ring(side).Write({&byte, 1}), 1u);
+  Require(session.ring(side).Write({&byte, 1}) == 1, "the buffer is full");
 }
 inline void Drain(SessionBuffers& session, Side side) {
   session.ring(side).Consume(session.ring(side).size());
@@ -80,7 +79,8 @@ inline void Drain(SessionBuffers& session, Side side) {
 
 // Makes a session hold one buffer with data in it.
 inline void HoldOne(SessionBuffers& session, Side side = Side::kRequest) {
-  CHECK(session.AllocateReceiveBuffer(side) == Allocation::kGranted);
+  Require(session.AllocateReceiveBuffer(side) == Allocation::kGranted,
+          "no buffer to hold");
   Fill(session, side);
 }
 

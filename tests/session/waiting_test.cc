@@ -9,7 +9,6 @@
 #include <string>
 #include <thread>
 
-#include "absl/log/check.h"
 #include "gtest/gtest.h"
 #include "tandem/session/session_buffers.h"
 #include "tandem/tests/session/session_test_util.h"
@@ -335,7 +334,7 @@ TEST(WaitingTest, NoWakeUpIsLostBetweenReleaseAndSubscription) {
       const auto patience =
           std::chrono::steady_clock::now() + std::chrono::seconds(20);
       while (session.FinishWait() == WaitStatus::kWaiting) {
-        CHECK(std::chrono::steady_clock::now() < patience) << "a lost wake-up";
+        Require(std::chrono::steady_clock::now() < patience, "a lost wake-up");
         std::this_thread::yield();
       }
     }
