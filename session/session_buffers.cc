@@ -1,5 +1,6 @@
 #include "tandem/session/session_buffers.h"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
@@ -56,14 +57,14 @@ Allocation SessionBuffers::AllocateBuffers(Waker waker) {
   if (StillWaiting()) return Allocation::kWaiting;
   Sides missing = MissingSides();
   if (missing == 0) return Allocation::kGranted;
-  if (missing != kBothSides) {
-    // Only a session that gives back an empty buffer first needs a try before
-    // it joins the queue: it joins as a pair.
+  if (missing != kBothSides && HoldsEmptyBuffer()) {
+    // It gives its empty buffer back and joins the queue as a pair, unless it
+    // gets the other one now.
     if (Take(allocator_.complete(), missing) == Allocation::kGranted) {
       return Allocation::kGranted;
     }
     ReleaseBuffers();
-    missing = MissingSides();
+    missing = kBothSides;
   }
   return TakeOrWait(
       missing == kBothSides ? allocator_.pair() : allocator_.complete(),
@@ -128,6 +129,12 @@ SessionBuffers::Sides SessionBuffers::MissingSides() const {
     if (!has_buffer(side)) missing |= SetOf(side);
   }
   return missing;
+}
+
+bool SessionBuffers::HoldsEmptyBuffer() const {
+  return std::any_of(kSides.begin(), kSides.end(), [&](Side side) {
+    return has_buffer(side) && ring(side).empty();
+  });
 }
 
 Allocation SessionBuffers::Take(ClassId id, Sides sides) {

@@ -107,6 +107,7 @@ class SessionBuffers {
   static constexpr Sides kBothSides = 0b11;
   static Sides SetOf(Side side) { return Sides(1u << Int(side)); }
   Sides MissingSides() const;
+  bool HoldsEmptyBuffer() const;
 
   // Aborts if the class is not for one side alone.
   void CheckOneSided(ClassId id) const;

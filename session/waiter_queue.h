@@ -175,7 +175,7 @@ class WaiterQueue final : public Waitlist {
     depot_.ledger().EndWait();
     records_.Drop(ticket.index(), Records::kOwned);
     if (line.list.linked() > 2 * line.waiting() + kDeadSlack) line.list.Purge();
-    if (waker.on_cancel) waker.wake(waker.context);
+    if (waker.on_cancel) Call(waker);
     Serve();
     return true;
   }
@@ -315,8 +315,8 @@ class WaiterQueue final : public Waitlist {
     line.counters.CountGrant(Platform::NowNanos() - since);
     if (WaitTicket::Of(to.index, to.state) == self) {
       served_self = true;
-    } else if (waker.wake != nullptr) {
-      waker.wake(waker.context);
+    } else {
+      Call(waker);
     }
     return true;
   }
@@ -330,6 +330,11 @@ class WaiterQueue final : public Waitlist {
       waker.context = &record.state;
     }
     return waker;
+  }
+
+  // Without a function nobody is told.
+  static void Call(const Waker& waker) {
+    if (waker.wake != nullptr) waker.wake(waker.context);
   }
 
   Depot<Platform>& depot_;

@@ -34,6 +34,30 @@ TEST(CancelTest, EndsTheWaitWithoutBuffersAndWithoutWakeUp) {
   EXPECT_EQ(service.Free(), 8u);
 }
 
+// A waker may ask to be told of a cancel and have no function to be told by.
+TEST(CancelTest, FieldOfAWakerWithoutAFunctionTellsNobody) {
+  Service service({.capacity = 8});
+  service.TakeAllBut(0);
+  SessionBuffers session(service.sessions());
+  ASSERT_EQ(session.AllocateBuffers(Waker{.on_cancel = true}),
+            Allocation::kWaiting);
+  EXPECT_TRUE(session.CancelWait());
+  EXPECT_EQ(session.FinishWait(), WaitStatus::kCancelled);
+  {
+    SessionBuffers destroyed(service.sessions());
+    ASSERT_EQ(destroyed.AllocateBuffers(Waker{.on_cancel = true}),
+              Allocation::kWaiting);
+  }
+  EXPECT_EQ(service.Waiting(), 0u);
+  int context = 0;
+  SessionBuffers served(service.sessions());
+  ASSERT_EQ(
+      served.AllocateBuffers(Waker{.context = &context, .on_cancel = true}),
+      Allocation::kWaiting);
+  service.GiveBackAll();
+  EXPECT_EQ(served.FinishWait(), WaitStatus::kGranted);
+}
+
 TEST(CancelTest, LosesToAWakeUpThatCameFirst) {
   Service service({.capacity = 8});
   service.TakeAllBut(0);

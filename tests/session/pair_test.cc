@@ -101,6 +101,28 @@ TEST(PairTest, KeepsABufferWithDataWhileItWaits) {
   service.GiveBackAll();
 }
 
+// Allocations that searched all caches, by this thread, which alone uses the
+// pool.
+uint64_t Searches(Service& service) {
+  uint64_t searches = 0;
+  for (const auto& thread : service.pool().Snapshot().threads) {
+    searches += thread.shortages;
+  }
+  return searches;
+}
+
+TEST(PairTest, FieldASessionThatHoldsDataSearchesTheCachesOnce) {
+  Service service({.capacity = 4});
+  SessionBuffers session(service.sessions());
+  HoldOne(session);
+  service.TakeAllBut(0);
+  const uint64_t before = Searches(service);
+  EXPECT_EQ(session.AllocateBuffers(Waker{}), Allocation::kWaiting);
+  EXPECT_EQ(Searches(service) - before, 1u);
+  EXPECT_TRUE(session.CancelWait());
+  service.GiveBackAll();
+}
+
 // One buffer is free all the time, so pairs can't be had and one buffer always
 // can. A pair that was taken by halves would hide it for a moment.
 TEST(PairTest, NobodyEverSeesHalfAPair) {
