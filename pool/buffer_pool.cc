@@ -204,6 +204,15 @@ bool BufferPool::Tamper(Cache* cache) {
   return true;
 }
 
+absl::Status BufferPool::AttachThread() {
+  if (tables_.caches.empty() || ThisThreadCache() != nullptr) {
+    return absl::OkStatus();
+  }
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "pool \"", name(), "\" has no cache for this thread: no memory, or ",
+      "PoolOptions.max_threads, ", tables_.caches.size(), ", have one"));
+}
+
 absl::StatusOr<size_t> BufferPool::Trim() {
   if (pinned_) {
     return absl::FailedPreconditionError(absl::StrCat(

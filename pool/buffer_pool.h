@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "tandem/pool/buffer_guard.h"
 #include "tandem/pool/buffer_map.h"
@@ -122,6 +123,12 @@ class BufferPool {
     }
   }
 
+  // The calling thread's first use of the pool, for who wants it at a certain
+  // moment: from now on the thread's signal handlers may use the pool.
+  // ResourceExhausted if there is no cache for the thread, for want of memory
+  // or because PoolOptions::max_threads have one: it works without, slower.
+  absl::Status AttachThread();
+
   // Gives the memory of idle buffers back to the system, a batch at a time, so
   // that others keep finding buffers meanwhile; stops under pressure. Returns
   // bytes, FailedPrecondition if the pool is pinned.
@@ -138,9 +145,11 @@ class BufferPool {
   uint32_t reserve() const { return core_.depot().reserve(); }
 
   // All memory of all buffers, in one span, for who registers or pins it once
-  // (io_uring, RDMA); and where in it a buffer lies. IndexOf aborts if `buffer`
-  // is none of this pool's; AddressOf requires an index below capacity().
+  // (io_uring, RDMA); how far each buffer's start is from the next one's; and
+  // where a buffer lies. IndexOf aborts if `buffer` is none of this pool's;
+  // AddressOf requires an index below capacity().
   std::span<std::byte> region() const { return region_.bytes(); }
+  size_t stride() const { return map().stride(); }
   BufferIndex IndexOf(const std::byte* buffer) const {
     return map().IndexOf(buffer);
   }

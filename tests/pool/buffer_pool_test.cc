@@ -140,12 +140,14 @@ TEST(BufferPoolTest, RegionSpansAllBuffersByTheirIndex) {
   const std::unique_ptr<BufferPool> pool =
       NewPool({.buffer_size = 4'096, .capacity = 32});
   EXPECT_EQ(pool->region().size(), 32u * 4'096);
+  EXPECT_EQ(pool->stride(), 4'096u);
   const std::vector<std::byte*> all = TakeAll(*pool);
   for (std::byte* const buffer : all) {
     const BufferIndex index = pool->IndexOf(buffer);
     EXPECT_EQ(pool->AddressOf(index), buffer);
-    EXPECT_EQ(pool->region().data() + static_cast<size_t>(index) * 4'096,
-              buffer);
+    EXPECT_EQ(
+        pool->region().data() + static_cast<size_t>(index) * pool->stride(),
+        buffer);
   }
   pool->ReleaseMany(all);
 }

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "gtest/gtest.h"
 #include "tandem/pool/buffer.h"
 #include "tandem/pool/buffer_pool.h"
@@ -128,6 +129,29 @@ TEST_P(ThreadLifetimeTest, ThreadsBeyondTheLimitWorkWithoutACache) {
 }
 
 // P6
+TEST_P(ThreadLifetimeTest, AttachedThreadHasItsCacheBeforeItsFirstUse) {
+  const std::unique_ptr<BufferPool> pool =
+      NewPool({.capacity = 64, .max_threads = 1});
+  Companion thread;
+  thread.Run([&] {
+    EXPECT_TRUE(pool->AttachThread().ok());
+    EXPECT_TRUE(pool->AttachThread().ok()) << "once more";
+  });
+  ASSERT_EQ(pool->Snapshot().threads.size(), 1u);
+  EXPECT_TRUE(pool->Snapshot().threads[0].owned);
+  Companion second;
+  second.Run([&] {
+    EXPECT_TRUE(absl::IsResourceExhausted(pool->AttachThread()));
+    pool->Release(pool->Acquire());
+  });
+}
+
+TEST_P(ThreadLifetimeTest, NothingIsMissingWhereThereAreNoCaches) {
+  const std::unique_ptr<BufferPool> pool =
+      NewPool({.capacity = 64, .max_threads = 0});
+  EXPECT_TRUE(pool->AttachThread().ok());
+}
+
 TEST_P(ThreadLifetimeTest, NoThreadNeedsACache) {
   const std::unique_ptr<BufferPool> pool =
       NewPool({.capacity = 64, .max_threads = 0});

@@ -1,0 +1,99 @@
+#ifndef TANDEM_C_VERSIONED_H_
+#define TANDEM_C_VERSIONED_H_
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+
+// Structures that begin with their own size, and statuses, as C has them.
+
+namespace tandem::c {
+
+// A larger size than any structure will ever have is one that nobody has set.
+inline constexpr size_t kMaxSize = 4096;
+
+// What the caller's options, which are called `type`, mean to this library:
+// fields that the caller does not know of are 0.
+template <class Options>
+absl::StatusOr<Options> ReadOptions(std::string_view type,
+                                    const Options* options) {
+  Options known = {};
+  if (options == nullptr) return known;
+  const size_t size = options->size;
+  if (size < sizeof(size) || size > kMaxSize) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(type, ".size is ", size, "; allowed: sizeof(", type, ")"));
+  }
+  std::memcpy(&known, options, std::min(size, sizeof(known)));
+  const auto* const bytes = reinterpret_cast<const char*>(options);
+  for (size_t i = sizeof(known); i < size; ++i) {
+    if (bytes[i] == 0) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("byte ", i, " of ", type, " is ", int{bytes[i]},
+                     "; allowed: 0, as this library does not know it"));
+  }
+  return known;
+}
+
+// Fills as much of a structure as the caller knows, which its size tells. 0, or
+// EINVAL if that is no size.
+template <class Result>
+int WriteResult(Result known, Result* out) {
+  if (out->size < sizeof(known.size)) return EINVAL;
+  known.size = out->size;
+  std::memcpy(out, &known, std::min(known.size, sizeof(known)));
+  return 0;
+}
+
+inline int ErrnoOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return 0;
+    case absl::StatusCode::kInvalidArgument:
+      return EINVAL;
+    case absl::StatusCode::kResourceExhausted:
+      return ENOMEM;
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kPermissionDenied:
+      return EPERM;
+    case absl::StatusCode::kUnavailable:
+      return EAGAIN;
+    case absl::StatusCode::kUnimplemented:
+      return ENOSYS;
+    default:
+      return EIO;
+  }
+}
+
+// The errno of a status, and its message, with C's names for C++'s.
+inline int Report(const absl::Status& status, char* message,
+                  size_t message_size) {
+  if (!status.ok() && message_size != 0) {
+    const std::string text = absl::StrReplaceAll(
+        status.message(), {{"PoolOptions.debug.", "tandem_pool_options."},
+                           {"PoolOptions.", "tandem_pool_options."},
+                           {"SessionOptions.", "tandem_allocator_options."},
+                           {"classes.size()", "class_count"},
+                           {"kAuto", "TANDEM_BIAS_AUTO"},
+                           {"kBiased", "TANDEM_BIAS_BIASED"},
+                           {"kShared", "TANDEM_BIAS_SHARED"},
+                           {"kExplicit", "TANDEM_HUGE_PAGES_EXPLICIT"},
+                           {"kBind", "TANDEM_NUMA_BIND"}});
+    const size_t length = std::min(text.size(), message_size - 1);
+    std::memcpy(message, text.data(), length);
+    message[length] = '\0';
+  }
+  return ErrnoOf(status);
+}
+
+}  // namespace tandem::c
+
+#endif  // TANDEM_C_VERSIONED_H_
