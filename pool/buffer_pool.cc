@@ -53,8 +53,9 @@ absl::StatusOr<std::unique_ptr<BufferPool>> BufferPool::Create(
   if (options.bias == Bias::kBiased && !biased) {
     return absl::FailedPreconditionError(
         "PoolOptions.bias is kBiased, but this system, or the way it runs this "
-        "program, has no restartable sequences (rseq) or refuses membarrier; "
-        "allowed here: kAuto, kShared");
+        "program, has no restartable sequences (rseq) or refuses membarrier, "
+        "or the environment variable TANDEM_BIAS is \"shared\"; allowed here: "
+        "kAuto, kShared");
   }
   absl::StatusOr<Region> region = Region::Create(options);
   if (!region.ok()) return std::move(region).status();

@@ -137,7 +137,7 @@ class CacheKeeper {
 
   // The cache has been used in shared mode, without pressure.
   void AfterQuietOperation(Cache& cache) {
-    if (!biased_ || !cache.policy.OnQuietOperation()) return;
+    if (!biased_ || !cache.armed() || !cache.policy.OnQuietOperation()) return;
     bool pressed = false;
     const bool biased =
         cache.BeginBias([&] { return pressed = depot_.Pressed(); });

@@ -1,6 +1,8 @@
 #include "tandem/pool/options.h"
 
 #include <cstdint>
+#include <cstdlib>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -21,6 +23,12 @@ absl::Status CheckRange(const char* option, uint64_t value, uint64_t min,
 absl::Status Validate(const PoolOptions& options) {
   constexpr uint64_t kMaxBufferSize = uint64_t{1} << 30;
   absl::Status status;
+  const char* const wish = std::getenv("TANDEM_BIAS");
+  if (wish != nullptr && *wish != '\0' && std::string_view(wish) != "shared") {
+    status.Update(absl::InvalidArgumentError(
+        absl::StrCat("the environment variable TANDEM_BIAS is \"", wish,
+                     "\"; allowed: \"shared\", or unset")));
+  }
   status.Update(CheckRange("buffer_size", options.buffer_size, kCacheLine,
                            kMaxBufferSize));
   if (options.buffer_size % kCacheLine != 0) {

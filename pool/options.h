@@ -23,7 +23,9 @@ enum class NumaPolicy {
 };
 
 // Whether thread caches are biased to their owners: then taking and returning
-// needs no atomic read-modify-write.
+// needs no atomic read-modify-write. The environment variable TANDEM_BIAS, if
+// it is "shared" when a pool is created, makes any pool one of a system that
+// has no restartable sequences: for debuggers that step through them for ever.
 enum class Bias {
   kAuto,    // where the system has restartable sequences (rseq) and membarrier
   kBiased,  // creation fails where it has not

@@ -5,21 +5,14 @@
 
 #include <cstdint>
 
-#include "tandem/pool/rseq_section.h"
-
-#if TANDEM_HAS_SECTIONS
-#include <sys/rseq.h>
-#endif
+#include "tandem/pool/rseq_registration.h"
 
 namespace tandem {
 
 uint32_t StdPlatform::CurrentCore() {
-#if TANDEM_HAS_SECTIONS
-  if (const volatile rseq* const area = ThreadRseqArea(); area != nullptr) {
-    const auto cpu = static_cast<int32_t>(area->cpu_id);
-    if (cpu >= 0) return static_cast<uint32_t>(cpu);
+  if (const int32_t core = CoreByRseqArea(); core >= 0) {
+    return static_cast<uint32_t>(core);
   }
-#endif
   const int cpu = sched_getcpu();
   return cpu < 0 ? 0 : static_cast<uint32_t>(cpu);
 }

@@ -81,7 +81,7 @@ struct StdPlatform {
   }
 
   // The core that the calling thread runs on, a hint: it may change at once.
-  // From the rseq area where glibc has registered one, else sched_getcpu(3).
+  // From the rseq area where there is one, else sched_getcpu(3).
   // Async-signal-safe.
   static uint32_t CurrentCore();
 

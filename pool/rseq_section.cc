@@ -6,12 +6,11 @@
 
 #include <atomic>
 #include <cerrno>
-#include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <string_view>
 
-#if TANDEM_HAS_SECTIONS
-#include <sys/rseq.h>
-#endif
+#include "tandem/pool/rseq_registration.h"
 
 namespace tandem {
 namespace {
@@ -29,37 +28,30 @@ int MemBarrier(int command) {
 #if TANDEM_HAS_SECTIONS
 
 bool RseqSection::Available() {
-  // glibc registers an area for each thread, unless it is told not to
-  // (GLIBC_TUNABLES=glibc.pthread.rseq=0) or the kernel can't (valgrind).
+  const char* const wish = std::getenv("TANDEM_BIAS");
+  if (wish != nullptr && std::string_view(wish) == "shared") return false;
   enum class Known : uint8_t { kNothing, kAvailable, kMissing };
   // Not a static that is initialized once: a child of fork(2) would wait for
   // ever for a thread that it does not have. relaxed: all find the same.
   static constinit std::atomic<Known> known{Known::kNothing};
   if (known.load(std::memory_order::relaxed) == Known::kNothing) {
-    const bool available = __rseq_size != 0 && MemBarrier(kRegister) == 0 &&
-                           MemBarrier(kBarrier) == 0;
+    const bool available =
+        MemBarrier(kRegister) == 0 && MemBarrier(kBarrier) == 0;
     known.store(available ? Known::kAvailable : Known::kMissing,
                 std::memory_order::relaxed);
   }
-  return known.load(std::memory_order::relaxed) == Known::kAvailable;
-}
-
-rseq* ThreadRseqArea() {
-  if (__rseq_size == 0) return nullptr;
-  return reinterpret_cast<rseq*>(
-      static_cast<char*>(__builtin_thread_pointer()) + __rseq_offset);
+  return known.load(std::memory_order::relaxed) == Known::kAvailable &&
+         RegisterRseqArea() != nullptr;
 }
 
 void SectionArea::Arm() {
-  // The field's type is a union in some versions of the header.
-  cs_ = reinterpret_cast<uint64_t*>(reinterpret_cast<char*>(ThreadRseqArea()) +
-                                    offsetof(rseq, rseq_cs));
+  RseqArea* const area = RegisterRseqArea();
+  cs_ = area != nullptr ? &area->rseq_cs : &unused_;
 }
 
 #else
 
 bool RseqSection::Available() { return false; }
-rseq* ThreadRseqArea() { return nullptr; }
 void SectionArea::Arm() {}
 
 #endif

@@ -8,8 +8,7 @@
 
 // Under ThreadSanitizer caches are never biased: it does not see the accesses
 // of assembly, nor what membarrier(2) orders.
-// Nor with a C library that has no rseq areas.
-#if defined(__SANITIZE_THREAD__) || !__has_include(<sys/rseq.h>)
+#if defined(__SANITIZE_THREAD__)
 #define TANDEM_HAS_SECTIONS 0
 #elif defined(__x86_64__) || defined(__aarch64__)
 #define TANDEM_HAS_SECTIONS 1
@@ -29,13 +28,7 @@
 #define TANDEM_ADDS_AT_ONCE false
 #endif
 
-// Of sys/rseq.h.
-struct rseq;
-
 namespace tandem {
-
-// The calling thread's rseq area; null if it has none that the kernel knows.
-rseq* ThreadRseqArea();
 
 // Where the section that a thread is about to enter is named: a field of the
 // thread's rseq area, or, until Arm, a word that the kernel does not look at.
@@ -46,11 +39,12 @@ class SectionArea {
   SectionArea(const SectionArea&) = delete;
   SectionArea& operator=(const SectionArea&) = delete;
 
-  // The calling thread may be restarted from now on. Requires
-  // RseqSection::Available().
+  // The calling thread's sections are restarted from now on, unless it has no
+  // area that the kernel knows (RegisterRseqArea): then it stays disarmed.
   void Arm();
   // What Arm named may be gone: the thread ends.
   void Disarm() { cs_ = &unused_; }
+  bool armed() const { return cs_ != &unused_; }
 
   uint64_t* cs() const { return cs_; }
 
@@ -79,8 +73,9 @@ class SectionArea {
 // object with sections in it must not be unloaded while threads use it.
 class RseqSection {
  public:
-  // True if this process can use sections and Barrier: registers for the latter
-  // at the first call. Not async-signal-safe.
+  // True if this process can use Barrier, and the calling thread sections:
+  // registers for both. False also where the environment variable TANDEM_BIAS
+  // is "shared". Not async-signal-safe.
   static bool Available();
 
   // Sections on the words of a thread cache, Words being its CacheWords.

@@ -106,10 +106,12 @@ class alignas(kCacheLine) ThreadCache {
     }
   }
 
-  // Lets the owner, which calls this, use sections; and no longer, before it
-  // gives the cache up. Never biased otherwise.
+  // Lets the owner, which calls this, use sections, if the kernel restarts them
+  // in this thread; and no longer, before it gives the cache up. Who is not
+  // armed must not begin a bias.
   void Arm() { words_.area.Arm(); }
   void Disarm() { words_.area.Disarm(); }
+  bool armed() const { return words_.area.armed(); }
 
   // All takes are off the top, and put what has lain there longest first.
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -124,14 +125,39 @@ TEST(BiasOptionTest, SharedPoolIsNeverBiased) {
   EXPECT_EQ(pool->Snapshot().barriers, 0u);
 }
 
-// P2: the programs whose names end in _shared run like this.
-TEST(BiasOptionTest, NoPoolIsBiasedWhereTheCLibraryRegistersNoSequences) {
+// P2: for debuggers, without a new build; the programs whose names end in
+// _shared run like this.
+TEST(BiasOptionTest, FieldEnvironmentKeepsPoolsShared) {
+  const char* const before = std::getenv("TANDEM_BIAS");
+  const std::string restore = before == nullptr ? "" : before;
+  setenv("TANDEM_BIAS", "shared", 1);
+  EXPECT_FALSE(NewPool({})->Snapshot().biased);
+  const absl::Status refused =
+      BufferPool::Create({.bias = Bias::kBiased}).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(refused.message().find("TANDEM_BIAS"), std::string::npos);
+  setenv("TANDEM_BIAS", "quick", 1);
+  EXPECT_EQ(BufferPool::Create({}).status().message(),
+            "the environment variable TANDEM_BIAS is \"quick\"; allowed: "
+            "\"shared\", or unset");
+  setenv("TANDEM_BIAS", restore.c_str(), 1);
+}
+
+// P2: the programs whose names end in _own_rseq run like this. They have the
+// fast path all the same: the pool registers what the C library does not.
+TEST(BiasOptionTest, FieldPoolIsBiasedWhoeverRegistersSequences) {
   const char* const tunables = std::getenv("GLIBC_TUNABLES");
   if (tunables == nullptr ||
       std::string_view(tunables) != "glibc.pthread.rseq=0") {
-    GTEST_SKIP() << "it does here";
+    GTEST_SKIP() << "the C library does here";
   }
-  EXPECT_FALSE(NewPool({})->Snapshot().biased);
+  if (kTsan) GTEST_SKIP() << "never biased with it";
+  const std::unique_ptr<BufferPool> pool = NewPool({.bias = Bias::kBiased});
+  FillCache(*pool);
+  EXPECT_TRUE(pool->Snapshot().threads.at(0).biased);
+  Companion other;
+  other.Run([&] { FillCache(*pool); });
+  EXPECT_TRUE(pool->Snapshot().threads.at(1).biased);
 }
 
 // P2: and refused where it can't be had.

@@ -87,7 +87,7 @@ class Stress {
                .hints = {},
                .reserve = 2,
                .rules = {.most = kCacheLimit, .total = 0, .adaptive = false},
-               .biased = RseqSection::Available()}) {}
+               .biased = can_bias_}) {}
 
   void Run(uint32_t seconds) {
     const auto start = std::chrono::steady_clock::now();
@@ -175,7 +175,7 @@ class Stress {
   }
 
   bool AnyBiased() const {
-    return !RseqSection::Available() || stop_ ||
+    return !can_bias_ || stop_ ||
            std::ranges::any_of(core_.caches(), [](const Core::Cache& cache) {
              return cache.biased();
            });
@@ -212,6 +212,7 @@ class Stress {
     Change(all, 0, 1);
   }
 
+  const bool can_bias_ = RseqSection::Available();
   const uint32_t owners_;
   const uint32_t thieves_;
   const uint32_t capacity_;

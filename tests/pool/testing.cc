@@ -131,6 +131,25 @@ size_t PagesIn(std::span<std::byte> bytes) {
                        [](unsigned char p) { return (p & 1) != 0; });
 }
 
+int RunProgram(std::vector<std::string> words,
+               const std::vector<std::string>& variables) {
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  std::fflush(nullptr);
+  const pid_t program = fork();
+  if (program == 0) {
+    for (const std::string& variable : variables) {
+      putenv(const_cast<char*>(variable.c_str()));
+    }
+    execvp(arguments[0], arguments.data());
+    _exit(127);
+  }
+  int status = 0;
+  if (waitpid(program, &status, 0) != program) return -1;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
 void InChild(const std::function<void()>& test) {
   std::fflush(nullptr);
   const pid_t child = fork();

@@ -70,6 +70,12 @@ void RefuseSystemCall(long number, int error);  // NOLINT: as the SYS_ constants
 // Pages of the span that are in memory.
 size_t PagesIn(std::span<std::byte> bytes);
 
+// Runs a program that is found by PATH ("/proc/self/exe": this one), with
+// `variables` ("name=value") added to its environment; its output goes to ours.
+// Returns its exit code, -1 if it did not get as far.
+int RunProgram(std::vector<std::string> words,
+               const std::vector<std::string>& variables = {});
+
 // Runs `test` in a child process, of which it is the only thread. The calling
 // test fails if one in it does, or if it has not ended within 20 seconds.
 void InChild(const std::function<void()>& test);

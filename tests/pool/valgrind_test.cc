@@ -1,34 +1,13 @@
 // P2: under valgrind, which knows no restartable sequences, pools work in
 // shared mode, and use no memory that they should not.
 
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <string>
-#include <vector>
 
 #include "gtest/gtest.h"
 #include "tandem/tests/pool/testing.h"
 
 namespace tandem {
 namespace {
-
-// Runs a program that is found by PATH; its output goes to ours. Returns its
-// exit code, -1 if it did not get as far.
-int RunProgram(std::vector<std::string> words) {
-  std::vector<char*> arguments;
-  for (std::string& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-  pid_t program;
-  if (posix_spawnp(&program, arguments[0], nullptr, nullptr, arguments.data(),
-                   environ) != 0) {
-    return -1;
-  }
-  int status = 0;
-  waitpid(program, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
 
 class ValgrindTest : public ::testing::TestWithParam<const char*> {};
 
