@@ -30,12 +30,15 @@ uint32_t CorePoolCount(const PoolOptions& options) {
 // Unset, caches adapt: all together hold at most half of what is not reserve.
 CacheRules RulesOf(const PoolOptions& options) {
   if (options.debug.no_cache) return {.most = 0, .total = 0, .adaptive = false};
+  // What goes through a thread's hands at once where debug.cold_first is set.
+  const uint32_t most = options.debug.cold_first ? kMaxBatch : kMaxCacheSize;
   if (options.cache_size) {
-    return {.most = *options.cache_size, .total = 0, .adaptive = false};
+    return {.most = std::min(*options.cache_size, most),
+            .total = 0,
+            .adaptive = false};
   }
   const uint32_t total = (options.capacity - options.reserve) / 2;
-  return {
-      .most = std::min(total, kMaxCacheSize), .total = total, .adaptive = true};
+  return {.most = std::min(total, most), .total = total, .adaptive = true};
 }
 
 // True if allocations are not what they would be otherwise.
@@ -194,7 +197,7 @@ bool BufferPool::Tamper(Cache* cache) {
   }
   if (debug_.cold_first && cache != nullptr) {
     // What has lain longest goes to the top.
-    std::array<std::byte*, kMaxCacheSize> buffers;
+    std::array<std::byte*, kMaxBatch> buffers;
     const uint32_t count = cache->PopUpTo(buffers);
     if (count != 0) {
       std::rotate(buffers.begin(), buffers.begin() + 1,

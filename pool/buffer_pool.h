@@ -47,7 +47,7 @@ class Buffer;
 //            destruction, Trim and Snapshot.
 // Cost:      through the thread's cache, while it is biased
 //            (PoolOptions::bias): no atomic read-modify-write, no fence, no
-//            write to a line that others use, no system call, for up to 128
+//            write to a line that others use, no system call, for up to 512
 //            buffers at once. While it is not: one uncontended compare-and-swap
 //            on a line of the thread's own, and loads of one shared word that
 //            changes once a batch. With PoolOptions::detect_misuse, a load and
@@ -111,7 +111,7 @@ class BufferPool {
     }
   }
 
-  // Takes back all of `buffers`; 128 at a time cost little more than one.
+  // Takes back all of `buffers`; 512 at a time cost little more than one.
   void ReleaseMany(std::span<std::byte* const> buffers);
 
   // ReleaseMany of two.

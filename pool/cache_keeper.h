@@ -81,29 +81,42 @@ class CacheKeeper {
     }
   }
 
-  // Collects out.size() + `surplus` reserved buffers, together: into `out`, up
-  // to kMaxCacheSize, and the surplus, at most a batch, into the cache.
+  // Collects reserved buffers: into `out`, and `surplus`, at least one and at
+  // most a batch, into the cache.
   void Refill(Cache& cache, std::span<std::byte*> out, uint32_t surplus) {
-    std::array<std::byte*, 2 * kMaxCacheSize> storage;
-    const auto all = std::span(storage).first(out.size() + surplus);
-    depot_.Collect(all);
-    std::ranges::copy(all.last(out.size()), out.begin());
-    const auto rest = all.first(surplus);
+    std::array<std::byte*, kMaxBatch> storage;
+    if (out.size() + surplus <= storage.size()) {
+      // Together, as one flush may have left them.
+      const auto all = std::span(storage).first(out.size() + surplus);
+      depot_.Collect(all);
+      std::ranges::copy(all.last(out.size()), out.begin());
+    } else {
+      depot_.Collect(out);
+      depot_.Collect(std::span(storage).first(surplus));
+    }
+    const auto rest = std::span(storage).first(surplus);
     cache.counters.refills.Add(1);
     // No room: a handler filled the cache, or found it hidden; or pressure.
     if (!Push(cache, rest)) depot_.Publish(rest);
   }
 
-  // Makes room in a full cache for `in`. False if it can't take as many.
-  bool FlushThenPush(Cache& cache, std::span<std::byte* const> in) {
+  // Releases `in` where the cache, which has too little room, should keep some
+  // of it: what is over goes to the depot in whole batches, out of `in` first,
+  // then out of the cache. False if the cache takes nothing; then nothing has
+  // happened.
+  bool PushWithFlush(Cache& cache, std::span<std::byte* const> in) {
+    const auto size = static_cast<uint32_t>(in.size());
     const uint32_t batch = BatchOf(cache);
-    if (in.size() > batch) return false;
-    std::array<std::byte*, kMaxCacheSize> storage;
-    const uint32_t count = cache.PopUpTo({storage.data(), batch});
-    if (count == 0) return false;
-    cache.counters.flushes.Add(1);
-    depot_.Publish({storage.data(), count});
-    return Push(cache, in);
+    const uint32_t room = RoomIn(cache);
+    const uint32_t over = size - std::min(size, room);
+    const uint32_t batches = (over + batch - 1) / batch;
+    const uint32_t past = std::min(batches, size / batch) * batch;
+    if (past == size) return false;
+    if (past < over && !Flush(cache, batch)) return false;
+    const auto rest = in.first(size - past);
+    if (past != 0) depot_.Publish(in.last(past));
+    if (!Push(cache, rest)) depot_.Publish(rest);
+    return true;
   }
 
   // Publishes all that is in `cache`, whoever owns it; `own` is the calling
@@ -119,9 +132,9 @@ class CacheKeeper {
         [&](const Cache& emptied) { registry_.HintEmpty(emptied); });
   }
 
-  // What a refill brings beyond what is needed at once, and a flush takes out.
+  // What a refill brings and a flush takes out.
   static uint32_t BatchOf(const Cache& cache) {
-    return std::max((cache.limit() + 1) / 2, 1u);
+    return std::clamp((cache.limit() + 1) / 2, 1u, kMaxBatch);
   }
   static uint32_t RoomIn(const Cache& cache) {
     const uint32_t limit = cache.limit();
@@ -129,6 +142,16 @@ class CacheKeeper {
   }
 
  private:
+  // Takes up to `batch` buffers out of the cache. False if there are none.
+  bool Flush(Cache& cache, uint32_t batch) {
+    std::array<std::byte*, kMaxBatch> storage;
+    const uint32_t count = cache.PopUpTo({storage.data(), batch});
+    if (count == 0) return false;
+    cache.counters.flushes.Add(1);
+    depot_.Publish({storage.data(), count});
+    return true;
+  }
+
   void OnShared(Cache& cache) {
     if (cache.policy.OnShared(cache.operations())) {
       cache.counters.revocations.Add(1);

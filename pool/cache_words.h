@@ -52,7 +52,7 @@ struct CacheWords {
   OwnAtomic<uint32_t> bias;
   OwnAtomic<uint32_t> limit;
   typename Platform::SectionArea area;
-  std::array<OwnAtomic<std::byte*>, kMaxCacheSize> slots;
+  std::array<OwnAtomic<std::byte*>, Platform::kCacheSlots> slots;
 };
 
 }  // namespace tandem

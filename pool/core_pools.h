@@ -26,7 +26,7 @@ struct alignas(kCacheLine) CorePool {
 // whose memory has not been used yet or has been given back to the system.
 //
 // Threads:  any, signal handlers included. Progress: lock-free.
-// Cost:     a push or a pop of n, up to kMaxCacheSize, is one compare-and-swap
+// Cost:     a push or a pop of n, up to kMaxBatch, is one compare-and-swap
 //           and n link accesses.
 template <class Platform>
 class CorePools {
@@ -94,7 +94,7 @@ class CorePools {
 
  private:
   // Pieces in which addresses become numbers and back.
-  using Piece = std::array<BufferIndex, kMaxCacheSize>;
+  using Piece = std::array<BufferIndex, kMaxBatch>;
 
   uint32_t NumberOf(const std::byte* buffer) const {
     return static_cast<uint32_t>(map_.IndexOf(buffer));

@@ -100,6 +100,9 @@ class Depot {
     return true;
   }
 
+  // Gives up a reservation of which nothing has been collected.
+  void CancelReservation(uint32_t count) { CreditAndServe(count); }
+
   // Fetches buffers that have been reserved, in as many pieces as the caller
   // likes.
   void Collect(std::span<std::byte*> out) {

@@ -41,7 +41,7 @@ struct DebugOptions {
   bool no_cache = false;
   // A thread takes the buffer that has lain longest in its cache, so that one
   // that is used after its release is noticed by its next owner, not at once
-  // overwritten by the last.
+  // overwritten by the last. Such a pool's caches hold 128 at most.
   bool cold_first = false;
   // Idle buffers are filled with a pattern, which is checked when they are
   // taken: a write after release is found.
@@ -68,8 +68,8 @@ struct PoolOptions {
   // The last so many buffers are for pairs: a session's receive leaves them,
   // AllocateBuffers, Acquire and AcquireMany may take them. 0 to capacity.
   uint32_t reserve = 2;
-  // Buffers that one thread may cache: 0 to 128. Unset: as many as the thread
-  // has use for, up to 128, and all threads together no more than half of what
+  // Buffers that one thread may cache: 0 to 512. Unset: as many as the thread
+  // has use for, up to 512, and all threads together no more than half of what
   // is not reserve (CacheBudget).
   std::optional<uint32_t> cache_size = std::nullopt;
   // Threads that can have a cache at once: 0 to 65,536. A thread that finds

@@ -8,6 +8,7 @@
 
 #include "tandem/pool/rseq_section.h"
 #include "tandem/pool/section.h"
+#include "tandem/pool/types.h"
 
 #ifdef TANDEM_COUNT_RMW
 #include "tandem/pool/counting_atomic.h"
@@ -35,6 +36,9 @@ struct StdPlatform {
   template <class T>
   using OwnAtomic = std::atomic<T>;
 #endif
+
+  // Slots of a ThreadCache. Fewer make a checker faster.
+  static constexpr uint32_t kCacheSlots = kMaxCacheSize;
 
   // Restartable sections on the words of a ThreadCache (CacheWords), see
   // RseqSection for what they and the barrier promise.

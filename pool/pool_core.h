@@ -58,7 +58,7 @@ namespace tandem {
 // Threads:   any; `cache` is the calling thread's own, or null to go past it.
 // Progress:  lock-free (P4): a thread stopped anywhere keeps only what is in
 //            its hands, what it asked for and at most one batch (half of a
-//            cache), and may leave pressure on.
+//            cache, kMaxBatch at most), and may leave pressure on.
 // Cost:      a Shortage that gets what it needs from the first caches that hold
 //            any: a barrier and a visit to those. One that fails: a visit to
 //            every cache that ever had an owner, and a barrier for each
@@ -84,7 +84,7 @@ class PoolCore {
 
   // What `layout` names must outlive the pool. All buffers are free and cold.
   explicit PoolCore(const Layout& layout)
-      : batch_(std::max((layout.rules.most + 1) / 2, 1u)),
+      : batch_(std::clamp((layout.rules.most + 1) / 2, 1u, kMaxBatch)),
         biased_(layout.biased),
         depot_(layout.map, layout.cores, layout.links, layout.reserve),
         registry_(layout.caches, layout.hints),
@@ -251,11 +251,7 @@ class PoolCore {
       cache->counters.takes.Add(out.size());
       return true;
     }
-    if (cache == nullptr || depot_.Pressed()) {
-      if (!depot_.ReserveFree(Size(out), claim)) return false;
-      depot_.Collect(out);
-      return true;
-    }
+    if (cache == nullptr || depot_.Pressed()) return TakeFree(out, claim);
     return TakeWithRefill(*cache, out, claim);
   }
 
@@ -277,34 +273,51 @@ class PoolCore {
     depot_.Publish(in);
   }
 
-  // Takes buffers that are free without touching the reserve, and for the cache
-  // what is missing to a batch, which is then just what some flush left: one
-  // more would take a visit to another core pool.
+  // Takes what the cache has, the rest from what is free without touching the
+  // reserve, and for the cache what is missing to whole batches, which are then
+  // just what flushes left: one more would take a visit to another core pool.
   bool TakeWithRefill(Cache& cache, std::span<std::byte*> out, Claim claim) {
     budget_.Shrink(cache, registry_.owned());
     Adapt(cache);
-    const uint32_t reserved = depot_.ReserveFree(
-        Size(out), claim, [&](LedgerView view, uint32_t most) {
+    const uint32_t cached = std::min(cache.size(), Size(out) - 1);
+    const uint32_t missing = Size(out) - cached;
+    const uint32_t reserved =
+        depot_.ReserveFree(missing, claim, [&](LedgerView view, uint32_t most) {
           const uint32_t batch = keeper_.BatchOf(cache);
           return view.Pressed(depot_.reserve())
                      ? 0
-                     : std::min({batch - std::min(Size(out), batch),
-                                 keeper_.RoomIn(cache), most});
+                     : std::min({(batch - missing % batch) % batch,
+                                 keeper_.RoomIn(cache) + cached, most});
         });
     if (reserved == 0) return false;
-    if (reserved == Size(out)) {
-      depot_.Collect(out);
+    // Reserved first: who finds too few leaves the cache as it is. Somebody
+    // else may have emptied it since.
+    if (cached != 0 && !keeper_.Pop(cache, out.first(cached), claim) &&
+        !TakeFree(out.first(cached), claim)) {
+      depot_.CancelReservation(reserved);
+      return false;
+    }
+    if (reserved == missing) {
+      depot_.Collect(out.last(missing));
     } else {
-      keeper_.Refill(cache, out, reserved - Size(out));
+      keeper_.Refill(cache, out.last(missing), reserved - missing);
     }
     return true;
   }
 
-  // Puts `in` into the cache, which is full. False if it can't be done.
+  // Past the caches, without touching the reserve.
+  bool TakeFree(std::span<std::byte*> out, Claim claim) {
+    if (!depot_.ReserveFree(Size(out), claim)) return false;
+    depot_.Collect(out);
+    return true;
+  }
+
+  // Puts `in` into the cache, which is full, or what of it should stay there.
+  // False if nothing should.
   bool MakeRoom(Cache& cache, std::span<std::byte* const> in) {
     if (depot_.Pressed()) return false;
     Adapt(cache);
-    return keeper_.Push(cache, in) || keeper_.FlushThenPush(cache, in);
+    return keeper_.Push(cache, in) || keeper_.PushWithFlush(cache, in);
   }
 
   // The cache, whose owner calls this, has run empty or full: it may hold more

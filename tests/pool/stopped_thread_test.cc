@@ -19,6 +19,7 @@
 #include "gtest/gtest.h"
 #include "tandem/pool/buffer.h"
 #include "tandem/pool/buffer_pool.h"
+#include "tandem/pool/types.h"
 #include "tandem/tests/pool/arena.h"
 #include "tandem/tests/pool/stepper.h"
 #include "tandem/tests/pool/testing.h"
@@ -152,7 +153,7 @@ class StoppedThreadTest : public BothWaysTest {
     pool.ReleaseMany(std::span(held).last(kMany));
     held.resize(held.size() - kMany);
   }
-  static constexpr uint32_t kLarge = 130;
+  static constexpr uint32_t kLarge = kMaxCacheSize + 2;
   static void AcquireLarge(BufferPool& pool, Held& held) {
     held.resize(kLarge);
     if (!pool.AcquireMany(held)) held.clear();
@@ -237,7 +238,22 @@ TEST_P(StoppedThreadTest, StoppedWhileItHasABufferForAMomentHidesOne) {
 TEST_P(StoppedThreadTest, StoppedInAnAcquireManyPastTheCacheHidesAsMany) {
   options_.capacity = kLarge + kCapacity;
   CheckStops(
-      kLarge, [](BufferPool&, Held&) {}, AcquireLarge, /*stride=*/7);
+      kLarge, [](BufferPool&, Held&) {}, AcquireLarge, /*stride=*/97);
+}
+
+// P4: what the cache has, the rest from the shared list, and a batch that is
+// not whole for the cache; and back: a batch past the cache, one out of it.
+TEST_P(StoppedThreadTest, StoppedInABulkThatOneCacheCannotServeHidesABatch) {
+  constexpr Operation kAcquire = [](BufferPool& pool, Held& held) {
+    held.resize(kCacheSize + 1);
+    if (!pool.AcquireMany(held)) held.clear();
+  };
+  CheckStops(
+      kCacheSize + 1 + kCacheSize / 2, [](BufferPool&, Held&) {}, kAcquire);
+  CheckStops(kCacheSize / 2, kAcquire, [](BufferPool& pool, Held& held) {
+    pool.ReleaseMany(held);
+    held.clear();
+  });
 }
 
 TEST_P(StoppedThreadTest, StoppedInAReleaseManyInPiecesHidesOnlyWhatItHeld) {
@@ -248,7 +264,7 @@ TEST_P(StoppedThreadTest, StoppedInAReleaseManyInPiecesHidesOnlyWhatItHeld) {
         pool.ReleaseMany(held);
         held.clear();
       },
-      /*stride=*/7);
+      /*stride=*/97);
 }
 
 // It has a batch of 64 in its hands, of buffers that have been used and are no

@@ -176,6 +176,8 @@ struct RelacyPlatform {
   template <class T>
   using OwnAtomic = RelacyAtomic<T>;
 
+  static constexpr uint32_t kCacheSlots = 16;
+
   using SectionArea = SimulatedArea;
 
   template <class Words>
