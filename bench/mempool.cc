@@ -31,6 +31,7 @@ void RegisterMempool(std::vector<std::string>& missing) {
 #include <span>
 
 #include "absl/strings/str_cat.h"
+#include "tandem/bench/mempool_loop.h"
 #include "tandem/bench/names.h"
 #include "tandem/bench/peers.h"
 #include "tandem/bench/take_and_return.h"
@@ -39,6 +40,7 @@ namespace tandem::bench {
 namespace {
 
 rte_mempool* shared_pool = nullptr;
+rte_mempool* loop_pool = nullptr;
 
 // A thread has a cache only under a number of its own.
 struct Lcore {
@@ -52,9 +54,10 @@ struct Lcore {
   }
 };
 
+template <rte_mempool*& kPool>
 class Mempool {
  public:
-  explicit Mempool(int /*thread*/) : pool_(shared_pool) {
+  explicit Mempool(int /*thread*/) : pool_(kPool) {
     static thread_local const Lcore lcore;
     static_cast<void>(lcore);
   }
@@ -94,7 +97,9 @@ bool StartDpdk() {
       "--no-telemetry",
       "--log-level=error",
       "-m",
-      absl::StrCat(kCapacity * kBufferSize * 3 / 2 >> 20),
+      absl::StrCat((kCapacity * kBufferSize * 3 / 2 +
+                    kLoopCapacity * kLoopBufferSize * 2) >>
+                   20),
       absl::StrCat("--lcores=0@", sched_getcpu())};
   std::array<char*, words.size() + 1> arguments = {};
   for (size_t i = 0; i < words.size(); ++i) arguments[i] = words[i].data();
@@ -112,15 +117,20 @@ void RegisterMempool(std::vector<std::string>& missing) {
     shared_pool = rte_mempool_create("buffers", kCapacity - 1, kBufferSize,
                                      kThreadBuffers, 0, nullptr, nullptr,
                                      nullptr, nullptr, SOCKET_ID_ANY, 0);
+    loop_pool = rte_mempool_create("loop", kLoopCapacity, kLoopBufferSize,
+                                   kLoopCacheSize, 0, nullptr, nullptr, nullptr,
+                                   nullptr, SOCKET_ID_ANY, 0);
   }
-  if (shared_pool == nullptr) {
+  if (shared_pool == nullptr || loop_pool == nullptr) {
     missing.push_back(absl::StrCat("rte_mempool: DPDK does not start here: ",
                                    rte_strerror(rte_errno)));
     return;
   }
-  RegisterTakeAndReturn<Mempool>(kMempool, {{1, 2}});
-  Register(kBigBurst, kMempool, Burst<Mempool, kBigBurstSize>, {{1, 2}});
-  Register(kHandOff, kMempool, HandOff<Mempool>, {{2}});
+  using Peer = Mempool<shared_pool>;
+  RegisterTakeAndReturn<Peer>(kMempool, {{1, 2}});
+  Register(kBigBurst, kMempool, Burst<Peer, kBigBurstSize>, {{1, 2}});
+  Register(kHandOff, kMempool, HandOff<Peer>, {{2}});
+  RegisterMempoolLoop<Mempool<loop_pool>>(kMempool);
 }
 
 }  // namespace tandem::bench

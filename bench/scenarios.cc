@@ -12,6 +12,7 @@
 
 #include "benchmark/benchmark.h"
 #include "tandem/bench/measurement.h"
+#include "tandem/bench/mempool_loop.h"
 #include "tandem/bench/names.h"
 #include "tandem/bench/peers.h"
 #include "tandem/bench/registration.h"
@@ -54,11 +55,10 @@ Service& SharedService() {
   return service;
 }
 
-template <Variant kVariant>
-class TandemPeer {
+// The pool behind the interface of peers.
+class PoolPeer {
  public:
-  explicit TandemPeer(int /*thread*/)
-      : service_(SharedService<kVariant>()), pool_(*service_.pool) {}
+  explicit PoolPeer(BufferPool& pool) : pool_(pool) {}
 
   // Inlined, as a user's calls of the pool are.
   [[gnu::always_inline]] std::byte* Acquire() { return pool_.Acquire(); }
@@ -78,12 +78,37 @@ class TandemPeer {
       std::span<std::byte* const, 2> buffers) {
     pool_.ReleasePair(buffers);
   }
-  SessionAllocator& sessions() { return *service_.sessions; }
 
  private:
-  Service& service_;
   BufferPool& pool_;
 };
+
+template <Variant kVariant>
+class TandemPeer : public PoolPeer {
+ public:
+  explicit TandemPeer(int /*thread*/)
+      : PoolPeer(*SharedService<kVariant>().pool) {}
+
+  SessionAllocator& sessions() { return *SharedService<kVariant>().sessions; }
+};
+
+// As large a pool, with as large caches, as DPDK's loop has.
+template <Variant kVariant>
+BufferPool& LoopPool() {
+  static BufferPool& pool = **new auto(
+      *BufferPool::Create({.buffer_size = kLoopBufferSize,
+                           .capacity = kLoopCapacity,
+                           .cache_size = kLoopCacheSize,
+                           .detect_misuse = kVariant != Variant::kUnchecked}));
+  return pool;
+}
+
+template <Variant kVariant>
+class LoopPeer : public PoolPeer {
+ public:
+  explicit LoopPeer(int /*thread*/) : PoolPeer(LoopPool<kVariant>()) {}
+};
+
 using Tandem = TandemPeer<Variant::kDefault>;
 using TandemUnchecked = TandemPeer<Variant::kUnchecked>;
 using TandemShared = TandemPeer<Variant::kShared>;
@@ -244,6 +269,8 @@ void RegisterPeers() {
   Register(kHandOff, kTandemUnchecked, HandOff<TandemUnchecked>, {{2}});
   RegisterTakeAndReturn<TandemShared>(kTandemShared, {{1}});
   RegisterExhaustion<false>(kTandemUncached);
+  RegisterMempoolLoop<LoopPeer<Variant::kDefault>>(kTandem);
+  RegisterMempoolLoop<LoopPeer<Variant::kUnchecked>>(kTandemUnchecked);
   if (CoreCount() > 1) Register(kContendedLine, kWord, ContendedLine, {{2}});
   RegisterAll<ThreadArray>(kThreadArray);
   RegisterAll<Malloc>(kMalloc);

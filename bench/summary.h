@@ -1,10 +1,12 @@
 #ifndef TANDEM_BENCH_SUMMARY_H_
 #define TANDEM_BENCH_SUMMARY_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <ostream>
+#include <span>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -79,7 +81,16 @@ class Summary {
   // lies: the median of all benchmarks that were repeated.
   std::optional<double> Noise() const;
 
+  // Buffers per second of DPDK's loop, over those of rte_mempool, and the least
+  // of some.
+  std::optional<double> LoopRatio(const char* peer, size_t bulk, size_t keep,
+                                  int threads) const;
+  std::optional<double> LeastLoopRatio(const char* peer,
+                                       std::span<const size_t> bulks,
+                                       std::span<const size_t> keeps) const;
+
   void PrintTable(std::ostream& out) const;
+  void PrintMempoolLoop(std::ostream& out) const;
   void PrintGoals(std::ostream& out) const;
   void PrintRemarks(std::ostream& out) const;
   // A peer's figures with one thread, as a list.
