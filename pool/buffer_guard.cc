@@ -90,7 +90,7 @@ BufferGuard::BufferGuard(const PoolOptions& options, const Region& region,
       map_(region.map()),
       states_mapping_(std::move(states)) {}
 
-void BufferGuard::OnTake(std::byte* buffer, const void* caller) {
+void BufferGuard::OnTake(std::byte* buffer, Holder to, const void* caller) {
   if (states_ != nullptr) {
     State& state = StateOf(buffer);
     // relaxed, as in MarkTaken.
@@ -98,7 +98,7 @@ void BufferGuard::OnTake(std::byte* buffer, const void* caller) {
     if (holder.load(std::memory_order::relaxed) != nullptr) {
       DieOf(buffer, Message("handed out twice: two releases raced"));
     }
-    holder.store(buffer, std::memory_order::relaxed);
+    holder.store(InHands(buffer, to), std::memory_order::relaxed);
     if (record_caller_) state.caller = caller;
   }
   Unpoison(buffer, buffer_size_);
@@ -118,7 +118,7 @@ void BufferGuard::OnTake(std::byte* buffer, const void* caller) {
   }
 }
 
-void BufferGuard::OnGive(std::byte* buffer, const void* caller) {
+void BufferGuard::OnGive(std::byte* buffer, Holder from, const void* caller) {
   const std::byte pattern = PatternOf(map_.IndexOf(buffer));
   if (states_ != nullptr) {
     const std::atomic_ref holder(StateOf(buffer).holder);
@@ -126,7 +126,7 @@ void BufferGuard::OnGive(std::byte* buffer, const void* caller) {
     const std::byte* const seen = strict_
                                       ? holder.exchange(nullptr)
                                       : holder.load(std::memory_order::relaxed);
-    if (seen == nullptr) DieOf(buffer, Message("released twice"));
+    if (seen != InHands(buffer, from)) DieOfHands(buffer, seen);
     holder.store(nullptr, std::memory_order::relaxed);
   }
   if (canaries_) {
@@ -147,6 +147,17 @@ void BufferGuard::OnGive(std::byte* buffer, const void* caller) {
   Poison(buffer, buffer_size_);
 }
 
+void BufferGuard::Pass(std::byte* buffer, Holder from, Holder to) {
+  map_.IndexOf(buffer);
+  if (states_ == nullptr) return;
+  // relaxed, as in MarkTaken.
+  const std::atomic_ref holder(StateOf(buffer).holder);
+  const std::byte* const seen = holder.load(std::memory_order::relaxed);
+  if (seen == nullptr) DieOf(buffer, Message("adopted while nobody has it"));
+  if (seen != InHands(buffer, from)) DieOfHands(buffer, seen);
+  holder.store(InHands(buffer, to), std::memory_order::relaxed);
+}
+
 void BufferGuard::OnDiscard(std::byte* buffer) {
   if (integrity_) StateOf(buffer).filled = false;
 }
@@ -161,7 +172,20 @@ void BufferGuard::OnDestroy(const Region& region) {
 
 void BufferGuard::DieOfMisuse(const std::byte* buffer) const {
   map_.IndexOf(buffer);
-  DieOf(buffer, Message("released twice"));
+  DieOfHands(
+      buffer,
+      std::atomic_ref(StateOf(buffer).holder).load(std::memory_order::relaxed));
+}
+
+void BufferGuard::DieOfHands(const std::byte* buffer,
+                             const std::byte* seen) const {
+  if (seen == nullptr) {
+    DieOf(buffer, Message("released twice"));
+  }
+  if (seen == InHands(buffer, Holder::kSession)) {
+    DieOf(buffer, Message("released or adopted while a session holds it"));
+  }
+  DieOf(buffer, Message("released by a session that does not hold it"));
 }
 
 void BufferGuard::DieOf(const std::byte* buffer, const Message& what) const {

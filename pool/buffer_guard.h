@@ -15,13 +15,20 @@
 
 namespace tandem {
 
+// Whose hands a taken buffer is in.
+enum class Holder : uint8_t {
+  kUser,     // whoever has acquired it
+  kSession,  // a session's side (session/session_buffers.h)
+};
+
 // What a pool checks and does on every way in and out of it: misuse that is
 // told (P7), poison, patterns, canaries, callers (P9).
 //
 // The misuse check keeps, for each buffer, a word with the buffer's address
-// while a user has it. What is released must be found there: a foreign or
-// misaligned pointer is not, nor is one that was released before. Every word is
-// on a line of its own, which only the buffer's owner writes.
+// while somebody has it, plus one while that is a session. What is released
+// must be found there: a foreign or misaligned pointer is not, nor is one that
+// was released before, or that a session still holds. Every word is on a line
+// of its own, which only the buffer's owner writes.
 //
 // Everything else is an extra, for which a pool gives up its fast path.
 //
@@ -37,8 +44,9 @@ class BufferGuard {
   // True if OnTake and OnGive must be called, MarkTaken and MarkIdle not.
   bool has_extras() const { return has_extras_; }
 
-  // Buffers pass to a user, and come back.
-  [[gnu::always_inline]] void MarkTaken(std::span<std::byte* const> buffers) {
+  // Buffers pass to `holder`, and come back from it.
+  [[gnu::always_inline]] void MarkTaken(std::span<std::byte* const> buffers,
+                                        Holder holder = Holder::kUser) {
     State* const states = fast_states_;
     if (states == nullptr) return;
     const Finder finder = finder_;
@@ -46,10 +54,11 @@ class BufferGuard {
     for (std::byte* const buffer : buffers) {
       // relaxed, as below: whoever hands the buffer on publishes this too.
       std::atomic_ref(states[finder.Find(buffer)].holder)
-          .store(buffer, std::memory_order::relaxed);
+          .store(InHands(buffer, holder), std::memory_order::relaxed);
     }
   }
-  [[gnu::always_inline]] void MarkIdle(std::span<std::byte* const> buffers) {
+  [[gnu::always_inline]] void MarkIdle(std::span<std::byte* const> buffers,
+                                       Holder from = Holder::kUser) {
     State* const states = fast_states_;
     if (states == nullptr) return;
     const Finder finder = finder_;
@@ -59,7 +68,8 @@ class BufferGuard {
         DieOfMisuse(buffer);
       }
       const std::atomic_ref holder(states[finder.Find(buffer)].holder);
-      if (holder.load(std::memory_order::relaxed) != buffer) [[unlikely]] {
+      if (holder.load(std::memory_order::relaxed) != InHands(buffer, from))
+          [[unlikely]] {
         DieOfMisuse(buffer);
       }
       holder.store(nullptr, std::memory_order::relaxed);
@@ -67,8 +77,12 @@ class BufferGuard {
   }
 
   // The same with extras. `caller` is whose doing it is.
-  void OnTake(std::byte* buffer, const void* caller);
-  void OnGive(std::byte* buffer, const void* caller);
+  void OnTake(std::byte* buffer, Holder holder, const void* caller);
+  void OnGive(std::byte* buffer, Holder from, const void* caller);
+
+  // A buffer passes from one pair of hands to another, without having been
+  // idle: it must be one of the pool's and, if there is a check, in `from`.
+  void Pass(std::byte* buffer, Holder from, Holder to);
 
   // The buffer's memory has been given back to the system.
   void OnDiscard(std::byte* buffer);
@@ -80,7 +94,7 @@ class BufferGuard {
 
  private:
   struct alignas(kCacheLine) State {
-    const std::byte* holder;  // the buffer's address while it is taken
+    const std::byte* holder;  // InHands while it is taken
     bool filled;              // with the pattern of DebugOptions::integrity
     const void* caller;       // who last took or released it
   };
@@ -101,9 +115,17 @@ class BufferGuard {
     int shift;
   };
 
+  // What a state's `holder` says of a buffer. Addresses of buffers are even.
+  static const std::byte* InHands(const std::byte* buffer, Holder holder) {
+    return buffer + static_cast<size_t>(holder);
+  }
+
   BufferGuard(const PoolOptions& options, const Region& region, Mapping states);
 
   [[noreturn, gnu::cold]] void DieOfMisuse(const std::byte* buffer) const;
+  // `seen` is what the buffer's state says instead of what it should.
+  [[noreturn, gnu::cold]] void DieOfHands(const std::byte* buffer,
+                                          const std::byte* seen) const;
   [[noreturn]] void DieOf(const std::byte* buffer, const Message& what) const;
 
   State& StateOf(const std::byte* buffer) const {

@@ -115,15 +115,15 @@ BufferPool::~BufferPool() {
   guard_.OnDestroy(region_);
 }
 
-void BufferPool::AdoptWithExtras(std::span<std::byte* const> buffers,
-                                 const void* caller) {
-  for (std::byte* const buffer : buffers) guard_.OnTake(buffer, caller);
+void BufferPool::HandOutWithExtras(std::span<std::byte* const> buffers,
+                                   Holder to, const void* caller) {
+  for (std::byte* const buffer : buffers) guard_.OnTake(buffer, to, caller);
 }
 
-void BufferPool::Surrender(std::span<std::byte* const> buffers,
-                           const void* caller) {
+void BufferPool::TakeBack(std::span<std::byte* const> buffers, Holder from,
+                          const void* caller) {
   if (guard_.has_extras()) {
-    for (std::byte* const buffer : buffers) guard_.OnGive(buffer, caller);
+    for (std::byte* const buffer : buffers) guard_.OnGive(buffer, from, caller);
   }
   core_.Give(ThisThreadCache(), buffers);
 }
@@ -131,7 +131,7 @@ void BufferPool::Surrender(std::span<std::byte* const> buffers,
 std::byte* BufferPool::AcquireUnbiased() {
   std::byte* buffer;
   if (!Take({&buffer, 1}, kAnyBuffer)) return nullptr;
-  Adopt({&buffer, 1}, __builtin_return_address(0));
+  HandOut({&buffer, 1}, Holder::kUser, __builtin_return_address(0));
   return buffer;
 }
 
@@ -163,15 +163,16 @@ bool BufferPool::AcquireManyUnbiased(std::span<std::byte*> out,
     }
     core_.depot().Collect(out);
   }
-  Adopt(out, caller);
+  HandOut(out, Holder::kUser, caller);
   return true;
 }
 
 void BufferPool::GiveUnbiased(std::byte* buffer) {
-  Surrender({&buffer, 1}, __builtin_return_address(0));
+  TakeBack({&buffer, 1}, Holder::kUser, __builtin_return_address(0));
 }
 void BufferPool::GiveUnbiased(std::byte* first, std::byte* second) {
-  Surrender(std::array{first, second}, __builtin_return_address(0));
+  TakeBack(std::array{first, second}, Holder::kUser,
+           __builtin_return_address(0));
 }
 
 void BufferPool::ReleaseMany(std::span<std::byte* const> buffers) {
@@ -180,7 +181,7 @@ void BufferPool::ReleaseMany(std::span<std::byte* const> buffers) {
         buffers.first(std::min(buffers.size(), size_t{kMaxCacheSize}));
     guard_.MarkIdle(piece);
     if (!core_.GiveBiased(FastCache(), piece)) [[unlikely]] {
-      Surrender(piece, __builtin_return_address(0));
+      TakeBack(piece, Holder::kUser, __builtin_return_address(0));
     }
     buffers = buffers.subspan(piece.size());
   }

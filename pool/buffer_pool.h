@@ -193,14 +193,17 @@ class BufferPool {
     return cache != nullptr ? cache : ThreadBinder::Bind(pass_, core_);
   }
 
-  // Buffers on their way to a user, which did not take the fast path, and on
-  // their way back; `caller` is whose doing it is.
-  void Adopt(std::span<std::byte* const> buffers, const void* caller) {
-    guard_.MarkTaken(buffers);
-    if (guard_.has_extras()) AdoptWithExtras(buffers, caller);
+  // Buffers on their way to a user or a session, which did not take the fast
+  // path, and on their way back; `caller` is whose doing it is.
+  void HandOut(std::span<std::byte* const> buffers, Holder to,
+               const void* caller) {
+    guard_.MarkTaken(buffers, to);
+    if (guard_.has_extras()) HandOutWithExtras(buffers, to, caller);
   }
-  void AdoptWithExtras(std::span<std::byte* const> buffers, const void* caller);
-  void Surrender(std::span<std::byte* const> buffers, const void* caller);
+  void HandOutWithExtras(std::span<std::byte* const> buffers, Holder to,
+                         const void* caller);
+  void TakeBack(std::span<std::byte* const> buffers, Holder from,
+                const void* caller);
 
   // Acquire and Release where the fast path does not serve. What is given has
   // been marked idle.

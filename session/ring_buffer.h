@@ -7,67 +7,110 @@
 #include <array>
 #include <cassert>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <span>
 
 namespace tandem {
 
-// A view over a buffer as a ring of bytes: what has been received and not sent
-// yet. "Empty" decides what is released. Owns nothing; the default one is a
-// ring of no bytes, both empty and full.
-//
-// Threads: one at a time. Cost: constant, no copies but in Write and Read.
-class RingBuffer {
+// How much of a buffer is filled: `size` bytes from `head` on, around its end.
+struct RingContent {
+  uint32_t head = 0;  // below the capacity
+  uint32_t size = 0;  // up to the capacity
+};
+
+// Two spans in order. The second is empty unless what they cover wraps, and the
+// first is empty only if both are.
+template <class Byte>
+using RingSpans = std::array<std::span<Byte>, 2>;
+
+// A view over a buffer as a ring of bytes, to read: what has been received and
+// not sent yet. Owns nothing: it refers to a buffer and to how much of it is
+// filled.
+class RingView {
  public:
-  // In order; the second is empty unless the content wraps.
-  template <class Byte>
-  using Spans = std::array<std::span<Byte>, 2>;
+  // At most 2^31 bytes. Without bytes, a ring is both empty and full.
+  RingView(std::span<std::byte> storage, const RingContent& content) noexcept
+      : data_(storage.data()),
+        capacity_(static_cast<uint32_t>(storage.size())),
+        content_(&content) {}
 
-  RingBuffer() = default;
-  explicit RingBuffer(std::span<std::byte> storage) : storage_(storage) {}
+  size_t capacity() const noexcept { return capacity_; }
+  size_t head() const noexcept { return content_->head; }
+  size_t size() const noexcept { return content_->size; }
+  size_t space() const noexcept { return capacity() - size(); }
+  bool empty() const noexcept { return size() == 0; }
+  bool full() const noexcept { return size() == capacity(); }
 
-  size_t capacity() const { return storage_.size(); }
-  size_t size() const { return size_; }
-  size_t space() const { return capacity() - size_; }
-  bool empty() const { return size_ == 0; }
-  bool full() const { return size_ == capacity(); }
-
-  // The bytes to send next; Consume those that were sent.
-  Spans<const std::byte> readable() const {
-    const auto [first, second] = Wrap(head_, size_);
+  // The bytes to send next; RingBuffer::Consume those that were sent.
+  RingSpans<const std::byte> readable() const noexcept {
+    const auto [first, second] = Wrap(head(), size());
     return {first, second};
   }
 
-  // Where bytes may be received; Commit those that were.
-  Spans<std::byte> writable() {
-    return Wrap(
-        head_ + size_ < capacity() ? head_ + size_ : head_ + size_ - capacity(),
-        space());
+  // The same for writev(2). Returns how many of the two to pass.
+  int ReadableIovecs(std::span<iovec, 2> out) const noexcept {
+    return Fill(Wrap(head(), size()), out);
   }
 
-  // The same for writev(2) and readv(2). Returns how many of the two to pass.
-  int ReadableIovecs(std::span<iovec, 2> out) const {
-    return Fill(Wrap(head_, size_), out);
+ protected:
+  // `n` bytes from `start` on, around the end. Requires start < capacity(), or
+  // that there are none.
+  RingSpans<std::byte> Wrap(size_t start, size_t n) const noexcept {
+    const size_t first = std::min(n, capacity() - start);
+    return {std::span(data_ + start, first), std::span(data_, n - first)};
   }
-  int WritableIovecs(std::span<iovec, 2> out) { return Fill(writable(), out); }
+
+  static int Fill(const RingSpans<std::byte>& spans,
+                  std::span<iovec, 2> out) noexcept {
+    int count = 0;
+    for (const std::span<std::byte> part : spans) {
+      if (part.empty()) continue;
+      out[count++] = {.iov_base = part.data(), .iov_len = part.size()};
+    }
+    return count;
+  }
+
+  std::byte* data_;
+  uint32_t capacity_;
+  const RingContent* content_;
+};
+
+// The same to read and to write. "Empty" decides what a session releases.
+//
+// Threads: one at a time. Cost: constant, no copies but in Write and Read.
+class RingBuffer : public RingView {
+ public:
+  RingBuffer(std::span<std::byte> storage, RingContent& content) noexcept
+      : RingView(storage, content), content_(content) {}
+
+  // Where bytes may be received; Commit those that were.
+  RingSpans<std::byte> writable() const noexcept {
+    return Wrap(Around(head() + size()), space());
+  }
+
+  // The same for readv(2). Returns how many of the two to pass.
+  int WritableIovecs(std::span<iovec, 2> out) const noexcept {
+    return Fill(writable(), out);
+  }
 
   // `n` bytes of writable() have been filled. Requires n <= space().
-  void Commit(size_t n) {
+  void Commit(size_t n) const noexcept {
     assert(n <= space());
-    size_ += n;
+    content_.size += static_cast<uint32_t>(n);
   }
 
   // `n` bytes of readable() are done with. Requires n <= size().
-  void Consume(size_t n) {
-    assert(n <= size_);
-    size_ -= n;
-    head_ += n;
-    if (head_ >= capacity()) head_ -= capacity();
-    if (size_ == 0) head_ = 0;  // One span again, from the start.
+  void Consume(size_t n) const noexcept {
+    assert(n <= size());
+    content_.size -= static_cast<uint32_t>(n);
+    // Once empty, it is one span again, from the start.
+    content_.head =
+        empty() ? 0 : static_cast<uint32_t>(Around(content_.head + n));
   }
 
   // Copies as much of `bytes` as there is space for. Returns how many.
-  size_t Write(std::span<const std::byte> bytes) {
+  size_t Write(std::span<const std::byte> bytes) const noexcept {
     size_t done = 0;
     for (const std::span<std::byte> part : writable()) {
       const size_t n = std::min(part.size(), bytes.size() - done);
@@ -79,7 +122,7 @@ class RingBuffer {
   }
 
   // Moves as many bytes as `out` has room for to it. Returns how many.
-  size_t Read(std::span<std::byte> out) {
+  size_t Read(std::span<std::byte> out) const noexcept {
     size_t done = 0;
     for (const std::span<const std::byte> part : readable()) {
       const size_t n = std::min(part.size(), out.size() - done);
@@ -91,24 +134,12 @@ class RingBuffer {
   }
 
  private:
-  // `n` bytes from `start` on, around the end.
-  Spans<std::byte> Wrap(size_t start, size_t n) const {
-    const size_t first = std::min(n, capacity() - start);
-    return {storage_.subspan(start, first), storage_.first(n - first)};
+  // A place up to once around, taken around the end.
+  size_t Around(size_t at) const noexcept {
+    return at < capacity() ? at : at - capacity();
   }
 
-  static int Fill(const Spans<std::byte>& spans, std::span<iovec, 2> out) {
-    int count = 0;
-    for (const std::span<std::byte> part : spans) {
-      if (part.empty()) continue;
-      out[count++] = {.iov_base = part.data(), .iov_len = part.size()};
-    }
-    return count;
-  }
-
-  std::span<std::byte> storage_;
-  size_t head_ = 0;
-  size_t size_ = 0;
+  RingContent& content_;
 };
 
 }  // namespace tandem

@@ -126,9 +126,17 @@ class SessionAllocator {
   Allocation TakeOrWait(ClassId id, std::span<std::byte*> out, Waker waker,
                         TicketWord& ticket);
 
-  // Buffers on their way to a session.
-  void Adopt(std::span<std::byte* const> buffers) {
-    pool_.Adopt(buffers, __builtin_return_address(0));
+  // Buffers on their way to a session, and back.
+  void HandOut(std::span<std::byte* const> buffers) {
+    pool_.HandOut(buffers, Holder::kSession, __builtin_return_address(0));
+  }
+  void TakeBack(std::span<std::byte* const> buffers) {
+    pool_.guard_.MarkIdle(buffers, Holder::kSession);
+    pool_.TakeBack(buffers, Holder::kSession, __builtin_return_address(0));
+  }
+  // A buffer passes between a session and a user.
+  void Pass(std::byte* buffer, Holder from, Holder to) {
+    pool_.guard_.Pass(buffer, from, to);
   }
 
   Claim ClaimOf(ClassId id) const {

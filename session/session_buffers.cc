@@ -7,27 +7,32 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 #include "tandem/pool/die.h"
 
 namespace tandem {
 
-SessionBuffers::SessionBuffers(SessionAllocator& allocator)
-    : allocator_(allocator) {}
+SessionBuffers::SessionBuffers(SessionAllocator& allocator) noexcept
+    : allocator_(allocator),
+      buffer_size_(static_cast<uint32_t>(allocator.pool().buffer_size())) {}
 
 SessionBuffers::~SessionBuffers() {
   if (!CancelWait()) FinishWait();
+  contents_ = {};
+  ReleaseBuffers();
 }
 
-Allocation SessionBuffers::AllocateReceiveBuffer(Side side) {
+Allocation SessionBuffers::AllocateReceiveBuffer(Side side) noexcept {
   return AllocateBufferAs(allocator_.receive(), side);
 }
 
-Allocation SessionBuffers::AllocateReceiveBuffer(Side side, Waker waker) {
+Allocation SessionBuffers::AllocateReceiveBuffer(Side side,
+                                                 Waker waker) noexcept {
   return AllocateBufferAs(allocator_.receive(), side, waker);
 }
 
-Allocation SessionBuffers::AllocateBufferAs(ClassId id, Side side) {
+Allocation SessionBuffers::AllocateBufferAs(ClassId id, Side side) noexcept {
   CheckOneSided(id);
   if (StillWaiting()) return Allocation::kWaiting;
   if (has_buffer(side)) return Allocation::kGranted;
@@ -35,14 +40,14 @@ Allocation SessionBuffers::AllocateBufferAs(ClassId id, Side side) {
 }
 
 Allocation SessionBuffers::AllocateBufferAs(ClassId id, Side side,
-                                            Waker waker) {
+                                            Waker waker) noexcept {
   CheckOneSided(id);
   if (StillWaiting()) return Allocation::kWaiting;
   if (has_buffer(side)) return Allocation::kGranted;
   return TakeOrWait(id, SetOf(side), waker);
 }
 
-Allocation SessionBuffers::AllocateBuffers() {
+Allocation SessionBuffers::AllocateBuffers() noexcept {
   if (StillWaiting()) return Allocation::kWaiting;
   const Sides missing = MissingSides();
   if (missing == 0) return Allocation::kGranted;
@@ -53,7 +58,7 @@ Allocation SessionBuffers::AllocateBuffers() {
   return result;
 }
 
-Allocation SessionBuffers::AllocateBuffers(Waker waker) {
+Allocation SessionBuffers::AllocateBuffers(Waker waker) noexcept {
   if (StillWaiting()) return Allocation::kWaiting;
   Sides missing = MissingSides();
   if (missing == 0) return Allocation::kGranted;
@@ -71,19 +76,19 @@ Allocation SessionBuffers::AllocateBuffers(Waker waker) {
       missing, waker);
 }
 
-void SessionBuffers::ReleaseBuffers() {
+void SessionBuffers::ReleaseBuffers() noexcept {
   // Both at once, so that a pair that waits is served by one release.
   std::array<std::byte*, 2> idle;
   size_t count = 0;
   for (const Side side : kSides) {
-    if (!has_buffer(side) || !ring(side).empty()) continue;
-    rings_[Int(side)] = RingBuffer();
-    idle[count++] = buffers_[Int(side)].Detach();
+    if (!has_buffer(side) || contents_[Int(side)].size != 0) continue;
+    contents_[Int(side)] = {};
+    idle[count++] = std::exchange(buffers_[Int(side)], nullptr);
   }
-  if (count != 0) allocator_.pool().ReleaseMany(std::span(idle).first(count));
+  if (count != 0) allocator_.TakeBack(std::span(idle).first(count));
 }
 
-WaitStatus SessionBuffers::FinishWait() {
+WaitStatus SessionBuffers::FinishWait() noexcept {
   // acquire: pairs with the store in Subscribe, if the wake-up has moved the
   // session to another thread without ordering it.
   const WaitTicket ticket{ticket_.load(std::memory_order::acquire)};
@@ -105,9 +110,61 @@ WaitStatus SessionBuffers::FinishWait() {
   return WaitStatus::kNone;
 }
 
-bool SessionBuffers::CancelWait() {
+bool SessionBuffers::CancelWait() noexcept {
   const WaitTicket ticket{ticket_.load()};
   return ticket != WaitTicket{} && allocator_.queue_.Cancel(ticket);
+}
+
+void SessionBuffers::SetContent(Side side, size_t head, size_t size) noexcept {
+  if (!has_buffer(side)) [[unlikely]] {
+    DieOf(side, "content set where there is no buffer");
+  }
+  if (head >= buffer_size_ || size > buffer_size_) [[unlikely]] {
+    DieOf(side, "content set beyond its buffer");
+  }
+  contents_[Int(side)] = {.head = static_cast<uint32_t>(head),
+                          .size = static_cast<uint32_t>(size)};
+}
+
+DetachedBuffer SessionBuffers::Detach(Side side) noexcept {
+  if (!has_buffer(side)) return {};
+  std::byte* const buffer = std::exchange(buffers_[Int(side)], nullptr);
+  allocator_.Pass(buffer, Holder::kSession, Holder::kUser);
+  return {.buffer = buffer, .content = std::exchange(contents_[Int(side)], {})};
+}
+
+void SessionBuffers::Adopt(Side side, std::byte* buffer, size_t head,
+                           size_t size) noexcept {
+  CheckNotAwaited(side, "adoption while it waits for a buffer");
+  if (has_buffer(side)) [[unlikely]] {
+    DieOf(side, "adoption while it has a buffer");
+  }
+  allocator_.Pass(buffer, Holder::kUser, Holder::kSession);
+  buffers_[Int(side)] = buffer;
+  SetContent(side, head, size);
+}
+
+void SessionBuffers::Swap(Side side, SessionBuffers& other,
+                          Side other_side) noexcept {
+  if (&other.allocator_ != &allocator_) [[unlikely]] {
+    DieOf(side, "swap with a session of another pool");
+  }
+  CheckNotAwaited(side, "swap while it waits for a buffer");
+  other.CheckNotAwaited(other_side, "swap while it waits for a buffer");
+  std::swap(buffers_[Int(side)], other.buffers_[Int(other_side)]);
+  std::swap(contents_[Int(side)], other.contents_[Int(other_side)]);
+}
+
+void SessionBuffers::DieOf(Side side, const char* what) const {
+  Die("tandem: pool \"", allocator_.pool().name(), "\": session ",
+      static_cast<const void*>(this), ", ",
+      side == Side::kRequest ? "request" : "response", " side: ", what);
+}
+
+void SessionBuffers::CheckNotAwaited(Side side, const char* what) {
+  if (StillWaiting() && (awaited_ & SetOf(side)) != 0) [[unlikely]] {
+    DieOf(side, what);
+  }
 }
 
 SessionAllocator::TicketWord* SessionBuffers::wait_word() {
@@ -133,7 +190,7 @@ SessionBuffers::Sides SessionBuffers::MissingSides() const {
 
 bool SessionBuffers::HoldsEmptyBuffer() const {
   return std::any_of(kSides.begin(), kSides.end(), [&](Side side) {
-    return has_buffer(side) && ring(side).empty();
+    return has_buffer(side) && contents_[Int(side)].size == 0;
   });
 }
 
@@ -156,13 +213,10 @@ Allocation SessionBuffers::TakeOrWait(ClassId id, Sides sides, Waker waker) {
 }
 
 void SessionBuffers::Install(Sides sides, std::span<std::byte* const> buffers) {
-  allocator_.Adopt(buffers);
+  allocator_.HandOut(buffers);
   size_t next = 0;
   for (const Side side : kSides) {
-    if ((sides & SetOf(side)) == 0) continue;
-    Buffer& buffer = buffers_[Int(side)];
-    buffer = Buffer(allocator_.pool(), buffers[next++]);
-    rings_[Int(side)] = RingBuffer(buffer.bytes());
+    if ((sides & SetOf(side)) != 0) buffers_[Int(side)] = buffers[next++];
   }
 }
 

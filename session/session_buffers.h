@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <span>
 
-#include "tandem/pool/buffer.h"
 #include "tandem/pool/types.h"
 #include "tandem/session/ring_buffer.h"
 #include "tandem/session/session_allocator.h"
@@ -25,6 +24,12 @@ enum class WaitStatus {
   kWaiting,    // still
   kGranted,    // it was served: the buffers are in the session
   kCancelled,  // it was cancelled, maybe by another thread
+};
+
+// A buffer on its way from one session to another (E5).
+struct DetachedBuffer {
+  std::byte* buffer = nullptr;
+  RingContent content = {};
 };
 
 // One connection's two sides, each with at most one buffer.
@@ -45,53 +50,82 @@ enum class WaitStatus {
 // Threads:  one at a time, whichever, and no signal handler that interrupted
 //           it; the wake-up says when another may go on. CancelWait: any, at
 //           any time in the session's life.
-// Progress: lock-free. No memory is allocated.
+// Progress: lock-free. No memory is allocated, nothing throws.
+// Memory:   64 bytes, waiting or not: a cache line where the caller aligns it
+//           to one.
 // Lifetime: the allocator must outlive it. Destruction cancels a wait, and
 //           releases all buffers, with or without data.
+// Misuse:   aborts with a message that names the buffer, the pool, or both.
 class SessionBuffers {
  public:
-  explicit SessionBuffers(SessionAllocator& allocator);
+  explicit SessionBuffers(SessionAllocator& allocator) noexcept;
   ~SessionBuffers();
   SessionBuffers(const SessionBuffers&) = delete;
   SessionBuffers& operator=(const SessionBuffers&) = delete;
 
   // S1: a buffer for one side, if at least the pool's reserve remains for
   // pairs. A side that has one succeeds at once.
-  Allocation AllocateReceiveBuffer(Side side);
-  Allocation AllocateReceiveBuffer(Side side, Waker waker);
+  Allocation AllocateReceiveBuffer(Side side) noexcept;
+  Allocation AllocateReceiveBuffer(Side side, Waker waker) noexcept;
 
   // S2: what is missing of the two buffers, all or none. If that fails, a
   // buffer that the session holds empty is given back; one with data never is.
-  Allocation AllocateBuffers();
-  Allocation AllocateBuffers(Waker waker);
+  Allocation AllocateBuffers() noexcept;
+  Allocation AllocateBuffers(Waker waker) noexcept;
 
   // S8: a buffer for one side, in a declared class or receive (complete and
   // pair abort). As AllocateReceiveBuffer otherwise.
-  Allocation AllocateBufferAs(ClassId id, Side side);
-  Allocation AllocateBufferAs(ClassId id, Side side, Waker waker);
+  Allocation AllocateBufferAs(ClassId id, Side side) noexcept;
+  Allocation AllocateBufferAs(ClassId id, Side side, Waker waker) noexcept;
 
   // S3: gives back each buffer that holds no data.
-  void ReleaseBuffers();
+  void ReleaseBuffers() noexcept;
 
   // How the wait stands; if it was granted or cancelled, this ends it. Every
   // allocation ends a wait that was granted, and answers kWaiting to one that
   // was not.
-  WaitStatus FinishWait();
+  WaitStatus FinishWait() noexcept;
 
   // Ends the wait without buffers. True: it is over, and the waker is not
   // called unless it asks for that (Waker::on_cancel). False: there was no
   // wait, or it was granted first; then the waker has been or is being called,
   // its context must live until it has returned, and FinishWait has the
   // buffers.
-  bool CancelWait();
+  bool CancelWait() noexcept;
 
-  // The bytes of a side: a ring over its buffer, of no bytes if it has none.
-  RingBuffer& ring(Side side) { return rings_[Int(side)]; }
-  const RingBuffer& ring(Side side) const { return rings_[Int(side)]; }
-  bool has_buffer(Side side) const {
-    return static_cast<bool>(buffers_[Int(side)]);
+  // A side's buffer, null if it has none; and its bytes, as a ring of none if
+  // so. The view holds while the side keeps its buffer.
+  bool has_buffer(Side side) const noexcept { return buffer(side) != nullptr; }
+  std::byte* buffer(Side side) const noexcept { return buffers_[Int(side)]; }
+  RingBuffer ring(Side side) noexcept {
+    return {Storage(side), contents_[Int(side)]};
   }
-  const Buffer& buffer(Side side) const { return buffers_[Int(side)]; }
+  RingView ring(Side side) const noexcept {
+    return {Storage(side), contents_[Int(side)]};
+  }
+
+  // For a server that keeps account of its bytes by itself: how much of a
+  // side's buffer is filled, `size` bytes from `head` on, around its end. What
+  // ReleaseBuffers does with the buffer is decided by `size`. Requires a
+  // buffer, head below its size, and size not above it.
+  void SetContent(Side side, size_t head, size_t size) noexcept;
+
+  // Moves a side's buffer out of the session (E5): the caller has it now, and
+  // releases it, uses it, or has a session adopt it. Null if there is none.
+  [[nodiscard]] DetachedBuffer Detach(Side side) noexcept;
+
+  // Moves a buffer into a side that has none and waits for none. It was
+  // detached from a session of the same pool, or acquired from the pool; how
+  // much of it is filled as for SetContent.
+  void Adopt(Side side, std::byte* buffer, size_t head = 0,
+             size_t size = 0) noexcept;
+  void Adopt(Side side, const DetachedBuffer& detached) noexcept {
+    Adopt(side, detached.buffer, detached.content.head, detached.content.size);
+  }
+
+  // Swaps what two sides have, a buffer or none, of the same session or of two
+  // of one pool. Requires that neither waits for one.
+  void Swap(Side side, SessionBuffers& other, Side other_side) noexcept;
 
  private:
   friend WaitStatus BlockUntilServed(
@@ -109,6 +143,15 @@ class SessionBuffers {
   Sides MissingSides() const;
   bool HoldsEmptyBuffer() const;
 
+  std::span<std::byte> Storage(Side side) const {
+    return {buffer(side), has_buffer(side) ? buffer_size_ : 0};
+  }
+
+  // Aborts: `what` is wrong with a call for a side.
+  [[noreturn, gnu::cold]] void DieOf(Side side, const char* what) const;
+  // Aborts if a wait is under way that will fill the side.
+  void CheckNotAwaited(Side side, const char* what);
+
   // Aborts if the class is not for one side alone.
   void CheckOneSided(ClassId id) const;
 
@@ -121,11 +164,17 @@ class SessionBuffers {
   void Install(Sides sides, std::span<std::byte* const> buffers);
 
   SessionAllocator& allocator_;
-  std::array<Buffer, 2> buffers_;
-  std::array<RingBuffer, 2> rings_;
-  Sides awaited_ = 0;  // the sides that a wait will fill
+  std::array<std::byte*, 2> buffers_ = {};
+  // Of each side; nothing where there is no buffer.
+  std::array<RingContent, 2> contents_ = {};
   SessionAllocator::TicketWord ticket_{0};
+  const uint32_t buffer_size_;  // the pool's, in the session's own line
+  Sides awaited_ = 0;           // the sides that a wait will fill
+  // So that in an array that starts at a cache line each has one of its own.
+  [[maybe_unused]] std::array<std::byte, 11> unused_;
 };
+static_assert(sizeof(SessionBuffers) == kCacheLine);
+static_assert(alignof(SessionBuffers) == 8);
 
 }  // namespace tandem
 

@@ -16,9 +16,9 @@ void Worker::Book(StressSession& session) {
     bool& booked = session.booked[size_t(side)];
     if (booked || !session.buffers->has_buffer(side)) continue;
     booked = true;
-    world_.table->Take(session.buffers->buffer(side).data(), session.tag(),
+    world_.table->Take(session.buffers->buffer(side), session.tag(),
                        decisions_.OneIn(8));
-    RingBuffer& ring = session.buffers->ring(side);
+    const RingBuffer ring = session.buffers->ring(side);
     if (ring.empty() && decisions_.OneIn(3)) {
       ring.Commit(1 + decisions_.Below(static_cast<uint32_t>(ring.space())));
     }
@@ -30,13 +30,13 @@ void Worker::UnbookEmpty(StressSession& session) {
     bool& booked = session.booked[size_t(side)];
     if (!booked || !session.buffers->ring(side).empty()) continue;
     booked = false;
-    world_.table->Give(session.buffers->buffer(side).data(), session.tag());
+    world_.table->Give(session.buffers->buffer(side), session.tag());
   }
 }
 
 void Worker::UnbookAll(StressSession& session) {
   for (const Side side : kSides) {
-    RingBuffer& ring = session.buffers->ring(side);
+    const RingBuffer ring = session.buffers->ring(side);
     ring.Consume(ring.size());
   }
   UnbookEmpty(session);

@@ -273,7 +273,7 @@ void Worker::Release(StressSession& session) {
   SessionBuffers& buffers = *session.buffers;
   const bool done = world_.Calm() || decisions_.OneIn(2);
   for (const Side side : kSides) {
-    RingBuffer& ring = buffers.ring(side);
+    const RingBuffer ring = buffers.ring(side);
     if (done || decisions_.OneIn(2)) ring.Consume(ring.size());
   }
   UnbookEmpty(session);

@@ -64,7 +64,7 @@ void OperationRun::CheckDistinct() {
   for (const std::byte* buffer : held_) see(pool_->IndexOf(buffer));
   for (const auto& session : sessions_) {
     for (const Side side : kSides) {
-      if (session->has_buffer(side)) see(session->buffer(side).index());
+      if (session->has_buffer(side)) see(pool_->IndexOf(session->buffer(side)));
     }
   }
 }

@@ -100,7 +100,7 @@ void OperationRun::Fill() {
   const size_t n = 1 + in_.Below(64);
   absl::StrAppend(&history_, " with ", n);
   ModelSessions::SideState& state = model_.side(i, side);
-  RingBuffer& ring = sessions_[i]->ring(side);
+  const RingBuffer ring = sessions_[i]->ring(side);
   for (size_t done = 0; done < n && ring.space() > 0; ++done) {
     const auto byte = static_cast<std::byte>(state.next + state.bytes++);
     CHECK_EQ(ring.Write({&byte, 1}), 1u);

@@ -20,8 +20,7 @@ TEST(PairTest, TakesBothOrNone) {
   EXPECT_EQ(first.AllocateBuffers(), Allocation::kGranted);
   EXPECT_TRUE(first.has_buffer(Side::kRequest));
   EXPECT_TRUE(first.has_buffer(Side::kResponse));
-  EXPECT_NE(first.buffer(Side::kRequest).index(),
-            first.buffer(Side::kResponse).index());
+  EXPECT_NE(first.buffer(Side::kRequest), first.buffer(Side::kResponse));
   EXPECT_EQ(service.Free(), 0u);
   service.GiveBack(1);
   SessionBuffers second(service.sessions());
@@ -37,9 +36,9 @@ TEST(PairTest, TakesOnlyWhatIsMissing) {
   SessionBuffers session(service.sessions());
   HoldOne(session, Side::kResponse);
   service.TakeAllBut(1);
-  const std::byte* const held = session.buffer(Side::kResponse).data();
+  const std::byte* const held = session.buffer(Side::kResponse);
   EXPECT_EQ(session.AllocateBuffers(), Allocation::kGranted);
-  EXPECT_EQ(session.buffer(Side::kResponse).data(), held);
+  EXPECT_EQ(session.buffer(Side::kResponse), held);
   EXPECT_EQ(session.ring(Side::kResponse).size(), 1u);
   EXPECT_EQ(service.Free(), 0u);
   EXPECT_EQ(session.AllocateBuffers(), Allocation::kGranted);
@@ -63,10 +62,10 @@ TEST(PairTest, KeepsABufferWithDataWhenItFails) {
   SessionBuffers session(service.sessions());
   HoldOne(session);
   service.TakeAllBut(0);
-  const std::byte* const held = session.buffer(Side::kRequest).data();
+  const std::byte* const held = session.buffer(Side::kRequest);
   EXPECT_EQ(session.AllocateBuffers(), Allocation::kExhausted);
   ASSERT_TRUE(session.has_buffer(Side::kRequest));
-  EXPECT_EQ(session.buffer(Side::kRequest).data(), held);
+  EXPECT_EQ(session.buffer(Side::kRequest), held);
   EXPECT_EQ(held[0], std::byte{'x'});
   service.GiveBackAll();
 }

@@ -25,10 +25,10 @@ TEST(ReleaseTest, KeepsWhatHoldsData) {
   SessionBuffers session(service.sessions());
   ASSERT_EQ(session.AllocateBuffers(), Allocation::kGranted);
   Fill(session, Side::kResponse);
-  const std::byte* const held = session.buffer(Side::kResponse).data();
+  const std::byte* const held = session.buffer(Side::kResponse);
   session.ReleaseBuffers();
   EXPECT_FALSE(session.has_buffer(Side::kRequest));
-  EXPECT_EQ(session.buffer(Side::kResponse).data(), held);
+  EXPECT_EQ(session.buffer(Side::kResponse), held);
   EXPECT_EQ(session.ring(Side::kResponse).size(), 1u);
   EXPECT_EQ(held[0], std::byte{'x'});
   EXPECT_EQ(service.Free(), 7u);

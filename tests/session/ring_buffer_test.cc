@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <random>
 #include <span>
@@ -32,11 +33,13 @@ std::string ReadAll(RingBuffer& ring) {
 class RingBufferTest : public ::testing::Test {
  protected:
   std::array<std::byte, 8> storage_;
-  RingBuffer ring_{storage_};
+  RingContent content_;
+  RingBuffer ring_{storage_, content_};
 };
 
-TEST_F(RingBufferTest, DefaultOneIsBothEmptyAndFull) {
-  RingBuffer none;
+TEST_F(RingBufferTest, WithoutBytesIsBothEmptyAndFull) {
+  RingContent nothing;
+  RingBuffer none({}, nothing);
   EXPECT_TRUE(none.empty());
   EXPECT_TRUE(none.full());
   EXPECT_EQ(none.Write(Bytes("a")), 0u);
@@ -95,6 +98,37 @@ TEST_F(RingBufferTest, ConsumingEverythingStartsOver) {
   ring_.Consume(3);
   EXPECT_EQ(ring_.writable()[0].data(), storage_.data());
   EXPECT_EQ(ring_.writable()[0].size(), 8u);
+}
+
+// Who passes one span to send(2) or recv(2) relies on it.
+TEST_F(RingBufferTest, FirstSpanIsEmptyOnlyIfBothAre) {
+  for (uint32_t head = 0; head < 8; ++head) {
+    for (uint32_t size = 0; size <= 8; ++size) {
+      for (uint32_t consumed = 0; consumed <= size; ++consumed) {
+        content_ = {.head = head, .size = size};
+        ring_.Consume(consumed);
+        SCOPED_TRACE(testing::Message() << consumed << " of " << size
+                                        << " consumed from " << head);
+        EXPECT_EQ(ring_.readable()[0].empty(), consumed == size);
+        EXPECT_EQ(ring_.writable()[0].empty(), ring_.full());
+        EXPECT_EQ(ring_.readable()[0].size() + ring_.readable()[1].size(),
+                  size - consumed);
+        EXPECT_EQ(ring_.writable()[0].size() + ring_.writable()[1].size(),
+                  8 - (size - consumed));
+      }
+    }
+  }
+}
+
+TEST_F(RingBufferTest, ViewsOfOneBufferShowTheSame) {
+  RingBuffer other(storage_, content_);
+  ring_.Write(Bytes("abc"));
+  EXPECT_EQ(ReadAll(other), "abc");
+  EXPECT_TRUE(ring_.empty());
+  const RingView view(storage_, content_);
+  ring_.Write(Bytes("de"));
+  EXPECT_EQ(view.size(), 2u);
+  EXPECT_EQ(view.readable()[0].data(), storage_.data());
 }
 
 TEST_F(RingBufferTest, FullRingHasNothingToWrite) {

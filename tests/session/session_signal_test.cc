@@ -89,13 +89,13 @@ class Party {
     (&session == &first_ ? first_waits_ : second_waits_) = false;
     for (const Side side : kSides) {
       if (session.has_buffer(side)) {
-        *session.buffer(side).data() = mark_;
+        *session.buffer(side) = mark_;
       }
     }
   }
   void Release(SessionBuffers& session) {
     for (const Side side : kSides) {
-      if (session.has_buffer(side) && *session.buffer(side).data() != mark_) {
+      if (session.has_buffer(side) && *session.buffer(side) != mark_) {
         sound_ = false;
       }
     }

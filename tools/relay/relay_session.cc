@@ -202,7 +202,7 @@ void RelaySession::Move() {
 
 void RelaySession::Move(Direction& direction) {
   for (int round = 0; round < kRounds && CanMove(direction); ++round) {
-    RingBuffer& bytes = ring(direction.side);
+    const RingBuffer bytes = ring(direction.side);
     if (bytes.empty() && !MayKeep(direction.side)) {
       Pass(direction);
     } else {
@@ -215,7 +215,7 @@ void RelaySession::Move(Direction& direction) {
 
 void RelaySession::Receive(Direction& direction, int flags) {
   if (!direction.from.readable || direction.received_end) return;
-  RingBuffer& bytes = ring(direction.side);
+  const RingBuffer bytes = ring(direction.side);
   const std::span<std::byte> room = bytes.writable()[0];
   const ssize_t n = recv(direction.from.fd, room.data(), room.size(), flags);
   if (n > 0) {
@@ -239,7 +239,7 @@ void RelaySession::Receive(Direction& direction, int flags) {
 }
 
 size_t RelaySession::Send(Direction& direction) {
-  RingBuffer& bytes = ring(direction.side);
+  const RingBuffer bytes = ring(direction.side);
   if (bytes.empty()) return 0;
   const std::span<const std::byte> next = bytes.readable()[0];
   const ssize_t n =
@@ -264,7 +264,7 @@ void RelaySession::Break() {
 }
 
 void RelaySession::Pass(Direction& direction) {
-  RingBuffer& bytes = ring(direction.side);
+  const RingBuffer bytes = ring(direction.side);
   std::byte* const start = bytes.writable()[0].data();
   Receive(direction, MSG_PEEK);
   if (bytes.empty()) return;

@@ -124,8 +124,8 @@ class RelaySession {
   void WatchWrite(Peer& peer);
   bool IsWatched() const;
 
-  RingBuffer& ring(Side side) { return buffers_.ring(side); }
-  const RingBuffer& ring(Side side) const { return buffers_.ring(side); }
+  RingBuffer ring(Side side) { return buffers_.ring(side); }
+  RingView ring(Side side) const { return buffers_.ring(side); }
 
   RelayLoop& loop_;
   const RelayEntries::iterator place_;
