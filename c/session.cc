@@ -20,7 +20,6 @@
 #include "tandem/session/wait_class.h"
 
 using tandem::ClassId;
-using tandem::RingBuffer;
 using tandem::SessionAllocator;
 using tandem::SessionBuffers;
 using tandem::SessionOptions;
@@ -38,6 +37,11 @@ constexpr std::string_view kType = "tandem_allocator_options";
 static_assert(TANDEM_MAX_CLASSES == tandem::kMaxClasses);
 static_assert(sizeof(tandem_class_snapshot::buckets) / sizeof(uint64_t) ==
               tandem::kWaitBuckets);
+
+// What is no class in C is none in C++.
+ClassId ClassOf(tandem_class id) {
+  return static_cast<ClassId>(id >= 0 && id < TANDEM_MAX_CLASSES ? id : 0xFF);
+}
 
 absl::StatusOr<SessionOptions> OptionsOf(
     const tandem_allocator_options* given) {
@@ -86,6 +90,10 @@ tandem_class tandem_find_class(const tandem_allocator* allocator,
                                const char* name) noexcept {
   const absl::StatusOr<ClassId> id = Of(allocator).FindClass(name);
   return id.ok() ? static_cast<int>(*id) : TANDEM_NO_CLASS;
+}
+
+void* tandem_acquire_as(tandem_allocator* allocator, tandem_class id) noexcept {
+  return Of(allocator).Acquire(ClassOf(id));
 }
 
 uint32_t tandem_waiting(const tandem_allocator* allocator) noexcept {
@@ -137,7 +145,7 @@ tandem_allocation session_alloc_buffers(tandem_session* session,
 tandem_allocation session_alloc_buffer_as(tandem_session* session,
                                           tandem_class id, tandem_side side,
                                           const tandem_waker* waker) noexcept {
-  const auto as = static_cast<ClassId>(id);
+  const ClassId as = ClassOf(id);
   return ToC(waker == nullptr
                  ? Of(session).AllocateBufferAs(as, Of(side))
                  : Of(session).AllocateBufferAs(as, Of(side), Of(*waker)));
@@ -156,7 +164,7 @@ bool session_cancel_wait(tandem_session* session) noexcept {
 }
 
 void* session_buffer(const tandem_session* session, tandem_side side) noexcept {
-  return Of(session).buffer(Of(side)).data();
+  return Of(session).buffer(Of(side));
 }
 
 size_t session_size(const tandem_session* session, tandem_side side) noexcept {
@@ -165,6 +173,30 @@ size_t session_size(const tandem_session* session, tandem_side side) noexcept {
 
 size_t session_space(const tandem_session* session, tandem_side side) noexcept {
   return Of(session).ring(Of(side)).space();
+}
+
+void session_set_content(tandem_session* session, tandem_side side, size_t head,
+                         size_t size) noexcept {
+  Of(session).SetContent(Of(side), head, size);
+}
+
+tandem_detached session_detach(tandem_session* session,
+                               tandem_side side) noexcept {
+  const tandem::DetachedBuffer detached = Of(session).Detach(Of(side));
+  return {.buffer = detached.buffer,
+          .head = detached.content.head,
+          .size = detached.content.size};
+}
+
+void session_adopt(tandem_session* session, tandem_side side,
+                   tandem_detached detached) noexcept {
+  Of(session).Adopt(Of(side), static_cast<std::byte*>(detached.buffer),
+                    detached.head, detached.size);
+}
+
+void session_swap(tandem_session* session, tandem_side side,
+                  tandem_session* other, tandem_side other_side) noexcept {
+  Of(session).Swap(Of(side), Of(other), Of(other_side));
 }
 
 int session_readable(const tandem_session* session, tandem_side side,

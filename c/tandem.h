@@ -288,6 +288,11 @@ void tandem_allocator_destroy(tandem_allocator* allocator) TANDEM_NOEXCEPT;
 tandem_class tandem_find_class(const tandem_allocator* allocator,
                                const char* name) TANDEM_NOEXCEPT;
 
+// One buffer without a session, of a class as session_alloc_buffer_as; NULL if
+// it can't be had now. tandem_release takes it back.
+void* tandem_acquire_as(tandem_allocator* allocator,
+                        tandem_class id) TANDEM_NOEXCEPT;
+
 // Sessions that wait now, never fewer than really do: one load.
 uint32_t tandem_waiting(const tandem_allocator* allocator) TANDEM_NOEXCEPT;
 
@@ -330,7 +335,7 @@ typedef struct tandem_waker {
 
 // One connection's two sides, each with at most one buffer, used as a ring of
 // bytes. A server embeds it; it must not be moved or copied.
-#define TANDEM_SESSION_SIZE 120
+#define TANDEM_SESSION_SIZE 64
 typedef struct tandem_session {
   uint64_t opaque[TANDEM_SESSION_SIZE / 8];
 } tandem_session;
@@ -384,8 +389,9 @@ tandem_allocation session_alloc_recv_buffer(
 tandem_allocation session_alloc_buffers(
     tandem_session* session, const tandem_waker* waker) TANDEM_NOEXCEPT;
 
-// A buffer for one side, in a declared class or "receive". "complete" and
-// "pair", and what is no class, abort.
+// A buffer for one side, in a class of one buffer. "complete" is for who holds
+// a buffer that others wait for, in this session or elsewhere. "pair", and what
+// is no class, abort.
 tandem_allocation session_alloc_buffer_as(
     tandem_session* session, tandem_class id, tandem_side side,
     const tandem_waker* waker) TANDEM_NOEXCEPT;
@@ -412,6 +418,38 @@ size_t session_size(const tandem_session* session,
                     tandem_side side) TANDEM_NOEXCEPT;
 size_t session_space(const tandem_session* session,
                      tandem_side side) TANDEM_NOEXCEPT;
+
+// For a server that keeps account of its bytes by itself: how much of a side's
+// buffer is filled, `size` bytes from `head` on, around its end. What
+// session_release_buffers does is decided by `size`. Requires a buffer, head
+// below its size, and size not above it.
+void session_set_content(tandem_session* session, tandem_side side, size_t head,
+                         size_t size) TANDEM_NOEXCEPT;
+
+// A buffer on its way from one session to another, and how much of it is
+// filled.
+typedef struct tandem_detached {
+  void* buffer;  // NULL if there is none
+  uint32_t head;
+  uint32_t size;
+} tandem_detached;
+
+// Moves a side's buffer out of the session: the caller has it now, and releases
+// it, uses it, or has a session adopt it.
+tandem_detached session_detach(tandem_session* session,
+                               tandem_side side) TANDEM_NOEXCEPT;
+
+// Moves a buffer into a side that has none and waits for none. It was detached
+// from a session of the same pool, or acquired from the pool (head and size 0,
+// if it is empty).
+void session_adopt(tandem_session* session, tandem_side side,
+                   tandem_detached detached) TANDEM_NOEXCEPT;
+
+// Swaps what two sides have, a buffer or none, of the same session or of two of
+// one pool. Neither waits for one.
+void session_swap(tandem_session* session, tandem_side side,
+                  tandem_session* other,
+                  tandem_side other_side) TANDEM_NOEXCEPT;
 
 // The bytes to send next, for writev(2), and where bytes may be received, for
 // readv(2). Returns how many of the two pieces there are.

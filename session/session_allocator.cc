@@ -165,6 +165,21 @@ absl::StatusOr<ClassId> SessionAllocator::FindClass(
       })));
 }
 
+void SessionAllocator::CheckNeedsOne(ClassId id) const {
+  if (static_cast<size_t>(id) >= classes_.size() || id == pair_) [[unlikely]] {
+    Die("tandem: pool \"", pool_.name(), "\": class ",
+        static_cast<uint64_t>(id), " is none that needs one buffer");
+  }
+}
+
+std::byte* SessionAllocator::Acquire(ClassId id) noexcept {
+  CheckNeedsOne(id);
+  std::byte* buffer;
+  if (!Take(id, {&buffer, 1})) return nullptr;
+  pool_.HandOut({&buffer, 1}, Holder::kUser, __builtin_return_address(0));
+  return buffer;
+}
+
 bool SessionAllocator::Take(ClassId id, std::span<std::byte*> out) {
   return pool_.Take(out, ClaimOf(id));
 }

@@ -92,6 +92,11 @@ class SessionAllocator {
   // Any class, by name. NotFound names those there are.
   absl::StatusOr<ClassId> FindClass(std::string_view name) const;
 
+  // One buffer, without a session, of a class that needs one; null if it can't
+  // be had now. BufferPool::Release takes it back. As with AllocateBufferAs,
+  // pair aborts, and complete is for who holds a buffer that others wait for.
+  [[nodiscard]] std::byte* Acquire(ClassId id) noexcept;
+
   // Sessions that wait now, never fewer than really do: one load.
   uint32_t waiting() const {
     return pool_.core_.depot().ledger().Load().waiting();
@@ -118,6 +123,9 @@ class SessionAllocator {
   // The built-in and the declared classes in order of rank, or what is wrong.
   static absl::StatusOr<std::vector<RankedClass>> RankClasses(
       const BufferPool& pool, const SessionOptions& options);
+
+  // Aborts if this is no class, or one that needs two.
+  void CheckNeedsOne(ClassId id) const;
 
   // Takes a class's need into `out`, all or none.
   bool Take(ClassId id, std::span<std::byte*> out);

@@ -33,7 +33,7 @@ Allocation SessionBuffers::AllocateReceiveBuffer(Side side,
 }
 
 Allocation SessionBuffers::AllocateBufferAs(ClassId id, Side side) noexcept {
-  CheckOneSided(id);
+  allocator_.CheckNeedsOne(id);
   if (StillWaiting()) return Allocation::kWaiting;
   if (has_buffer(side)) return Allocation::kGranted;
   return Take(id, SetOf(side));
@@ -41,7 +41,7 @@ Allocation SessionBuffers::AllocateBufferAs(ClassId id, Side side) noexcept {
 
 Allocation SessionBuffers::AllocateBufferAs(ClassId id, Side side,
                                             Waker waker) noexcept {
-  CheckOneSided(id);
+  allocator_.CheckNeedsOne(id);
   if (StillWaiting()) return Allocation::kWaiting;
   if (has_buffer(side)) return Allocation::kGranted;
   return TakeOrWait(id, SetOf(side), waker);
@@ -171,13 +171,6 @@ SessionAllocator::TicketWord* SessionBuffers::wait_word() {
   const WaitTicket ticket{ticket_.load()};
   if (ticket == WaitTicket{}) return nullptr;
   return &allocator_.queue_.WordOf(ticket);
-}
-
-void SessionBuffers::CheckOneSided(ClassId id) const {
-  if (id == allocator_.complete() || id == allocator_.pair()) [[unlikely]] {
-    Die("tandem: pool \"", allocator_.pool().name(),
-        "\": classes complete and pair are for AllocateBuffers");
-  }
 }
 
 SessionBuffers::Sides SessionBuffers::MissingSides() const {

@@ -73,8 +73,9 @@ class SessionBuffers {
   Allocation AllocateBuffers() noexcept;
   Allocation AllocateBuffers(Waker waker) noexcept;
 
-  // S8: a buffer for one side, in a declared class or receive (complete and
-  // pair abort). As AllocateReceiveBuffer otherwise.
+  // S8: a buffer for one side, in a class that needs one (pair aborts).
+  // Complete is for who holds a buffer that others wait for, in this session or
+  // elsewhere. As AllocateReceiveBuffer otherwise.
   Allocation AllocateBufferAs(ClassId id, Side side) noexcept;
   Allocation AllocateBufferAs(ClassId id, Side side, Waker waker) noexcept;
 
@@ -151,9 +152,6 @@ class SessionBuffers {
   [[noreturn, gnu::cold]] void DieOf(Side side, const char* what) const;
   // Aborts if a wait is under way that will fill the side.
   void CheckNotAwaited(Side side, const char* what);
-
-  // Aborts if the class is not for one side alone.
-  void CheckOneSided(ClassId id) const;
 
   // True if the session is still waiting. Ends the wait otherwise.
   bool StillWaiting() { return FinishWait() == WaitStatus::kWaiting; }

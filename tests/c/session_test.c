@@ -346,6 +346,91 @@ static void session_lies_wherever_eight_bytes_do(void) {
   service_destroy(&service);
 }
 
+// E5
+static void buffer_moves_with_its_bytes(void) {
+  struct service service = service_create(4, TANDEM_NONE, NULL);
+  tandem_session a, b;
+  tandem_session_init(&a, service.allocator);
+  tandem_session_init(&b, service.allocator);
+  CHECK(session_detach(&a, TANDEM_REQUEST).buffer == NULL);
+  CHECK(session_alloc_buffers(&a, NULL) == TANDEM_GRANTED);
+  put(&a, TANDEM_REQUEST, 'm', 99);
+  const tandem_detached moved = session_detach(&a, TANDEM_REQUEST);
+  CHECK(moved.buffer != NULL && moved.head == 0 && moved.size == 99);
+  CHECK(!has_buffer(&a, TANDEM_REQUEST));
+  session_adopt(&b, TANDEM_RESPONSE, moved);
+  CHECK(session_buffer(&b, TANDEM_RESPONSE) == moved.buffer);
+  get(&b, TANDEM_RESPONSE, 'm', 9);
+  session_swap(&a, TANDEM_RESPONSE, &b, TANDEM_RESPONSE);
+  CHECK(session_size(&b, TANDEM_RESPONSE) == 0);
+  session_swap(&a, TANDEM_REQUEST, &a, TANDEM_RESPONSE);
+  CHECK(session_buffer(&a, TANDEM_REQUEST) == moved.buffer);
+  CHECK(!has_buffer(&a, TANDEM_RESPONSE));
+  get(&a, TANDEM_REQUEST, 'm', 90);
+  // What comes from the pool itself goes in as well, and what is detached may
+  // go back to it.
+  session_adopt(&a, TANDEM_RESPONSE,
+                (tandem_detached){.buffer = tandem_acquire(service.pool)});
+  tandem_release(service.pool, session_detach(&b, TANDEM_RESPONSE).buffer);
+  tandem_session_destroy(&a);
+  tandem_session_destroy(&b);
+  service_destroy(&service);
+}
+
+// E5: a server that has rings of its own says what is empty.
+static void server_decides_what_is_empty(void) {
+  struct service service = service_create(2, TANDEM_NONE, NULL);
+  tandem_session a;
+  struct iovec pieces[2];
+  tandem_session_init(&a, service.allocator);
+  CHECK(session_alloc_buffers(&a, NULL) == TANDEM_GRANTED);
+  session_set_content(&a, TANDEM_REQUEST, 250, 10);
+  session_release_buffers(&a);
+  CHECK(has_buffer(&a, TANDEM_REQUEST) && !has_buffer(&a, TANDEM_RESPONSE));
+  CHECK(session_readable(&a, TANDEM_REQUEST, pieces) == 2);
+  CHECK(pieces[0].iov_len == 6 && pieces[1].iov_len == 4);
+  session_set_content(&a, TANDEM_REQUEST, 0, 0);
+  session_release_buffers(&a);
+  CHECK(!has_buffer(&a, TANDEM_REQUEST));
+  tandem_session_destroy(&a);
+  service_destroy(&service);
+}
+
+// S8: for a server that keeps its buffers elsewhere.
+static void buffer_may_be_had_in_a_class_without_a_session(void) {
+  struct service service = service_create(4, 2, NULL);
+  const tandem_class receive = tandem_find_class(service.allocator, "receive");
+  const tandem_class complete =
+      tandem_find_class(service.allocator, "complete");
+  void* buffers[4];
+  buffers[0] = tandem_acquire_as(service.allocator, receive);
+  buffers[1] = tandem_acquire_as(service.allocator, receive);
+  CHECK(buffers[0] != NULL && buffers[1] != NULL);
+  CHECK(tandem_acquire_as(service.allocator, receive) == NULL);
+  buffers[2] = tandem_acquire_as(service.allocator, complete);
+  buffers[3] = tandem_acquire_as(service.allocator, complete);
+  CHECK(buffers[2] != NULL && buffers[3] != NULL);
+  // And waits in it: who holds one elsewhere is served before who holds none.
+  tandem_session a, b;
+  int wakes_a = 0, wakes_b = 0;
+  const tandem_waker wake_a = counting(&wakes_a), wake_b = counting(&wakes_b);
+  tandem_session_init(&a, service.allocator);
+  tandem_session_init(&b, service.allocator);
+  CHECK(session_alloc_buffer_as(&a, receive, TANDEM_REQUEST, &wake_a) ==
+        TANDEM_WAITING);
+  CHECK(session_alloc_buffer_as(&b, complete, TANDEM_REQUEST, &wake_b) ==
+        TANDEM_WAITING);
+  tandem_release(service.pool, buffers[0]);
+  CHECK(wakes_a == 0 && wakes_b == 1);
+  CHECK(session_finish_wait(&b) == TANDEM_WAIT_GRANTED);
+  tandem_session_destroy(&b);
+  CHECK(wakes_a == 0);
+  tandem_release_many(service.pool, buffers + 1, 3);
+  CHECK(wakes_a == 1);
+  tandem_session_destroy(&a);
+  service_destroy(&service);
+}
+
 int main(void) {
   RUN(sessions_that_hold_one_each_do_not_dead_lock);
   RUN(receive_leaves_the_reserve_and_pairs_take_it);
@@ -359,5 +444,8 @@ int main(void) {
   RUN(declared_class_keeps_what_it_says);
   RUN(event_loop_is_told_through_its_descriptor);
   RUN(session_lies_wherever_eight_bytes_do);
+  RUN(buffer_moves_with_its_bytes);
+  RUN(server_decides_what_is_empty);
+  RUN(buffer_may_be_had_in_a_class_without_a_session);
   return 0;
 }

@@ -233,5 +233,43 @@ TEST(OvertakingTest, CompletesAreNeverHeldBack) {
   service.GiveBackAll();
 }
 
+TEST_F(ClassesTest, BufferOfAClassMayBeHadWithoutASession) {
+  service_.TakeAllBut(6);
+  std::byte* const buffer = service_.sessions().Acquire(bulk_);
+  ASSERT_NE(buffer, nullptr);
+  EXPECT_EQ(service_.sessions().Acquire(bulk_), nullptr);
+  service_.pool().Release(buffer);
+  EXPECT_EQ(service_.Free(), 6u);
+  service_.GiveBackAll();
+}
+
+// Its other buffer may be anywhere: a complete of a single side is served
+// before a pair that came first.
+TEST_F(ClassesTest, CompleteIsForWhoHoldsABufferElsewhere) {
+  service_.TakeAllBut(0);
+  SessionBuffers pair(service_.sessions());
+  SessionBuffers single(service_.sessions());
+  CountingWaker wake_pair;
+  CountingWaker wake_single;
+  ASSERT_EQ(pair.AllocateBuffers(wake_pair), Allocation::kWaiting);
+  ASSERT_EQ(single.AllocateBufferAs(service_.sessions().complete(),
+                                    Side::kResponse, wake_single),
+            Allocation::kWaiting);
+  service_.GiveBack(1);
+  EXPECT_EQ(wake_single.calls(), 1);
+  EXPECT_EQ(wake_pair.calls(), 0);
+  service_.GiveBackAll();
+  EXPECT_EQ(wake_pair.calls(), 1);
+}
+
+TEST(ClassesDeathTest, WhatNeedsTwoOrIsNoClassIsRefused) {
+  Service service({.capacity = 8});
+  SessionBuffers session(service.sessions());
+  EXPECT_DEATH((void)service.sessions().Acquire(service.sessions().pair()),
+               "class 1 is none that needs one buffer");
+  EXPECT_DEATH((void)session.AllocateBufferAs(ClassId{3}, Side::kRequest),
+               "class 3 is none that needs one buffer");
+}
+
 }  // namespace
 }  // namespace tandem
