@@ -169,7 +169,7 @@ TEST(BiasOptionTest, BiasOnDemandIsHadOrRefused) {
     EXPECT_TRUE((*pool)->Snapshot().biased);
   } else {
     EXPECT_EQ(pool.status().code(), absl::StatusCode::kFailedPrecondition);
-    EXPECT_TRUE(pool.status().message().starts_with(
+    EXPECT_TRUE(std::string(pool.status().message()).starts_with(
         "PoolOptions.bias is kBiased, but"));
   }
 }

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <map>
 #include <string>
-#include <string_view>
 
 #include "absl/strings/str_cat.h"
 
@@ -13,7 +12,7 @@ namespace {
 
 std::string Describe(const History::Operation& op) {
   using Kind = History::Kind;
-  constexpr std::string_view kResults[] = {"failed", "done", "waiting",
+  constexpr const char* kResults[] = {"failed", "done", "waiting",
                                            "cancelled", "overloaded"};
   std::string text;
   switch (op.kind) {
@@ -63,9 +62,9 @@ std::string History::ToString() const {
 }
 
 std::string History::ToCode() const {
-  constexpr std::string_view kKinds[] = {"kAcquire", "kRelease",    "kReceive",
+  constexpr const char* kKinds[] = {"kAcquire", "kRelease",    "kReceive",
                                          "kPair",    "kFinishWait", "kCancel"};
-  constexpr std::string_view kResults[] = {"kFailed", "kDone", "kWaiting",
+  constexpr const char* kResults[] = {"kFailed", "kDone", "kWaiting",
                                            "kCancelled", "kOverloaded"};
   std::string text =
       absl::StrCat("{.rules = {.capacity = ", rules.capacity, ", .classes = {");
