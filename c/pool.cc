@@ -3,7 +3,6 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -30,7 +29,7 @@ using tandem::c::WriteResult;
 
 namespace {
 
-constexpr std::string_view kType = "tandem_pool_options";
+constexpr const char* kType = "tandem_pool_options";
 
 // A number whose default is not 0.
 template <class Number>
@@ -42,7 +41,7 @@ void Set(Number& option, uint32_t number) {
   }
 }
 
-absl::Status CheckEnum(std::string_view option, uint32_t value, uint32_t last) {
+absl::Status CheckEnum(const char* option, uint32_t value, uint32_t last) {
   if (value <= last) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
       kType, ".", option, " is ", value, "; allowed: 0 to ", last));

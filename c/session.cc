@@ -5,7 +5,6 @@
 #include <memory>
 #include <new>
 #include <span>
-#include <string_view>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -32,7 +31,7 @@ using tandem::c::WriteResult;
 
 namespace {
 
-constexpr std::string_view kType = "tandem_allocator_options";
+constexpr const char* kType = "tandem_allocator_options";
 
 static_assert(TANDEM_MAX_CLASSES == tandem::kMaxClasses);
 static_assert(sizeof(tandem_class_snapshot::buckets) / sizeof(uint64_t) ==

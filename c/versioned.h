@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstring>
 #include <string>
-#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -23,8 +22,7 @@ inline constexpr size_t kMaxSize = 4096;
 // What the caller's options, which are called `type`, mean to this library:
 // fields that the caller does not know of are 0.
 template <class Options>
-absl::StatusOr<Options> ReadOptions(std::string_view type,
-                                    const Options* options) {
+absl::StatusOr<Options> ReadOptions(const char* type, const Options* options) {
   Options known = {};
   if (options == nullptr) return known;
   const size_t size = options->size;

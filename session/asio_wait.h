@@ -1,6 +1,10 @@
 #ifndef TANDEM_SESSION_ASIO_WAIT_H_
 #define TANDEM_SESSION_ASIO_WAIT_H_
 
+#if __cplusplus < 202002L
+#error "Tandem needs C++20: compile with -std=c++20"
+#endif
+
 #include <asio/awaitable.hpp>
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>

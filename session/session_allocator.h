@@ -1,6 +1,10 @@
 #ifndef TANDEM_SESSION_SESSION_ALLOCATOR_H_
 #define TANDEM_SESSION_SESSION_ALLOCATOR_H_
 
+#if __cplusplus < 202002L
+#error "Tandem needs C++20: compile with -std=c++20"
+#endif
+
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -84,6 +88,7 @@ class SessionAllocator {
   SessionAllocator& operator=(const SessionAllocator&) = delete;
 
   BufferPool& pool() { return pool_; }
+  const BufferPool& pool() const { return pool_; }
 
   // The built-in classes.
   ClassId complete() const { return complete_; }

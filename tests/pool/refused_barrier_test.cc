@@ -46,8 +46,8 @@ TEST(RefusedBarrierTest, PoolThatMustBeBiasedIsRefusedByName) {
     RefuseMembarrier();
     const auto pool = BufferPool::Create({.bias = Bias::kBiased});
     ASSERT_EQ(pool.status().code(), absl::StatusCode::kFailedPrecondition);
-    EXPECT_TRUE(
-        pool.status().message().starts_with("PoolOptions.bias is kBiased, but"))
+    EXPECT_TRUE(std::string(pool.status().message())
+                    .starts_with("PoolOptions.bias is kBiased, but"))
         << pool.status();
     EXPECT_NE(pool.status().message().find("membarrier"), std::string::npos);
   });

@@ -1,0 +1,26 @@
+#ifndef TANDEM_METRICS_SNAPSHOT_TEXT_H_
+#define TANDEM_METRICS_SNAPSHOT_TEXT_H_
+
+#include <string>
+
+#include "tandem/metrics/fields.h"
+#include "tandem/session/session_allocator.h"
+
+namespace tandem {
+
+// A snapshot for a log or a terminal: a line for the pool, one for each free
+// list, for each cache that has or had an owner, and for each class, as
+// "name: field number, field number". Names are those of metrics/fields.h;
+// numbers that are 0 are left out.
+std::string SnapshotText(const SessionSnapshot& snapshot);
+
+// The same as a JSON object, with all numbers:
+//   {"pool": {FIELDS, "cores": [{FIELDS}], "cold": {FIELDS},
+//             "caches": [{FIELDS}]},
+//    "classes": [{"name": "pair", FIELDS, "wait_nanos": number,
+//                 "buckets": [28 numbers]}]}
+std::string SnapshotJson(const SessionSnapshot& snapshot);
+
+}  // namespace tandem
+
+#endif  // TANDEM_METRICS_SNAPSHOT_TEXT_H_
