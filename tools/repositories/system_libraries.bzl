@@ -1,15 +1,40 @@
-"""The system libraries that tests and benchmarks use if they are installed."""
+"""The libraries that are used as the system has them, if it has them."""
 
 load(":system_library.bzl", "system_library")
 
+def asio_library(name = "asio"):
+    """Declares Asio, an event loop: waits in it (//session:asio) and the relay.
+
+    Args:
+      name: what to call the repository; its target is `:asio`.
+    """
+    system_library(
+        name = name,
+        library = "asio",
+        header = "/usr/include/asio.hpp",
+        package = "libasio-dev",
+        # CMakeLists.txt has these as well.
+        defines = [
+            # Its fences between handlers, on top of its locks: ThreadSanitizer
+            # does not know them, and one thread runs each context of ours.
+            "ASIO_DISABLE_FENCED_BLOCK",
+            # 1.22 decides by what was included before it: one file would
+            # free() what another has allocated by operator new.
+            "ASIO_DISABLE_STD_ALIGNED_ALLOC",
+            # 1.22 does not know that clang has them with GNU's library, too.
+            "ASIO_HAS_CO_AWAIT",
+        ],
+    )
+
 # A library added here is to be named in MODULE.bazel's use_repo() as well.
-def system_libraries():
-    """Declares a repository for each."""
+def development_libraries():
+    """Declares what our own tests, benchmarks and tools use: not consumers."""
 
     # Runs lock-free code under every interleaving and with stale loads.
     system_library(
         name = "relacy",
         header = "/usr/include/relacy/relacy.hpp",
+        package = "relacy-dev",
     )
 
     # The pool of the benchmarks' closest peer. Linked as archives: the shared
@@ -17,6 +42,7 @@ def system_libraries():
     system_library(
         name = "dpdk",
         header = "/usr/include/dpdk/rte_mempool.h",
+        package = "libdpdk-dev",
         include_directories = [
             "/usr/include/dpdk",
             "/usr/include/x86_64-linux-gnu/dpdk",
@@ -38,34 +64,15 @@ def system_libraries():
         optional = True,
     )
 
-    # An event loop: waits in it (//session:asio) and the relay.
-    system_library(
-        name = "asio",
-        header = "/usr/include/asio.hpp",
-        defines = [
-            # Its fences between handlers, on top of its locks: ThreadSanitizer
-            # does not know them, and one thread runs each context of ours.
-            "ASIO_DISABLE_FENCED_BLOCK",
-            # 1.22 decides by what was included before it: one file would
-            # free() what another has allocated by operator new.
-            "ASIO_DISABLE_STD_ALIGNED_ALLOC",
-            # 1.22 does not know that clang has them with GNU's library, too.
-            "ASIO_HAS_CO_AWAIT",
-        ],
-    )
-
-    # What //tools:relay --stats answers with: HTTP, Prometheus's format, JSON.
+    # What //tools:relay --stats answers with: HTTP and JSON.
     system_library(
         name = "microhttpd",
         header = "/usr/include/microhttpd.h",
+        package = "libmicrohttpd-dev",
         linkopts = ["-lmicrohttpd"],
-    )
-    system_library(
-        name = "prometheus",
-        header = "/usr/include/prometheus/text_serializer.h",
-        linkopts = ["-lprometheus-cpp-core"],
     )
     system_library(
         name = "nlohmann_json",
         header = "/usr/include/nlohmann/json.hpp",
+        package = "nlohmann-json3-dev",
     )

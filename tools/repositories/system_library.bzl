@@ -2,8 +2,9 @@
 
 `@NAME//:NAME` is a cc_library where the library is installed.  Where it is not,
 the target is incompatible with every platform: `bazel test //...` then skips
-what depends on it, and does not fail.  Or it is empty, where who depends on it
-can do without: `#if __has_include(...)` tells.
+what depends on it, and does not fail, while who asks for it by name is told
+which package to install.  Or it is empty, where who depends on it can do
+without: `#if __has_include(...)` tells.
 """
 
 _INSTALLED = """\
@@ -22,10 +23,18 @@ cc_library(
 _MISSING = """\
 load("@rules_cc//cc:defs.bzl", "cc_library")
 
-# There is no {header}.
+# There is no {header}.  Bazel names what is not satisfied, so it has a name that
+# says what to do.
+constraint_setting(name = "installed")
+
+constraint_value(
+    name = "not_installed_here--apt-get_install_{package}",
+    constraint_setting = ":installed",
+)
+
 cc_library(
     name = "{name}",
-    target_compatible_with = ["@platforms//:incompatible"],
+    target_compatible_with = [":not_installed_here--apt-get_install_{package}"],
     visibility = ["//visibility:public"],
 )
 """
@@ -53,6 +62,7 @@ def _system_library_impl(ctx):
     ctx.file("BUILD.bazel", build.format(
         name = ctx.attr.library,
         header = ctx.attr.header,
+        package = ctx.attr.package,
         defines = ctx.attr.defines,
         includes = includes,
         linkopts = ctx.attr.linkopts,
@@ -67,6 +77,7 @@ _system_library = repository_rule(
         "library": attr.string(mandatory = True),
         "linkopts": attr.string_list(),
         "optional": attr.bool(),
+        "package": attr.string(mandatory = True),
     },
     # Looks at the machine, so it is looked up anew by each Bazel server
     # and by `bazel sync --configure`.
@@ -77,15 +88,20 @@ _system_library = repository_rule(
 def system_library(
         name,
         header,
+        package,
+        library = None,
         include_directories = [],
         defines = [],
         linkopts = [],
         optional = False):
-    """Declares the repository `@NAME` with the one target `@NAME//:NAME`.
+    """Declares the repository `@NAME` with the one target `@NAME//:LIBRARY`.
 
     Args:
-      name: what to call the repository and its target.
+      name: what to call the repository.
       header: absolute path of a header; the library is installed if it exists.
+      package: Debian's package that installs it, for the message where it is
+        missing.
+      library: what to call the target, if not as the repository.
       include_directories: absolute paths to search for headers, where the
         compiler's own search of /usr/include does not find them; those that
         are not there are left out.
@@ -97,8 +113,9 @@ def system_library(
     _system_library(
         name = name,
         # Not the rule's own name: in MODULE.bazel that is a mangled one.
-        library = name,
+        library = library or name,
         header = header,
+        package = package,
         include_directories = include_directories,
         defines = defines,
         linkopts = linkopts,

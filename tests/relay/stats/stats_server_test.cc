@@ -63,7 +63,7 @@ TEST_F(StatsServerTest, TellsWhatTheRelayDoes) {
   EXPECT_EQ(metrics.code, 200);
   EXPECT_THAT(metrics.head,
               HasSubstr("Content-Type: text/plain; version=0.0.4"));
-  EXPECT_THAT(metrics.body, HasSubstr("\ntandem_pool_capacity_buffers 16\n"));
+  EXPECT_THAT(metrics.body, HasSubstr("\ntandem_pool_capacity 16\n"));
 }
 
 TEST_F(StatsServerTest, ManyReadersCostOneSnapshot) {

@@ -7,12 +7,10 @@
 
 namespace tandem {
 
-// The status in Prometheus's text format: tandem_relay_… by event loop,
-// tandem_pool_… by core and thread cache, tandem_session_… by class.
+// The status in Prometheus's text format (kExpositionType): tandem_relay_... by
+// event loop, then the pool's and its classes', as metrics/prometheus.h has
+// them.
 std::string Metrics(const RelayStatus& status);
-
-inline constexpr char kMetricsType[] =
-    "text/plain; version=0.0.4; charset=utf-8";
 
 }  // namespace tandem
 

@@ -18,6 +18,7 @@
 #include "absl/memory/memory.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "tandem/metrics/exposition.h"
 #include "tandem/tools/relay/stats/metrics.h"
 #include "tandem/tools/relay/stats/page.h"
 #include "tandem/tools/relay/stats/status_json.h"
@@ -151,7 +152,7 @@ void StatsServer::Accept() {
 }
 
 std::optional<StatsServer::Document> StatsServer::Get(std::string_view path) {
-  if (path == "/metrics") return Document{kMetricsType, Metrics(Status())};
+  if (path == "/metrics") return Document{kExpositionType, Metrics(Status())};
   if (path == "/status.json") {
     return Document{"application/json", StatusJson(Status())};
   }
