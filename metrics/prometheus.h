@@ -28,8 +28,8 @@ struct PoolMetrics {
 PoolMetrics MetricsOf(const BufferPool& pool);
 PoolMetrics MetricsOf(const SessionAllocator& sessions);
 
-// What Prometheus scrapes of any number of pools, for a body of Content-Type
-// kExpositionType:
+// What Prometheus scrapes of any number of pools (kExpositionType says of what
+// type the body is):
 //
 //   tandem_pool_...       kPoolFields
 //   tandem_pool_core_...  kCoreFields, label core: a number, or "cold"

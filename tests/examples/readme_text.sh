@@ -9,6 +9,7 @@ set -euo pipefail
 
 # The lines of README.md's first C++ block, without their indentation.
 example() {
+  # shellcheck disable=SC2016  # Markdown's, not the shell's.
   sed -n '/^```cpp$/,/^```$/ { /^```/d; s/^ *//; p }' README.md
 }
 

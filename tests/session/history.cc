@@ -12,8 +12,8 @@ namespace {
 
 std::string Describe(const History::Operation& op) {
   using Kind = History::Kind;
-  constexpr const char* kResults[] = {"failed", "done", "waiting",
-                                           "cancelled", "overloaded"};
+  constexpr const char* kResults[] = {"failed", "done", "waiting", "cancelled",
+                                      "overloaded"};
   std::string text;
   switch (op.kind) {
     case Kind::kAcquire:
@@ -63,9 +63,9 @@ std::string History::ToString() const {
 
 std::string History::ToCode() const {
   constexpr const char* kKinds[] = {"kAcquire", "kRelease",    "kReceive",
-                                         "kPair",    "kFinishWait", "kCancel"};
+                                    "kPair",    "kFinishWait", "kCancel"};
   constexpr const char* kResults[] = {"kFailed", "kDone", "kWaiting",
-                                           "kCancelled", "kOverloaded"};
+                                      "kCancelled", "kOverloaded"};
   std::string text =
       absl::StrCat("{.rules = {.capacity = ", rules.capacity, ", .classes = {");
   for (const auto& [need, keep] : rules.classes) {
