@@ -169,8 +169,8 @@ TEST(BiasOptionTest, BiasOnDemandIsHadOrRefused) {
     EXPECT_TRUE((*pool)->Snapshot().biased);
   } else {
     EXPECT_EQ(pool.status().code(), absl::StatusCode::kFailedPrecondition);
-    EXPECT_TRUE(std::string(pool.status().message()).starts_with(
-        "PoolOptions.bias is kBiased, but"));
+    EXPECT_TRUE(std::string(pool.status().message())
+                    .starts_with("PoolOptions.bias is kBiased, but"));
   }
 }
 
