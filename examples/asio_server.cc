@@ -60,6 +60,7 @@ asio::awaitable<void> Accept(tcp::acceptor acceptor,
 }  // namespace
 }  // namespace tandem
 
+// NOLINTNEXTLINE(bugprone-exception-escape): Asio throws what it can't have.
 int main(int argc, char** argv) {
   auto pool =
       tandem::BufferPool::Create({.capacity = tandem::CapacityFrom(argc, argv)})
