@@ -1,14 +1,17 @@
 """One archive of a library and everything that it is linked with."""
 
-_Archives = provider(fields = {"archives": "depset: a library's and those below"})
+_ArchivesInfo = provider(
+    "What a library is linked with.",
+    fields = {"archives": "depset: its own and those below"},
+)
 
 def _collect_impl(target, ctx):
     deps = getattr(ctx.rule.attr, "deps", [])
     actual = getattr(ctx.rule.attr, "actual", None)
     below = deps + ([actual] if actual else [])
-    return [_Archives(archives = depset(
+    return [_ArchivesInfo(archives = depset(
         [f for f in target.files.to_list() if f.extension == "a"],
-        transitive = [dep[_Archives].archives for dep in below if _Archives in dep],
+        transitive = [dep[_ArchivesInfo].archives for dep in below if _ArchivesInfo in dep],
     ))]
 
 # Not CcInfo's: Bazel 9 has it at a place of which rules_cc did not know before.
@@ -18,7 +21,7 @@ _collect = aspect(
 )
 
 def _static_archive_impl(ctx):
-    archives = ctx.attr.dep[_Archives].archives.to_list()
+    archives = ctx.attr.dep[_ArchivesInfo].archives.to_list()
     out = ctx.actions.declare_file(ctx.label.name + ".a")
     script = ctx.actions.declare_file(ctx.label.name + ".mri")
     ctx.actions.write(script, "\n".join(

@@ -116,6 +116,8 @@ search holds sessions -DLIVENESS -DSESSIONS=2
 search holds sessions -DCOARSE -DLIVENESS
 search holds sessions -DCOARSE -DLIVENESS -DCAPACITY=3 -DRESERVE=2
 search holds sessions -DCOARSE -DLIVENESS -DCAPACITY=4 -DRESERVE=3
+search holds levels
+search holds levels -DLEVELS=4
 
 echo "Faults, each of which must be found:"
 twice=EveryBufferIsInOnePlace
@@ -150,6 +152,10 @@ search "${starved}" sessions -DCOARSE -DLIVENESS -DCAPACITY=4 -DRESERVE=3 \
   -DNOBODY_MUST_WAIT
 search "${starved}" sessions -DCOARSE -DLIVENESS -DCAPACITY=4 -DRESERVE=3 \
   -DNOBODY_IS_DUE
+search "${dead}" levels -DKEEPS_NOTHING
+search "${dead}" levels -DASKS_AS_BEFORE
+search "${dead}" levels -DCAPACITY=1
+search "${dead}" levels -DLEVELS=4 -DCAPACITY=3
 
 if "${long}"; then
   echo "What must hold, in larger bounds:"
