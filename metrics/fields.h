@@ -84,13 +84,14 @@ inline constexpr Field<PoolSnapshot::Thread> kCacheFields[] = {
     Now<&PoolSnapshot::Thread::limit>("limit", "Most that it may hold now."),
     Now<&PoolSnapshot::Thread::biased>("biased",
                                        "1: its owner uses it without atomics."),
-    Since<&PoolSnapshot::Thread::takes>("takes",
-                                        "Buffers taken out of the cache."),
-    Since<&PoolSnapshot::Thread::gives>("gives", "Buffers put into the cache."),
     Since<&PoolSnapshot::Thread::refills>("refills",
                                           "Batches fetched for the cache."),
+    Since<&PoolSnapshot::Thread::refilled>(
+        "refilled", "Buffers that refills put into the cache."),
     Since<&PoolSnapshot::Thread::flushes>("flushes",
                                           "Batches returned from the cache."),
+    Since<&PoolSnapshot::Thread::flushed>(
+        "flushed", "Buffers that flushes took out of the cache."),
     Since<&PoolSnapshot::Thread::bypasses>(
         "bypasses", "Releases that went past the cache."),
     Since<&PoolSnapshot::Thread::retreats>(

@@ -8,15 +8,16 @@ namespace tandem {
 
 // When a thread cache goes back to bias: after a number of quiet shared
 // operations, its patience, that doubles with each revocation up to a cap, and
-// halves when a bias has lasted for long. So a pool that oscillates around
-// exhaustion makes at most one revocation for each kMostPatience operations of
-// a thread in the long run, and one that has settled is soon biased again.
+// halves when a bias has lasted for long, by the clock, as biased operations
+// are not counted. So a pool that oscillates around exhaustion makes at most
+// one revocation for each kMostPatience operations of a thread in the long run,
+// and one that has settled is soon biased again.
 //
 // Threads: the cache's owner; a signal handler may cost a count.
 class BiasPolicy {
  public:
   // Never less: the version of a cache lasts for 2^40 operations by it.
-  static constexpr uint32_t kLeastPatience = 1u << 8;
+  static constexpr uint32_t kLeastPatience = 1u << 9;
   static constexpr uint32_t kMostPatience = 1u << 16;
 
   // A shared operation without pressure. True if the bias should come back: an
@@ -27,30 +28,34 @@ class BiasPolicy {
     return true;
   }
 
-  // The cache is biased from now on; `operations` is what it has seen in all.
-  void OnBias(uint64_t operations) {
+  // The cache is biased from now on.
+  void OnBias(int64_t now) {
     biased_ = true;
-    since_ = operations;
+    since_ = now;
   }
 
-  // A shared operation: the bias is gone. True the first time after OnBias.
-  bool OnShared(uint64_t operations) {
+  // A shared operation: the bias is gone. True the first time after OnBias,
+  // and only then does it ask what time it is, in nanoseconds.
+  template <class Clock>
+  bool OnShared(Clock now) {
     if (!biased_) return false;
     biased_ = false;
-    const bool lasted = operations - since_ >= uint64_t{patience_} * kLasting;
+    const bool lasted = now() - since_ >= int64_t{patience_} * kLastingNanos;
     patience_ = lasted ? std::max(patience_ / 2, kLeastPatience)
                        : std::min(patience_ * 2, kMostPatience);
     return true;
   }
 
  private:
-  // A bias that has served so many times the patience has paid for itself.
-  static constexpr uint32_t kLasting = 64;
+  // A bias has paid for itself that could serve 64 operations for each that the
+  // owner waited for it. A server does something with its buffers: 100 ns for
+  // each, or one that is slow would be taken for one that has settled.
+  static constexpr int64_t kLastingNanos = int64_t{64} * 100;
 
   uint32_t patience_ = kLeastPatience;
   uint32_t quiet_ = 0;
   bool biased_ = false;
-  uint64_t since_ = 0;
+  int64_t since_ = 0;
 };
 
 }  // namespace tandem

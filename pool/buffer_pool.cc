@@ -128,9 +128,15 @@ void BufferPool::TakeBack(std::span<std::byte* const> buffers, Holder from,
   core_.Give(ThisThreadCache(), buffers);
 }
 
+void BufferPool::GiveSlow(std::span<std::byte* const> buffers,
+                          const void* caller) {
+  if (guard_.has_extras()) return TakeBack(buffers, Holder::kUser, caller);
+  core_.GiveSlow(ThisThreadCache(), buffers);
+}
+
 std::byte* BufferPool::AcquireUnbiased() {
   std::byte* buffer;
-  if (!Take({&buffer, 1}, kAnyBuffer)) return nullptr;
+  if (!TakeSlow({&buffer, 1}, kAnyBuffer)) return nullptr;
   HandOut({&buffer, 1}, Holder::kUser, __builtin_return_address(0));
   return buffer;
 }
@@ -153,7 +159,7 @@ bool BufferPool::AcquireManyUnbiased(std::span<std::byte*> out,
                                      const void* caller) {
   if (out.empty()) return true;
   if (out.size() <= kMaxCacheSize) {
-    if (!Take(out, kAnyBuffer)) return false;
+    if (!TakeSlow(out, kAnyBuffer)) return false;
   } else {
     if (out.size() > capacity()) return false;
     Cache* const cache = ThisThreadCache();
@@ -168,11 +174,10 @@ bool BufferPool::AcquireManyUnbiased(std::span<std::byte*> out,
 }
 
 void BufferPool::GiveUnbiased(std::byte* buffer) {
-  TakeBack({&buffer, 1}, Holder::kUser, __builtin_return_address(0));
+  GiveSlow({&buffer, 1}, __builtin_return_address(0));
 }
 void BufferPool::GiveUnbiased(std::byte* first, std::byte* second) {
-  TakeBack(std::array{first, second}, Holder::kUser,
-           __builtin_return_address(0));
+  GiveSlow(std::array{first, second}, __builtin_return_address(0));
 }
 
 void BufferPool::ReleaseMany(std::span<std::byte* const> buffers) {
@@ -181,7 +186,7 @@ void BufferPool::ReleaseMany(std::span<std::byte* const> buffers) {
         buffers.first(std::min(buffers.size(), size_t{kMaxCacheSize}));
     guard_.MarkIdle(piece);
     if (!core_.GiveBiased(FastCache(), piece)) [[unlikely]] {
-      TakeBack(piece, Holder::kUser, __builtin_return_address(0));
+      GiveSlow(piece, __builtin_return_address(0));
     }
     buffers = buffers.subspan(piece.size());
   }
@@ -271,10 +276,10 @@ PoolSnapshot BufferPool::Snapshot() const {
         .owned = cache.owner() != kNoThread,
         .cached = cache.size(),
         .limit = cache.limit(),
-        .takes = counters.takes.Get(),
-        .gives = counters.gives.Get(),
         .refills = counters.refills.Get(),
+        .refilled = counters.refilled.Get(),
         .flushes = counters.flushes.Get(),
+        .flushed = counters.flushed.Get(),
         .bypasses = counters.bypasses.Get(),
         .retreats = counters.retreats.Get(),
         .steals = counters.steals.Get(),

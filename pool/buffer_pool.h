@@ -216,13 +216,22 @@ class BufferPool {
   bool AcquireManyUnbiased(std::span<std::byte*> out, const void* caller);
   void GiveUnbiased(std::byte* buffer);
   void GiveUnbiased(std::byte* first, std::byte* second);
+  void GiveSlow(std::span<std::byte* const> buffers, const void* caller);
 
-  // As PoolCore says.
+  // As PoolCore says. TakeSlow: once the fast path has failed, or where there
+  // is none.
   bool Take(std::span<std::byte*> out, Claim claim) {
     Cache* const cache = ThisThreadCache();
     if (tampers_ && !Tamper(cache)) [[unlikely]]
       return false;
     return core_.Take(cache, out, claim);
+  }
+  bool TakeSlow(std::span<std::byte*> out, Claim claim) {
+    if (guard_.has_extras()) return Take(out, claim);
+    Cache* const cache = ThisThreadCache();
+    if (tampers_ && !Tamper(cache)) [[unlikely]]
+      return false;
+    return core_.TakeSlow(cache, out, claim);
   }
   bool TakeCheaply(std::span<std::byte*> out, Claim claim) {
     Cache* const cache = ThisThreadCache();

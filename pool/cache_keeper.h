@@ -9,7 +9,6 @@
 
 #include "tandem/pool/cache_registry.h"
 #include "tandem/pool/depot.h"
-#include "tandem/pool/section.h"
 #include "tandem/pool/sweep.h"
 #include "tandem/pool/thread_cache.h"
 #include "tandem/pool/types.h"
@@ -36,49 +35,50 @@ class CacheKeeper {
         batch_(batch),
         biased_(biased) {}
 
-  // Takes from the cache, biased or not. False if it holds too few, or if there
-  // is pressure.
-  bool Pop(Cache& cache, std::span<std::byte*> out, Claim claim) {
-    for (;;) {
-      // A class that keeps more than the reserve must look, bias or not.
-      if (depot_.ledger().Load().available() < claim.keep) return false;
-      const SectionResult biased = cache.PopBiased(out);
-      if (biased != SectionResult::kRevoked) {
-        return biased == SectionResult::kDone;
-      }
-      OnShared(cache);
-      if (depot_.Pressed()) return false;
-      const SharedResult shared = cache.PopShared(out);
-      if (shared == SharedResult::kUnfit) return false;
-      if (shared == SharedResult::kDone) {
-        AfterQuietOperation(cache);
-        return true;
-      }
+  // Takes from a cache whose gate was closed when its owner tried. False if it
+  // holds too few, if there is pressure, or if the gate is open: what failed
+  // then was not that.
+  bool PopShared(Cache& cache, std::span<std::byte*> out, Claim claim) {
+    if (cache.biased()) return false;
+    OnShared(cache);
+    // A class that keeps more than the reserve looks for more.
+    const LedgerView view = depot_.ledger().Load();
+    if (view.Pressed(depot_.reserve()) || view.available() < claim.keep ||
+        !cache.PopShared(out)) {
+      return false;
     }
+    AfterQuietOperation(cache);
+    return true;
   }
 
-  // Puts into the cache, biased or not. False if it has no room, or if there is
-  // pressure.
-  bool Push(Cache& cache, std::span<std::byte* const> in) {
-    for (;;) {
-      const SectionResult biased = cache.PushBiased(in);
-      if (biased != SectionResult::kRevoked) {
-        return biased == SectionResult::kDone;
-      }
-      OnShared(cache);
-      if (depot_.Pressed()) return false;
-      const SharedResult shared = cache.PushShared(in);
-      if (shared == SharedResult::kUnfit) return false;
-      if (shared == SharedResult::kDone) {
-        if (depot_.Pressed()) {
-          Retreat(cache);
-        } else {
-          registry_.HintFilled(cache);
-          AfterQuietOperation(cache);
-        }
-        return true;
-      }
+  // Puts into a cache whose gate was closed when its owner tried. False if it
+  // has no room, if there is pressure, or if the gate is open.
+  bool PushShared(Cache& cache, std::span<std::byte* const> in) {
+    if (cache.biased()) return false;
+    OnShared(cache);
+    if (depot_.Pressed() || !cache.PushShared(in)) return false;
+    if (depot_.Pressed()) {
+      Retreat(cache);
+    } else {
+      registry_.HintFilled(cache);
+      AfterQuietOperation(cache);
     }
+    return true;
+  }
+
+  // Takes from the cache by whichever way is open. False if it holds too few,
+  // or if there is pressure.
+  bool Pop(Cache& cache, std::span<std::byte*> out, Claim claim) {
+    if (!cache.biased()) return PopShared(cache, out, claim);
+    // A class that keeps more than the reserve must look, bias or not.
+    return depot_.ledger().Load().available() >= claim.keep &&
+           cache.PopBiased(out);
+  }
+
+  // Puts into the cache by whichever way is open. False if it has no room, or
+  // if there is pressure.
+  bool Push(Cache& cache, std::span<std::byte* const> in) {
+    return cache.biased() ? cache.PushBiased(in) : PushShared(cache, in);
   }
 
   // Collects reserved buffers: into `out`, and `surplus`, at least one and at
@@ -97,7 +97,11 @@ class CacheKeeper {
     const auto rest = std::span(storage).first(surplus);
     cache.counters.refills.Add(1);
     // No room: a handler filled the cache, or found it hidden; or pressure.
-    if (!Push(cache, rest)) depot_.Publish(rest);
+    if (Push(cache, rest)) {
+      cache.counters.refilled.Add(surplus);
+    } else {
+      depot_.Publish(rest);
+    }
   }
 
   // Releases `in` where the cache, which has too little room, should keep some
@@ -148,24 +152,34 @@ class CacheKeeper {
     const uint32_t count = cache.PopUpTo({storage.data(), batch});
     if (count == 0) return false;
     cache.counters.flushes.Add(1);
+    cache.counters.flushed.Add(count);
     depot_.Publish({storage.data(), count});
     return true;
   }
 
+  // The owner has found its gate closed. If no barrier has followed, it may be
+  // that the system refuses them: then only the owner can close it for good,
+  // and empty the cache for who has passed it over.
   void OnShared(Cache& cache) {
-    if (cache.policy.OnShared(cache.operations())) {
+    if (cache.policy.OnShared([] { return Platform::NowNanos(); })) {
       cache.counters.revocations.Add(1);
+    }
+    if (cache.gate().closing()) {
+      cache.CloseOwn();
+      if (depot_.Pressed()) Retreat(cache);
     }
   }
 
   // The cache has been used in shared mode, without pressure.
   void AfterQuietOperation(Cache& cache) {
     if (!biased_ || !cache.armed() || !cache.policy.OnQuietOperation()) return;
+    // No gate opens that might not close again.
+    if (barriers_.refusals.Get() != 0) return;
     bool pressed = false;
     const bool biased =
         cache.BeginBias([&] { return pressed = depot_.Pressed(); });
     if (biased) {
-      cache.policy.OnBias(cache.operations());
+      cache.policy.OnBias(Platform::NowNanos());
       cache.counters.biases.Add(1);
       registry_.HintFilled(cache);
     } else if (pressed) {

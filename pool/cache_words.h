@@ -9,38 +9,81 @@
 
 namespace tandem {
 
-// What `word` of a thread cache packs: {epoch 32, tag 22, top 10}.
+// What `word` of a thread cache packs: {epoch 32, count 16, top 16}. The count
+// is raised by every change, modulo 2^16.
 struct CacheWord {
-  static constexpr int kTopBits = 10;
-  static constexpr int kTagBits = 22;
-  static_assert(kMaxCacheSize < 1u << kTopBits);
+  static_assert(kMaxCacheSize < 1u << 15);  // sections compare signed numbers
 
-  static constexpr uint64_t Pack(uint32_t epoch, uint32_t tag, uint32_t top) {
-    return uint64_t{epoch} << 32 | tag << kTopBits | top;
+  static constexpr uint64_t Pack(uint32_t epoch, uint32_t count, uint32_t top) {
+    return uint64_t{epoch} << 32 | (count & 0xFFFF) << 16 | top;
   }
   static constexpr uint32_t EpochOf(uint64_t word) {
     return static_cast<uint32_t>(word >> 32);
   }
-  static constexpr uint32_t TagOf(uint64_t word) {
-    return static_cast<uint32_t>(word) >> kTopBits;
+  static constexpr uint32_t CountOf(uint64_t word) {
+    return static_cast<uint32_t>(word) >> 16;
   }
-  static constexpr uint32_t TopOf(uint64_t word) {
-    return word & ((1u << kTopBits) - 1);
-  }
-  // The word after a change in shared mode.
+  static constexpr uint32_t TopOf(uint64_t word) { return word & 0xFFFF; }
+  // The word after a change that leaves `top` buffers.
   static constexpr uint64_t Next(uint64_t word, uint32_t top) {
-    return Pack(EpochOf(word), TagOf(word) + 1, top);
+    return Pack(EpochOf(word), CountOf(word) + 1, top);
   }
+};
+
+// What `gate` of a thread cache packs: {epoch 32, ceiling 16, floor 16}, two
+// bounds that the top must keep to. So one comparison tells a section both
+// whether the gate is open and whether there is a buffer, or room:
+//
+//   open     floor 0, ceiling the cache's limit
+//   closing  floor and ceiling such that no section succeeds
+//   closed   likewise, and since then a barrier has come, or the owner has
+//            closed it itself
+class CacheGate {
+ public:
+  static constexpr CacheGate Open(uint32_t epoch, uint32_t ceiling) {
+    return CacheGate(epoch, ceiling << 16);
+  }
+  static constexpr CacheGate Closing(uint32_t epoch) {
+    return CacheGate(epoch, kClosing);
+  }
+  static constexpr CacheGate Closed(uint32_t epoch) {
+    return CacheGate(epoch, kClosed);
+  }
+  constexpr CacheGate() = default;  // closed
+  explicit constexpr CacheGate(uint64_t bits) : bits_(bits) {}
+
+  constexpr bool open() const { return (bits_ & 0xFFFF) == 0; }
+  constexpr bool closing() const { return (bits_ & 0xFFFF) == kClosing; }
+  constexpr bool closed() const { return (bits_ & 0xFFFF) == kClosed; }
+  constexpr uint32_t epoch() const {
+    return static_cast<uint32_t>(bits_ >> 32);
+  }
+  // Most that may be in the cache through the gate; 0 unless it is open.
+  constexpr uint32_t ceiling() const {
+    return static_cast<uint32_t>(bits_) >> 16;
+  }
+  constexpr uint64_t bits() const { return bits_; }
+
+  // As open, or closed, as it is.
+  constexpr CacheGate MovedTo(uint32_t epoch) const {
+    return CacheGate(epoch, static_cast<uint32_t>(bits_));
+  }
+
+ private:
+  static constexpr uint32_t kClosing = 0x7FFF;
+  static constexpr uint32_t kClosed = 0x7FFE;
+
+  constexpr CacheGate(uint32_t epoch, uint32_t bounds)
+      : bits_(uint64_t{epoch} << 32 | bounds) {}
+
+  uint64_t bits_ = kClosed;
 };
 
 // The words of a thread cache that a restartable section works on. Of these, it
 // writes slots and the low half of `word`, and that last.
 //
-//   word    a CacheWord; while the cache is biased its tag is 0,
-//           so that the low half is the top
-//   seized  raised by who takes the bias away
-//   bias    the epoch that the owner is biased in; biased: seized < bias
-//   limit   most slots that may be filled
+//   word    a CacheWord
+//   gate    a CacheGate
 //   area    where the owner's thread tells the kernel of the section
 template <class Platform>
 struct CacheWords {
@@ -48,9 +91,7 @@ struct CacheWords {
   using OwnAtomic = typename Platform::template OwnAtomic<T>;
 
   OwnAtomic<uint64_t> word;
-  OwnAtomic<uint32_t> seized;
-  OwnAtomic<uint32_t> bias;
-  OwnAtomic<uint32_t> limit;
+  OwnAtomic<uint64_t> gate;
   typename Platform::SectionArea area;
   std::array<OwnAtomic<std::byte*>, Platform::kCacheSlots> slots;
 };

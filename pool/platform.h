@@ -7,7 +7,6 @@
 #include <span>
 
 #include "tandem/pool/rseq_section.h"
-#include "tandem/pool/section.h"
 #include "tandem/pool/types.h"
 
 #ifdef TANDEM_COUNT_RMW
@@ -43,13 +42,13 @@ struct StdPlatform {
   // Restartable sections on the words of a ThreadCache (CacheWords), see
   // RseqSection for what they and the barrier promise.
   template <class Words>
-  [[gnu::always_inline]] static SectionResult PopBiased(
-      Words& words, std::span<std::byte*> out) {
+  [[gnu::always_inline]] static bool PopBiased(Words& words,
+                                               std::span<std::byte*> out) {
     return RseqSection::Pop(words, out.data(),
                             static_cast<uint32_t>(out.size()));
   }
   template <class Words>
-  [[gnu::always_inline]] static SectionResult PushBiased(
+  [[gnu::always_inline]] static bool PushBiased(
       Words& words, std::span<std::byte* const> in) {
     return RseqSection::Push(words, in.data(),
                              static_cast<uint32_t>(in.size()));
@@ -61,20 +60,6 @@ struct StdPlatform {
   // on the same thread. No instruction.
   static void SignalFence() {
     std::atomic_signal_fence(std::memory_order::seq_cst);
-  }
-
-  // Adds to a statistic that the calling thread alone writes; a signal handler
-  // that does so too loses nothing. No locked instruction: others may read what
-  // is one behind.
-  template <class Word>
-  [[gnu::always_inline]] static void AddOwned(Word& word, uint64_t n) {
-    if constexpr (RseqSection::kAddsAtOnce) {
-      RseqSection::AddAtOnce(reinterpret_cast<uint64_t&>(word), n);
-    } else {
-      // relaxed: a statistic, it orders nothing.
-      word.store(word.load(std::memory_order::relaxed) + n,
-                 std::memory_order::relaxed);
-    }
   }
 
   // A pointer of the calling thread's own, one for each T, null at first. The

@@ -14,7 +14,6 @@
 #include "tandem/pool/core_pools.h"
 #include "tandem/pool/depot.h"
 #include "tandem/pool/ledger.h"
-#include "tandem/pool/section.h"
 #include "tandem/pool/sweep.h"
 #include "tandem/pool/thread_cache.h"
 #include "tandem/pool/types.h"
@@ -37,16 +36,17 @@ namespace tandem {
 //          serve who waits
 //
 // Exhaustion is exact (P3). Who is about to fail, to wait or to dig into the
-// reserve (1) raises the shortage count in the ledger, then (2) takes the bias
+// reserve (1) raises the shortage count in the ledger, then (2) closes the gate
 // of every cache, then (3) empties it, then (4) looks at the ledger a last
-// time. An owner without bias (a) pushes, then (b) looks at the ledger, and
+// time. An owner in shared mode (a) pushes, then (b) looks at the ledger, and
 // empties its own cache if there is pressure; one that goes back to bias (c)
-// begins an epoch, then (d) looks, likewise (CacheKeeper). (1), (b) and (d) are
-// on the ledger's word; (2), (3), (a) and (c) on the cache's; all are seq_cst:
-// either (3) finds what (a) pushed, or (b) sees what (1) raised; either (2)
-// seizes the epoch that (c) began, or (d) sees what (1) raised. What a biased
-// owner did is seen after the barrier that belongs to (2). So at (4) no cache
-// holds a buffer but for the hands of an operation in progress.
+// begins an epoch, then (d) looks, likewise (CacheKeeper), before it opens the
+// gate. (1), (b) and (d) are on the ledger's word; (2), (3), (a) and (c) on the
+// cache's two; all are seq_cst: either (3) finds what (a) pushed, or (b) sees
+// what (1) raised; either (2) finds the epoch that (c) began, and keeps the
+// gate from opening or closes it, or (d) sees what (1) raised. What an owner
+// did through its open gate is seen after the barrier that belongs to (2). So
+// at (4) no cache holds a buffer but for the hands of an operation in progress.
 //
 // A shared pop looks at the ledger before: overtaken by a sweep, its
 // compare-and-swap fails or finds the cache empty; and a biased pop is done
@@ -94,7 +94,7 @@ class PoolCore {
   // Takes out.size() buffers, at least one, all or none; none only as P3 says.
   [[nodiscard]] bool Take(Cache* cache, std::span<std::byte*> out,
                           Claim claim) {
-    return TakeCheaply(cache, out, claim) || TakeByAllMeans(cache, out, claim);
+    return TakeBiased(cache, out, claim) || TakeSlow(cache, out, claim);
   }
 
   // Take, but gives up where it would have to search other threads' caches or
@@ -104,33 +104,42 @@ class PoolCore {
     return TakeBiased(cache, out, claim) || TakeUnbiased(cache, out, claim);
   }
 
-  // The fast path of Take and Give alone: false if the cache is not biased, or
-  // holds too few or too many.
+  // Gives back buffers that the caller owns, at least one.
+  void Give(Cache* cache, std::span<std::byte* const> in) {
+    if (!GiveBiased(cache, in)) GiveSlow(cache, in);
+  }
+
+  // The fast path of Take and Give alone: false if the cache's gate is not
+  // open, or if it holds too few or too many.
   [[gnu::always_inline]] bool TakeBiased(Cache* cache,
                                          std::span<std::byte*> out,
                                          Claim claim) {
+    if (cache == nullptr) return false;
     // The reserve never enters a cache, so `keep` remains whatever is taken
     // from one; a class that keeps more must look at the ledger.
-    if (cache != nullptr && claim.keep <= depot_.reserve() &&
-        cache->PopBiased(out) == SectionResult::kDone) [[likely]] {
-      cache->counters.takes.Add(out.size());
-      return true;
+    if (claim.keep > depot_.reserve() &&
+        depot_.ledger().Load().available() < claim.keep) {
+      return false;
     }
-    return false;
+    return cache->PopBiased(out);
   }
   [[gnu::always_inline]] bool GiveBiased(Cache* cache,
                                          std::span<std::byte* const> in) {
-    if (cache != nullptr && cache->PushBiased(in) == SectionResult::kDone)
-        [[likely]] {
-      cache->counters.gives.Add(in.size());
-      return true;
-    }
-    return false;
+    return cache != nullptr && cache->PushBiased(in);
   }
 
-  // Gives back buffers that the caller owns, at least one.
-  void Give(Cache* cache, std::span<std::byte* const> in) {
-    if (!GiveBiased(cache, in)) GiveUnbiased(cache, in);
+  // The rest of Take and Give, once the fast path has failed.
+  [[nodiscard]] bool TakeSlow(Cache* cache, std::span<std::byte*> out,
+                              Claim claim) {
+    return TakeUnbiased(cache, out, claim) || TakeByAllMeans(cache, out, claim);
+  }
+  [[gnu::noinline]] void GiveSlow(Cache* cache,
+                                  std::span<std::byte* const> in) {
+    if (cache != nullptr) {
+      if (keeper_.PushShared(*cache, in) || MakeRoom(*cache, in)) return;
+      cache->counters.bypasses.Add(1);
+    }
+    depot_.Publish(in);
   }
 
   // Reserves n buffers past the cache, all or none, for Depot::Collect.
@@ -247,10 +256,7 @@ class PoolCore {
 
   [[gnu::noinline]] bool TakeUnbiased(Cache* cache, std::span<std::byte*> out,
                                       Claim claim) {
-    if (cache != nullptr && keeper_.Pop(*cache, out, claim)) {
-      cache->counters.takes.Add(out.size());
-      return true;
-    }
+    if (cache != nullptr && keeper_.PopShared(*cache, out, claim)) return true;
     if (cache == nullptr || depot_.Pressed()) return TakeFree(out, claim);
     return TakeWithRefill(*cache, out, claim);
   }
@@ -259,18 +265,6 @@ class PoolCore {
                                         Claim claim) {
     Shortage shortage(*this, cache);
     return shortage.Take(out, claim);
-  }
-
-  [[gnu::noinline]] void GiveUnbiased(Cache* cache,
-                                      std::span<std::byte* const> in) {
-    if (cache != nullptr) {
-      if (keeper_.Push(*cache, in) || MakeRoom(*cache, in)) {
-        cache->counters.gives.Add(in.size());
-        return;
-      }
-      cache->counters.bypasses.Add(1);
-    }
-    depot_.Publish(in);
   }
 
   // Takes what the cache has, the rest from what is free without touching the
@@ -317,7 +311,8 @@ class PoolCore {
   bool MakeRoom(Cache& cache, std::span<std::byte* const> in) {
     if (depot_.Pressed()) return false;
     Adapt(cache);
-    return keeper_.Push(cache, in) || keeper_.PushWithFlush(cache, in);
+    return (in.size() <= keeper_.RoomIn(cache) && keeper_.Push(cache, in)) ||
+           keeper_.PushWithFlush(cache, in);
   }
 
   // The cache, whose owner calls this, has run empty or full: it may hold more

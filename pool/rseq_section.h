@@ -4,8 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "tandem/pool/section.h"
-
 // Under ThreadSanitizer caches are never biased: it does not see the accesses
 // of assembly, nor what membarrier(2) orders.
 #if defined(__SANITIZE_THREAD__)
@@ -20,12 +18,6 @@
 #undef TANDEM_HAS_SECTIONS
 #define TANDEM_HAS_SECTIONS 0
 #endif
-#endif
-
-#if TANDEM_HAS_SECTIONS && defined(__x86_64__)
-#define TANDEM_ADDS_AT_ONCE true
-#else
-#define TANDEM_ADDS_AT_ONCE false
 #endif
 
 namespace tandem {
@@ -65,7 +57,7 @@ class SectionArea {
 //
 // It does not order the thread's other accesses, and it does nothing against
 // other threads that write the same words: the protocol of ThreadCache does.
-// Where the cache is not biased, it changes nothing, armed or not.
+// Where the gate is not open, it changes nothing, armed or not.
 //
 // Cost: no read-modify-write, no fence, no system call. Barrier is a system
 // call that interrupts each core that runs a thread of this process.
@@ -78,22 +70,19 @@ class RseqSection {
   // is "shared". Not async-signal-safe.
   static bool Available();
 
-  // Sections on the words of a thread cache, Words being its CacheWords.
+  // Sections on the words of a thread cache, Words being its CacheWords: loads
+  // the top, compares it with the gate, accesses slots, and commits top and
+  // count. False if the gate forbids it: that nothing has changed is all that
+  // follows. Which of the gate's reasons it was, who cares reads there.
 
   // Takes `count` (at least 1) buffers off the top: slots[top - count, top), in
   // this order, into `out`, which is unspecified unless they were taken.
   template <class Words>
-  static SectionResult Pop(Words& words, std::byte** out, uint32_t count);
+  static bool Pop(Words& words, std::byte** out, uint32_t count);
 
-  // Puts `count` (at least 1) buffers on top, in order, if there are at most
-  // words.limit then.
+  // Puts `count` (at least 1) buffers on top, in order.
   template <class Words>
-  static SectionResult Push(Words& words, std::byte* const* in, uint32_t count);
-
-  // Adds in one instruction, which no signal can come into the middle of: no
-  // locked one, so other threads must not write the word.
-  static constexpr bool kAddsAtOnce = TANDEM_ADDS_AT_ONCE;
-  static void AddAtOnce(uint64_t& word, uint64_t n);
+  static bool Push(Words& words, std::byte* const* in, uint32_t count);
 
   // False if the system refuses; then nothing may be concluded.
   // Async-signal-safe.
@@ -109,12 +98,12 @@ class RseqSection {
 #else
 namespace tandem {
 template <class Words>
-SectionResult RseqSection::Pop(Words&, std::byte**, uint32_t) {
-  return SectionResult::kRevoked;
+bool RseqSection::Pop(Words&, std::byte**, uint32_t) {
+  return false;
 }
 template <class Words>
-SectionResult RseqSection::Push(Words&, std::byte* const*, uint32_t) {
-  return SectionResult::kRevoked;
+bool RseqSection::Push(Words&, std::byte* const*, uint32_t) {
+  return false;
 }
 }  // namespace tandem
 #endif

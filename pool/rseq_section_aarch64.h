@@ -2,7 +2,7 @@
 #define TANDEM_POOL_RSEQ_SECTION_AARCH64_H_
 
 // The sections for aarch64; included by rseq_section.h alone, which has the
-// contract. Layout and labels as in rseq_section_x86_64.h.
+// contract. Layout, labels and arithmetic as in rseq_section_x86_64.h.
 //
 // Plain loads and stores, although this machine reorders them: the thread
 // itself sees them in order, and another one looks at what they did only after
@@ -18,10 +18,6 @@
   "add x9, x9, :lo12:3b\n"            \
   "str x9, [%[cs]]\n"                 \
   "1:\n"                              \
-  "ldr w9, [%[words], %c[bias]]\n"    \
-  "ldr w10, [%[words], %c[seized]]\n" \
-  "cmp w10, w9\n"                     \
-  "b.hs %l[revoked]\n"                \
   "ldr w9, [%[words], %c[low]]\n"
 
 #define TANDEM_SECTION_COMMIT              \
@@ -43,57 +39,57 @@
   "cmp w11, %w[count]\n"              \
   "b.ne 5b\n"
 
-// Places within Words; little-endian, the low half comes first.
-#define TANDEM_SECTION_OPERANDS                                                \
-  [words] "r"(&words), [cs] "r"(words.area.cs()),                              \
-      [low] "i"(offsetof(Words, word)), [seized] "i"(offsetof(Words, seized)), \
-      [bias] "i"(offsetof(Words, bias)), [limit] "i"(offsetof(Words, limit)),  \
+// Places within Words; little-endian, the low half comes first, and the floor.
+#define TANDEM_SECTION_OPERANDS                                             \
+  [words] "r"(&words), [cs] "r"(words.area.cs()),                           \
+      [low] "i"(offsetof(Words, word)), [floor] "i"(offsetof(Words, gate)), \
+      [ceiling] "i"(offsetof(Words, gate) + 2),                             \
       [slots] "i"(offsetof(Words, slots))
 
 namespace tandem {
 
 template <class Words>
-[[gnu::always_inline]] inline SectionResult RseqSection::Pop(Words& words,
-                                                             std::byte** out,
-                                                             uint32_t count) {
+[[gnu::always_inline]] inline bool RseqSection::Pop(Words& words,
+                                                    std::byte** out,
+                                                    uint32_t count) {
   asm volatile goto(
       TANDEM_SECTION_BEGIN
-      "subs w9, w9, %w[count]\n"
-      "b.lo %l[unfit]\n"
-      "add x10, %[words], w9, uxtw #3\n"
-      "add x10, x10, %c[slots]\n" TANDEM_SECTION_COPY("x10", "%[out]")
-          TANDEM_SECTION_COMMIT
+      "ldrsh w11, [%[words], %c[floor]]\n"
+      "sub w9, w9, %w[count]\n"
+      "cmp w11, w9, sxth\n"
+      "b.gt %l[unfit]\n"
+      "add x10, %[words], w9, uxth #3\n"
+      "add x10, x10, %c[slots]\n" TANDEM_SECTION_COPY(
+          "x10", "%[out]") "add w9, w9, #0x10, lsl #12\n" TANDEM_SECTION_COMMIT
       :
       : TANDEM_SECTION_OPERANDS, [out] "r"(out), [count] "r"(count)
       : "x9", "x10", "x11", "x12", "cc", "memory"
-      : revoked, unfit);
-  return SectionResult::kDone;
+      : unfit);
+  return true;
 unfit:
-  return SectionResult::kUnfit;
-revoked:
-  return SectionResult::kRevoked;
+  return false;
 }
 
 template <class Words>
-[[gnu::always_inline]] inline SectionResult RseqSection::Push(
-    Words& words, std::byte* const* in, uint32_t count) {
-  asm volatile goto(TANDEM_SECTION_BEGIN
-                    "add x10, %[words], w9, uxtw #3\n"
-                    "add x10, x10, %c[slots]\n"
-                    "add w9, w9, %w[count]\n"
-                    "ldr w11, [%[words], %c[limit]]\n"
-                    "cmp w9, w11\n"
-                    "b.hi %l[unfit]\n" TANDEM_SECTION_COPY("%[in]", "x10")
-                        TANDEM_SECTION_COMMIT
-                    :
-                    : TANDEM_SECTION_OPERANDS, [in] "r"(in), [count] "r"(count)
-                    : "x9", "x10", "x11", "x12", "cc", "memory"
-                    : revoked, unfit);
-  return SectionResult::kDone;
+[[gnu::always_inline]] inline bool RseqSection::Push(Words& words,
+                                                     std::byte* const* in,
+                                                     uint32_t count) {
+  asm volatile goto(
+      TANDEM_SECTION_BEGIN
+      "ldrsh w11, [%[words], %c[ceiling]]\n"
+      "add x10, %[words], w9, uxth #3\n"
+      "add w9, w9, %w[count]\n"
+      "cmp w11, w9, sxth\n"
+      "b.lt %l[unfit]\n"
+      "add x10, x10, %c[slots]\n" TANDEM_SECTION_COPY(
+          "%[in]", "x10") "add w9, w9, #0x10, lsl #12\n" TANDEM_SECTION_COMMIT
+      :
+      : TANDEM_SECTION_OPERANDS, [in] "r"(in), [count] "r"(count)
+      : "x9", "x10", "x11", "x12", "cc", "memory"
+      : unfit);
+  return true;
 unfit:
-  return SectionResult::kUnfit;
-revoked:
-  return SectionResult::kRevoked;
+  return false;
 }
 
 }  // namespace tandem

@@ -16,19 +16,21 @@
 // is, not at what it has left. The halves of the cache's word are accessed
 // separately: a load of the whole right after a store of a half would wait for
 // the store to leave the store buffer.
+//
+// eax is the low half, {count, top}. Adding 1 to the count and n to the top is
+// one addition, and so is taking n off the top: what the top borrows is a
+// count, and what the count carries is lost. Tops and bounds are compared as
+// signed numbers of 16 bits.
 
-#define TANDEM_SECTION_BEGIN           \
-  ".pushsection __rseq_cs, \"aw?\"\n"  \
-  ".balign 32\n"                       \
-  "3: .long 0, 0\n"                    \
-  ".quad 1f, 2f - 1f, 4f\n"            \
-  ".popsection\n"                      \
-  "0: leaq 3b(%%rip), %%rax\n"         \
-  "movq %%rax, (%[cs])\n"              \
-  "1:\n"                               \
-  "movl %c[bias](%[words]), %%eax\n"   \
-  "cmpl %%eax, %c[seized](%[words])\n" \
-  "jae %l[revoked]\n"                  \
+#define TANDEM_SECTION_BEGIN          \
+  ".pushsection __rseq_cs, \"aw?\"\n" \
+  ".balign 32\n"                      \
+  "3: .long 0, 0\n"                   \
+  ".quad 1f, 2f - 1f, 4f\n"           \
+  ".popsection\n"                     \
+  "0: leaq 3b(%%rip), %%rax\n"        \
+  "movq %%rax, (%[cs])\n"             \
+  "1:\n"                              \
   "movl %c[low](%[words]), %%eax\n"
 
 #define TANDEM_SECTION_COMMIT                                                \
@@ -72,119 +74,121 @@
   "jne 7b\n"                          \
   "8:\n"
 
-// Places within Words; little-endian, the low half comes first.
-#define TANDEM_SECTION_OPERANDS                                                \
-  [words] "r"(&words), [cs] "r"(words.area.cs()),                              \
-      [low] "i"(offsetof(Words, word)), [seized] "i"(offsetof(Words, seized)), \
-      [bias] "i"(offsetof(Words, bias)), [limit] "i"(offsetof(Words, limit)),  \
+// Places within Words; little-endian, the low half comes first, and the floor.
+#define TANDEM_SECTION_OPERANDS                                             \
+  [words] "r"(&words), [cs] "r"(words.area.cs()),                           \
+      [low] "i"(offsetof(Words, word)), [floor] "i"(offsetof(Words, gate)), \
+      [ceiling] "i"(offsetof(Words, gate) + 2),                             \
       [slots] "i"(offsetof(Words, slots))
 
 namespace tandem {
 
 template <class Words>
-[[gnu::always_inline]] inline SectionResult RseqSection::Pop(Words& words,
-                                                             std::byte** out,
-                                                             uint32_t count) {
+[[gnu::always_inline]] inline bool RseqSection::Pop(Words& words,
+                                                    std::byte** out,
+                                                    uint32_t count) {
   // One buffer, or two: no loop, and no detour by memory for what may be in
   // registers.
   if (__builtin_constant_p(count) && count == 1) {
     std::byte* buffer;
-    asm volatile goto(
-        TANDEM_SECTION_BEGIN
-        "subl $1, %%eax\n"
-        "jb %l[unfit]\n"
-        "movq %c[slots](%[words], %%rax, 8), %[buffer]\n" TANDEM_SECTION_COMMIT
-        : [buffer] "=&r"(buffer)
-        : TANDEM_SECTION_OPERANDS
-        : "rax", "cc", "memory"
-        : revoked, unfit);
+    asm volatile goto(TANDEM_SECTION_BEGIN
+                      "movzwl %%ax, %%ecx\n"
+                      "cmpw %c[floor](%[words]), %%ax\n"
+                      "jle %l[unfit]\n"
+                      "movq -8+%c[slots](%[words], %%rcx, 8), %[buffer]\n"
+                      "addl $0xFFFF, %%eax\n" TANDEM_SECTION_COMMIT
+                      : [buffer] "=&r"(buffer)
+                      : TANDEM_SECTION_OPERANDS
+                      : "rax", "rcx", "cc", "memory"
+                      : unfit);
     *out = buffer;
-    return SectionResult::kDone;
+    return true;
   }
   if (__builtin_constant_p(count) && count == 2) {
     std::byte* first;
     std::byte* second;
     asm volatile goto(TANDEM_SECTION_BEGIN
-                      "subl $2, %%eax\n"
-                      "jb %l[unfit]\n"
-                      "movq %c[slots](%[words], %%rax, 8), %[first]\n"
-                      "movq 8+%c[slots](%[words], %%rax, 8), "
+                      "movzwl %%ax, %%ecx\n"
+                      "addl $0xFFFE, %%eax\n"
+                      "cmpw %c[floor](%[words]), %%ax\n"
+                      "jl %l[unfit]\n"
+                      "movq -16+%c[slots](%[words], %%rcx, 8), %[first]\n"
+                      "movq -8+%c[slots](%[words], %%rcx, 8), "
                       "%[second]\n" TANDEM_SECTION_COMMIT
                       : [first] "=&r"(first), [second] "=&r"(second)
                       : TANDEM_SECTION_OPERANDS
-                      : "rax", "cc", "memory"
-                      : revoked, unfit);
+                      : "rax", "rcx", "cc", "memory"
+                      : unfit);
     out[0] = first;
     out[1] = second;
-    return SectionResult::kDone;
+    return true;
   }
   asm volatile goto(
       TANDEM_SECTION_BEGIN
       "subl %[count], %%eax\n"
-      "jb %l[unfit]\n"
-      "leaq %c[slots](%[words], %%rax, 8), %%rdx\n" TANDEM_SECTION_COPY(
-          "%%rdx", "%[out]") TANDEM_SECTION_COMMIT
+      "cmpw %c[floor](%[words]), %%ax\n"
+      "jl %l[unfit]\n"
+      "movzwl %%ax, %%ecx\n"
+      "leaq %c[slots](%[words], %%rcx, 8), %%rdx\n"
+      "addl $0x10000, %%eax\n" TANDEM_SECTION_COPY("%%rdx", "%[out]")
+          TANDEM_SECTION_COMMIT
       :
       : TANDEM_SECTION_OPERANDS, [out] "r"(out), [count] "r"(count)
       : "rax", "rcx", "rdx", "r8", "xmm0", "xmm1", "cc", "memory"
-      : revoked, unfit);
-  return SectionResult::kDone;
+      : unfit);
+  return true;
 unfit:
-  return SectionResult::kUnfit;
-revoked:
-  return SectionResult::kRevoked;
+  return false;
 }
 
 template <class Words>
-[[gnu::always_inline]] inline SectionResult RseqSection::Push(
-    Words& words, std::byte* const* in, uint32_t count) {
+[[gnu::always_inline]] inline bool RseqSection::Push(Words& words,
+                                                     std::byte* const* in,
+                                                     uint32_t count) {
   if (__builtin_constant_p(count) && count == 1) {
     asm volatile goto(TANDEM_SECTION_BEGIN
-                      "cmpl %c[limit](%[words]), %%eax\n"
-                      "jae %l[unfit]\n"
-                      "movq %[buffer], %c[slots](%[words], %%rax, 8)\n"
-                      "incl %%eax\n" TANDEM_SECTION_COMMIT
+                      "movzwl %%ax, %%ecx\n"
+                      "cmpw %c[ceiling](%[words]), %%ax\n"
+                      "jge %l[unfit]\n"
+                      "movq %[buffer], %c[slots](%[words], %%rcx, 8)\n"
+                      "addl $0x10001, %%eax\n" TANDEM_SECTION_COMMIT
                       :
                       : TANDEM_SECTION_OPERANDS, [buffer] "r"(*in)
-                      : "rax", "cc", "memory"
-                      : revoked, unfit);
-    return SectionResult::kDone;
+                      : "rax", "rcx", "cc", "memory"
+                      : unfit);
+    return true;
   }
   if (__builtin_constant_p(count) && count == 2) {
     asm volatile goto(
         TANDEM_SECTION_BEGIN
-        "leal 2(%%rax), %%ecx\n"
-        "cmpl %c[limit](%[words]), %%ecx\n"
-        "ja %l[unfit]\n"
-        "movq %[first], %c[slots](%[words], %%rax, 8)\n"
-        "movq %[second], 8+%c[slots](%[words], %%rax, 8)\n"
-        "movl %%ecx, %%eax\n" TANDEM_SECTION_COMMIT
+        "movzwl %%ax, %%ecx\n"
+        "addl $0x10002, %%eax\n"
+        "cmpw %c[ceiling](%[words]), %%ax\n"
+        "jg %l[unfit]\n"
+        "movq %[first], %c[slots](%[words], %%rcx, 8)\n"
+        "movq %[second], 8+%c[slots](%[words], %%rcx, "
+        "8)\n" TANDEM_SECTION_COMMIT
         :
         : TANDEM_SECTION_OPERANDS, [first] "r"(in[0]), [second] "r"(in[1])
         : "rax", "rcx", "cc", "memory"
-        : revoked, unfit);
-    return SectionResult::kDone;
+        : unfit);
+    return true;
   }
   asm volatile goto(TANDEM_SECTION_BEGIN
-                    "leaq %c[slots](%[words], %%rax, 8), %%rdx\n"
+                    "movzwl %%ax, %%ecx\n"
+                    "leaq %c[slots](%[words], %%rcx, 8), %%rdx\n"
                     "addl %[count], %%eax\n"
-                    "cmpl %c[limit](%[words]), %%eax\n"
-                    "ja %l[unfit]\n" TANDEM_SECTION_COPY("%[in]", "%%rdx")
-                        TANDEM_SECTION_COMMIT
+                    "cmpw %c[ceiling](%[words]), %%ax\n"
+                    "jg %l[unfit]\n"
+                    "addl $0x10000, %%eax\n" TANDEM_SECTION_COPY(
+                        "%[in]", "%%rdx") TANDEM_SECTION_COMMIT
                     :
                     : TANDEM_SECTION_OPERANDS, [in] "r"(in), [count] "r"(count)
                     : "rax", "rcx", "rdx", "r8", "xmm0", "xmm1", "cc", "memory"
-                    : revoked, unfit);
-  return SectionResult::kDone;
+                    : unfit);
+  return true;
 unfit:
-  return SectionResult::kUnfit;
-revoked:
-  return SectionResult::kRevoked;
-}
-
-[[gnu::always_inline]] inline void RseqSection::AddAtOnce(uint64_t& word,
-                                                          uint64_t n) {
-  asm("addq %[n], %[word]" : [word] "+m"(word) : [n] "er"(n) : "cc");
+  return false;
 }
 
 }  // namespace tandem

@@ -14,21 +14,22 @@ struct PoolSnapshot {
     uint64_t changes = 0;  // batches that came or went, modulo 2^40
   };
   struct Thread {
-    bool owned = false;      // by a living thread; the counts are of all owners
-    uint32_t cached = 0;     // buffers in the cache now
-    uint32_t limit = 0;      // most that may be put into it now
-    uint64_t takes = 0;      // buffers taken out of the cache
-    uint64_t gives = 0;      // buffers put into it
-    uint64_t refills = 0;    // batches fetched for it
-    uint64_t flushes = 0;    // batches returned from it
-    uint64_t bypasses = 0;   // releases that went past it
-    uint64_t retreats = 0;   // times that its owner emptied it under pressure
-    uint64_t steals = 0;     // batches taken out of other threads' caches
-    uint64_t reclaims = 0;   // idle caches whose limit it took for the pool
-    uint64_t shortages = 0;  // allocations that had to search all caches
-    uint64_t failures = 0;   // allocations that found too few buffers
-    bool biased = false;     // now: its owner uses it without atomics
-    uint64_t biases = 0;     // times that it became so
+    bool owned = false;   // by a living thread; the counts are of all owners
+    uint32_t cached = 0;  // buffers in the cache now
+    uint32_t limit = 0;   // most that may be put into it now
+    // What the owner takes and gives through its cache is not counted.
+    uint64_t refills = 0;      // batches fetched for it
+    uint64_t refilled = 0;     // buffers that these put into it
+    uint64_t flushes = 0;      // batches returned from it
+    uint64_t flushed = 0;      // buffers that these took out of it
+    uint64_t bypasses = 0;     // releases that went past it
+    uint64_t retreats = 0;     // times that its owner emptied it under pressure
+    uint64_t steals = 0;       // batches taken out of other threads' caches
+    uint64_t reclaims = 0;     // idle caches whose limit it took for the pool
+    uint64_t shortages = 0;    // allocations that had to search all caches
+    uint64_t failures = 0;     // allocations that found too few buffers
+    bool biased = false;       // now: its owner uses it without atomics
+    uint64_t biases = 0;       // times that it became so
     uint64_t revocations = 0;  // times that its owner found the bias taken
   };
 

@@ -18,7 +18,8 @@ namespace tandem {
 template <class Platform>
 struct BarrierCounters {
   SharedCounter<Platform> barriers;
-  // The system refused one: caches that were biased then were passed over.
+  // The system refused one: caches whose gates were open then were passed over,
+  // and none has opened since.
   SharedCounter<Platform> refusals;
 };
 
@@ -27,7 +28,7 @@ inline constexpr size_t kSweepPiece = 128;
 
 namespace internal_sweep {
 
-// Has everything that was seized before take effect: true if it has.
+// Has every closing that came before take effect: true if it has.
 template <class Platform>
 bool Barrier(BarrierCounters<Platform>& counters) {
   counters.barriers.Add(1);
@@ -36,53 +37,53 @@ bool Barrier(BarrierCounters<Platform>& counters) {
   return false;
 }
 
-// Takes the bias of one cache, of the epoch it is in now; nothing if the system
-// refuses.
+// Closes the gate of one cache, in the epoch that it is in now; nothing if the
+// system refuses.
 template <class Platform>
-std::optional<Epoch> Revoke(ThreadCache<Platform>& cache, bool own,
-                            BarrierCounters<Platform>& counters) {
-  if (own) return cache.SeizeOwn();
-  const Epoch epoch = cache.Seize();
-  if (!cache.IsRevoked(epoch)) {
+std::optional<Epoch> Close(ThreadCache<Platform>& cache, bool own,
+                           BarrierCounters<Platform>& counters) {
+  const CacheGate gate = own ? cache.CloseOwn() : cache.Close();
+  if (!gate.closed()) {
     if (!Barrier(counters)) return std::nullopt;
-    cache.SetRevoked(epoch);
+    cache.SetClosed(gate);
   }
-  return epoch;
+  return Epoch{gate.epoch()};
 }
 
 }  // namespace internal_sweep
 
-// Empties up to kSweepPiece caches, whatever their owners are doing: takes the
-// bias of those that have it, by one barrier for all, then what is in them, at
-// most `batch` buffers (1 to kMaxBatch) at a time, and calls loot(cache,
+// Empties up to kSweepPiece caches, whatever their owners are doing: closes
+// their gates, by one barrier for all, then takes what is in them, at most
+// `batch` buffers (1 to kMaxBatch) at a time, and calls loot(cache,
 // buffers) for each lot. Stops when that returns true, and returns whether it
 // did. Calls empty(cache) for each that it found empty, at once or in the end.
 //
 // `own` is the calling thread's cache, or null. Progress: lock-free; a cache
-// whose owner goes back to bias meanwhile is seized again.
+// whose owner goes back to bias meanwhile is closed again.
 template <class Platform, class Loot, class Empty>
 bool SweepPiece(std::span<ThreadCache<Platform>* const> piece,
                 const ThreadCache<Platform>* own, size_t batch,
                 BarrierCounters<Platform>& counters, Loot loot, Empty empty) {
-  std::array<Epoch, kSweepPiece> epochs;
+  std::array<CacheGate, kSweepPiece> gates;
   bool needs_barrier = false;
   for (size_t i = 0; i < piece.size(); ++i) {
-    epochs[i] = piece[i] == own ? piece[i]->SeizeOwn() : piece[i]->Seize();
-    needs_barrier |= !piece[i]->IsRevoked(epochs[i]);
+    gates[i] = piece[i] == own ? piece[i]->CloseOwn() : piece[i]->Close();
+    needs_barrier |= !gates[i].closed();
   }
-  if (needs_barrier && internal_sweep::Barrier(counters)) {
-    for (size_t i = 0; i < piece.size(); ++i) piece[i]->SetRevoked(epochs[i]);
+  const bool fenced = !needs_barrier || internal_sweep::Barrier(counters);
+  for (size_t i = 0; fenced && needs_barrier && i < piece.size(); ++i) {
+    if (!gates[i].closed()) piece[i]->SetClosed(gates[i]);
   }
   for (size_t i = 0; i < piece.size(); ++i) {
     ThreadCache<Platform>& cache = *piece[i];
     std::array<std::byte*, kMaxBatch> storage;
     const auto buffers = std::span(storage).first(batch);
-    std::optional<Epoch> epoch = epochs[i];
-    if (!cache.IsRevoked(*epoch)) continue;  // The barrier was refused.
+    if (!fenced && !gates[i].closed()) continue;
+    std::optional<Epoch> epoch = Epoch{gates[i].epoch()};
     while (epoch) {
       const std::optional<uint32_t> count = cache.Steal(*epoch, buffers);
       if (!count) {
-        epoch = internal_sweep::Revoke(cache, &cache == own, counters);
+        epoch = internal_sweep::Close(cache, &cache == own, counters);
       } else if (*count == 0) {
         empty(cache);
         break;

@@ -11,7 +11,6 @@
 #include "tandem/pool/bias_policy.h"
 #include "tandem/pool/cache_words.h"
 #include "tandem/pool/idle_watch.h"
-#include "tandem/pool/section.h"
 #include "tandem/pool/thread_counters.h"
 #include "tandem/pool/types.h"
 
@@ -21,86 +20,89 @@ namespace tandem {
 enum class ThreadToken : uintptr_t {};
 inline constexpr ThreadToken kNoThread{0};
 
-// Number of a stretch of a cache's life: with bias, and then without until the
-// next one begins.
+// Number of a stretch of a cache's life, from one opening of its gate, or
+// renewal, to the next.
 enum class Epoch : uint32_t {};
 
-// How an attempt of a cache's owner in shared mode ended.
-enum class [[nodiscard]] SharedResult{
-    kDone,
-    kUnfit,   // too few buffers, or too little room; nothing has changed
-    kBiased,  // a signal handler has brought the bias back; nothing has changed
-};
-
 // The buffers that one thread keeps for itself, as a small stack that anyone
-// may take from, and that its owner, while it has the bias, uses with no atomic
-// read-modify-write at all (P2, P3).
+// may take from, and that its owner, while the gate is open, uses with no
+// atomic read-modify-write at all (P2, P3).
 //
-// State. `word` is {epoch 32, tag 22, top 10}; buffers lie in slots[0, top).
-// `seized` and `bias` are epochs. The cache is
+// State. `word` is {epoch, count, top}; buffers lie in slots[0, top). `gate` is
+// {epoch, ceiling, floor} and says who may change the word:
 //
-//   biased   while seized < bias: its owner alone changes it, in restartable
-//            sections that write slots and the low half of the word, whose tag
-//            is 0 for as long;
-//   shared   else: everybody, the owner too, changes the word by
-//            compare-and-swap, which adds one to the tag.
+//   open (biased)  its owner alone, in restartable sections that write slots
+//   and
+//                  the low half of the word, and keep top within the gate's
+//                  bounds;
+//   closing        its owner alone, by compare-and-swap: a thief has closed the
+//                  gate, but a section that found it open may yet commit;
+//   closed         everybody by compare-and-swap, thieves only in the epoch
+//                  that they found closed.
 //
-//            ┌── thief: Seize (seized = epoch), Barrier, SetRevoked ───┐
-//         biased                                                     shared
-//            └── owner, BeginBias: epoch + 1, look, bias = epoch ─────┘
+//            ┌─ thief: Close ──▶ closing ── Barrier, SetClosed ──┐
+//          open ── owner: CloseOwn ───────────────────────────▶ closed
+//            └── owner, BeginBias: epoch + 1, limit, look ───────┘
 //
-// Taking the bias. A thief raises `seized` to the epoch that it read, then
-// calls the platform's barrier itself, then may Steal, expecting that epoch.
-// After the barrier the owner is in no section that had read the older
-// `seized`, and all that it did in earlier ones is seen. That somebody else has
-// raised `seized` says nothing of a barrier; `revoked`, which is written after
-// one has returned, does, and spares it.
+// Closing. A thief reads the gate, closes it by compare-and-swap if it is open,
+// calls the platform's barrier itself, then marks it closed. After the barrier
+// the owner is in no section that has found the gate open, and all that it did
+// in earlier ones is seen. That somebody else has begun to close says nothing
+// of a barrier; that it is closed does, and spares it. The owner is in no
+// section when it closes its own gate, so it needs no barrier.
 //
-// Giving it back. Only the owner moves the epoch, by compare-and-swap, so a
-// thief that still expects the old one fails. The epoch is visible before the
-// owner itself goes by it (`bias` comes last): in between, the owner looks for
-// pressure once more, and a signal handler finds the cache still shared.
+// Opening. Only the owner moves the word's epoch, by compare-and-swap, so a
+// thief that still expects the old one fails. The gate's epoch is the word's or
+// an older one. The owner reads the gate, moves the word to a new epoch, reads
+// the limit, looks for pressure, and opens the gate only from the value that it
+// read at first. A thief reads the gate, then the word, and moves a gate that
+// is behind to the word's epoch, closed as it was, before it relies on it. So
+// either it reads the word before the owner moves it, and the owner's look
+// comes after the thief's pressure; or it moves the gate, and the owner's
+// attempt fails; or it finds the gate open.
+//
+// Limit. Who takes it away sets it to 0 before it reads the gate and the word:
+// by the same argument the gate does not open with the old one afterwards.
 //
 // Shared protocol. Who takes copies slots below the top it read and lowers the
 // top; who pushes fills slots from the top up and raises the top. Only the
 // owner pushes, so slots below a top that somebody read change only after the
-// version {epoch, tag} has: a copy that was overtaken never passes its
-// compare-and-swap. The owner may use it at any time, bias or not.
+// version {epoch, count} has: a copy that was overtaken never passes its
+// compare-and-swap.
 //
 // Pressure. The cache knows nothing of it, but PoolCore's argument that no
 // buffer stays idle in a cache while somebody is short rests on BeginBias,
-// PushShared, Seize and Steal being seq_cst with respect to the ledger.
+// PushShared, Close and Steal being seq_cst with respect to the ledger.
 //
 // Signals (P10). A section is restarted by a signal. The owner's operations in
-// shared mode and the way back to bias are not: a handler's push between
-// reading the top and filling the slot would fill the same slot, and a
-// handler's section leaves the version as it is. So the owner hides the cache
-// meanwhile: a handler that finds it hidden goes past it, and does not bring
-// the bias back.
+// shared mode, the way back to bias and a move of the limit are not: a
+// handler's push between reading the top and filling the slot would fill the
+// same slot. So the owner hides the cache meanwhile: a handler that finds it
+// hidden goes past it, and neither opens the gate nor moves the limit.
 //
-// Threads:   Seize, IsRevoked, SetRevoked, Steal, size, biased, owner, limit,
-//            MoveLimit, TakeLimit, operations, IsIdle: any. The rest: the owner
-//            and its handlers; TryOwn, who wants to be the owner.
+// Threads:   Close, SetClosed, Steal, size, gate, biased, owner, limit,
+//            TakeLimit, IsIdle: any. The rest: the owner and its handlers;
+//            TryOwn, who wants to be the owner.
 // Progress:  lock-free; sections do not fail for ever, as each restart means
 //            that the thread was preempted or interrupted.
 // Lifetime:  type-stable: records are never unmapped before the pool is gone,
 //            and the epochs go on when another thread takes one over.
-// ABA (P5):  the version repeats only after 2^32 epochs. One lasts until the
-//            owner has come back to bias, which takes it at least 2^8 shared
-//            operations (BiasPolicy), or until half of the 2^22 tags are used:
-//            2^40 operations or more.
+// ABA (P5):  a thief and a push read the word while the gate is closed, and no
+//            version comes twice before it opens: a push renews the epoch from
+//            half of the 2^16 counts on, and between two pushes there are at
+//            most as many changes as there are buffers. So a version repeats
+//            only after 2^32 epochs. The gate opens at most once for each 2^9
+//            shared operations (BiasPolicy), an epoch is renewed at most once
+//            for each opening and each 2^15 of them: 2^40 operations or more.
 template <class Platform>
 class alignas(kCacheLine) ThreadCache {
   CacheWords<Platform> words_;  // first: no offset to add, and in one line
 
  public:
-  ThreadCache() : revoked_(0), hidden_(0), owner_(0) {
+  ThreadCache() : limit_(0), hidden_(0), owner_(0) {
     // relaxed, all: published with the pool.
     words_.word.store(Word::Pack(1, 0, 0), std::memory_order::relaxed);
-    words_.seized.store(1, std::memory_order::relaxed);
-    words_.bias.store(1, std::memory_order::relaxed);
-    revoked_.store(1, std::memory_order::relaxed);
-    words_.limit.store(0, std::memory_order::relaxed);
+    words_.gate.store(CacheGate::Closed(1).bits(), std::memory_order::relaxed);
     for (auto& slot : words_.slots) {
       slot.store(nullptr, std::memory_order::relaxed);
     }
@@ -115,42 +117,38 @@ class alignas(kCacheLine) ThreadCache {
 
   // All takes are off the top, and put what has lain there longest first.
 
-  // --- The owner, biased. All or none.
+  // --- The owner, in a section. All or none: false if the gate is not open, or
+  // there are too few buffers, or there is too little room below the ceiling.
 
-  // Takes out.size() buffers.
-  SectionResult PopBiased(std::span<std::byte*> out) {
+  bool PopBiased(std::span<std::byte*> out) {
     return Platform::PopBiased(words_, out);
   }
-
-  // Puts all of `in`, in order, if at most limit() are cached then.
-  SectionResult PushBiased(std::span<std::byte* const> in) {
+  bool PushBiased(std::span<std::byte* const> in) {
     return Platform::PushBiased(words_, in);
   }
 
-  // --- The owner, shared. All or none; kUnfit if a handler finds it hidden
-  // too.
+  // --- The owner, by compare-and-swap. All or none: false if the gate is open,
+  // as a handler may have done just now, if there are too few buffers, or too
+  // little room below the limit, or if a handler finds the cache hidden.
 
-  SharedResult PopShared(std::span<std::byte*> out) {
+  bool PopShared(std::span<std::byte*> out) {
     const HideScope scope(*this);
-    if (!scope.hides()) return SharedResult::kUnfit;
-    if (biased()) return SharedResult::kBiased;
+    if (!scope.hides() || biased()) return false;
     const auto count = static_cast<uint32_t>(out.size());
-    return Take(out, count, std::nullopt) != 0 ? SharedResult::kDone
-                                               : SharedResult::kUnfit;
+    return Take(out, count, std::nullopt) != 0;
   }
 
-  SharedResult PushShared(std::span<std::byte* const> in) {
+  bool PushShared(std::span<std::byte* const> in) {
     const HideScope scope(*this);
-    if (!scope.hides()) return SharedResult::kUnfit;
-    if (biased()) return SharedResult::kBiased;
+    if (!scope.hides() || biased()) return false;
     const auto count = static_cast<uint32_t>(in.size());
     // (1) acquire: pairs with (5), so that a thief's copies of the slots that
     // are filled here come before.
     uint64_t word = words_.word.load(std::memory_order::acquire);
     for (;;) {
       const uint32_t top = Word::TopOf(word);
-      if (top + count > limit()) return SharedResult::kUnfit;
-      if (Word::TagOf(word) >= kTagLimit) word = Renew(word);
+      if (top + count > limit()) return false;
+      if (Word::CountOf(word) >= kRenewFrom) word = Renew(word);
       for (uint32_t i = 0; i < count; ++i) {
         // relaxed: published by (2).
         words_.slots[Word::TopOf(word) + i].store(in[i],
@@ -162,79 +160,95 @@ class alignas(kCacheLine) ThreadCache {
       if (words_.word.compare_exchange_strong(
               word, Word::Next(word, Word::TopOf(word) + count),
               std::memory_order::seq_cst, std::memory_order::acquire)) {
-        return SharedResult::kDone;
+        return true;
       }
     }
   }
 
-  // --- The owner, bias or not.
+  // --- The owner, whichever way is open.
+
+  // All or none. False where a handler or a thief interferes, too.
+  bool Push(std::span<std::byte* const> in) {
+    return biased() ? PushBiased(in) : PushShared(in);
+  }
 
   // Takes up to out.size() buffers, as many as there are; 0 if none, or hidden.
   uint32_t PopUpTo(std::span<std::byte*> out) {
     for (;;) {
       const auto part = out.first(std::min(size_t{size()}, out.size()));
       if (part.empty() || hidden()) return 0;
-      if (PopBiased(part) == SectionResult::kDone ||
-          PopShared(part) == SharedResult::kDone) {
+      if (biased() ? PopBiased(part) : PopShared(part)) {
         return static_cast<uint32_t>(part.size());
       }
     }
   }
 
-  // Brings the bias back: begins a new epoch, which thieves have to seize, and
-  // uses it unless `look` finds that there is pressure now. True if biased.
+  // Brings the bias back: begins a new epoch, and opens the gate in it unless
+  // `look` finds that there is pressure now. True if biased.
   template <class Look>
   bool BeginBias(Look look) {
     const HideScope scope(*this);
-    if (!scope.hides() || biased()) return false;
+    if (!scope.hides()) return false;
+    uint64_t gate = words_.gate.load();
+    if (CacheGate(gate).open()) return false;
     uint64_t word = words_.word.load();
-    const uint32_t next =
-        std::max(Word::EpochOf(word), words_.seized.load()) + 1;
-    // (6) seq_cst: either the look that follows sees a thief's pressure, or the
-    // thief's Seize sees this epoch.
+    const uint32_t next = Word::EpochOf(word) + 1;
+    // (6) seq_cst: either what follows, the limit and the look, sees what a
+    // thief did before its Close, or that reads this epoch.
     if (!words_.word.compare_exchange_strong(
             word, Word::Pack(next, 0, Word::TopOf(word)))) {
       return false;
     }
-    if (look()) {
-      SeizeOwn();
-      return false;
-    }
-    // relaxed: read by this very thread. A thief that has seized the epoch
-    // already is seen by the sections, which read `seized` each time.
-    words_.bias.store(next, std::memory_order::relaxed);
-    return true;
+    const uint32_t ceiling = limit_.load();
+    if (look()) return false;
+    // Fails if a thief has moved the gate to this epoch.
+    return words_.gate.compare_exchange_strong(
+        gate, CacheGate::Open(next, ceiling).bits());
   }
 
-  // Takes the owner's own bias, for which no barrier is needed: it is in no
+  // Closes the owner's own gate, for good: no barrier is needed, as it is in no
   // section, and none of its own that a handler interrupted goes on. Returns
-  // the epoch, for Steal.
-  Epoch SeizeOwn() {
-    const Epoch epoch = Seize();
-    SetRevoked(epoch);
-    return epoch;
+  // the gate, for Steal.
+  CacheGate CloseOwn() {
+    uint64_t seen = words_.gate.load();
+    for (;;) {
+      const auto closed = CacheGate::Closed(Word::EpochOf(words_.word.load()));
+      if (seen == closed.bits() ||
+          words_.gate.compare_exchange_weak(seen, closed.bits())) {
+        return closed;
+      }
+    }
   }
 
   // --- Anyone.
 
-  // Takes the bias of the epoch that the cache is in. Unless IsRevoked then, a
-  // barrier must follow, and SetRevoked, before Steal.
-  Epoch Seize() {
-    const uint32_t epoch = Word::EpochOf(words_.word.load());
-    GrowTo(words_.seized, epoch);
-    return Epoch{epoch};
-  }
-  // acquire, with the release in GrowTo: what the owner did before somebody's
-  // barrier is seen by who relies on it here.
-  bool IsRevoked(Epoch epoch) const {
-    return revoked_.load(std::memory_order::acquire) >=
-           static_cast<uint32_t>(epoch);
-  }
-  void SetRevoked(Epoch epoch) {
-    GrowTo(revoked_, static_cast<uint32_t>(epoch));
+  // Closes the gate, or moves it to the epoch that the word was in at some
+  // moment of the call. Unless what it returns is closed(), a barrier must
+  // follow, and SetClosed, before Steal.
+  CacheGate Close() {
+    // (7) seq_cst: the gate first, then the word (see Opening).
+    uint64_t seen = words_.gate.load();
+    for (;;) {
+      const CacheGate gate(seen);
+      const CacheGate next =
+          gate.open() ? CacheGate::Closing(gate.epoch())
+                      : gate.MovedTo(Word::EpochOf(words_.word.load()));
+      if (next.bits() == seen ||
+          words_.gate.compare_exchange_weak(seen, next.bits())) {
+        return next;
+      }
+    }
   }
 
-  // Takes up to out.size() buffers of a cache that was revoked in this epoch.
+  // A barrier has come after Close returned `gate`. For others: who has made
+  // the barrier may Steal in any case.
+  void SetClosed(CacheGate gate) {
+    uint64_t seen = gate.bits();
+    words_.gate.compare_exchange_strong(seen,
+                                        CacheGate::Closed(gate.epoch()).bits());
+  }
+
+  // Takes up to out.size() buffers of a cache that was closed in this epoch.
   // Returns how many, 0 if it is empty; nothing if the epoch is over.
   std::optional<uint32_t> Steal(Epoch epoch, std::span<std::byte*> out) {
     return Take(out, 1, epoch);
@@ -251,23 +265,39 @@ class alignas(kCacheLine) ThreadCache {
   // owner does meanwhile may go by the old one.
   uint32_t limit() const {
     // relaxed: nothing follows from it but how much is cached.
-    return words_.limit.load(std::memory_order::relaxed);
+    return limit_.load(std::memory_order::relaxed);
   }
-  void SetLimit(uint32_t limit) { words_.limit.store(limit); }
-  bool MoveLimit(uint32_t from, uint32_t to) {
-    return words_.limit.compare_exchange_strong(from, to);
-  }
-  uint32_t TakeLimit() { return words_.limit.exchange(0); }
 
-  // True if the cache is biased, at some moment of the call.
-  bool biased() const {
-    // relaxed, both. The owner, who decides by it, is the only one that writes
-    // `bias`, and `seized` only grows: false holds until the owner itself, or
-    // its handler, brings the bias back; a true that is stale sends the owner
-    // back to a section, which looks again. For others a statistic.
-    return words_.seized.load(std::memory_order::relaxed) <
-           words_.bias.load(std::memory_order::relaxed);
+  // A new owner begins, the gate being closed.
+  void SetLimit(uint32_t limit) { limit_.store(limit); }
+
+  // The owner: moves the limit, and with it the ceiling of an open gate. False
+  // if somebody has moved it from `from`, or a handler finds the cache hidden.
+  bool MoveLimit(uint32_t from, uint32_t to) {
+    const HideScope scope(*this);
+    if (!scope.hides() || !limit_.compare_exchange_strong(from, to)) {
+      return false;
+    }
+    uint64_t gate = words_.gate.load();
+    while (CacheGate(gate).open() &&
+           !words_.gate.compare_exchange_weak(
+               gate, CacheGate::Open(CacheGate(gate).epoch(), to).bits())) {
+    }
+    return true;
   }
+
+  // Takes all of it. The ceiling stays until the gate is closed, which is to
+  // come next, and does not come back after that (see Limit).
+  uint32_t TakeLimit() { return limit_.exchange(0); }
+
+  // The gate, at some moment of the call.
+  CacheGate gate() const {
+    // relaxed. Only the owner, who decides by it, and its handlers open the
+    // gate: that it is not open holds until they do. That it is, if stale,
+    // sends the owner to a section, which looks again. For others a statistic.
+    return CacheGate(words_.gate.load(std::memory_order::relaxed));
+  }
+  bool biased() const { return gate().open(); }
 
   // Ownership of the record, for CacheRegistry: whose it is, kNoThread if
   // nobody's. seq_cst: what the last owner did comes before the next one's.
@@ -283,18 +313,20 @@ class alignas(kCacheLine) ThreadCache {
   // Numbers that the owner counts through, for going over other caches.
   uint32_t NextVisit() { return visits_++; }
 
-  // Buffers that have gone through the cache, in and out.
-  uint64_t operations() const {
-    return counters.takes.Get() + counters.gives.Get();
-  }
-
-  // True if none has since somebody first found so, at least `nanos` before
-  // `now`. Anyone may ask; askers that race may have to ask again.
+  // True if the word has not changed since somebody first found so, at least
+  // `nanos` before `now`; once in 2^15 looks a busy owner has brought it back
+  // to where it was, which costs that cache its limit. Anyone may ask; askers
+  // that race may have to ask again.
   bool IsIdle(int64_t now, int64_t nanos) {
-    return idle_watch_.IsIdle(operations(), now, nanos);
+    // relaxed: nothing follows from it.
+    return idle_watch_.IsIdle(words_.word.load(std::memory_order::relaxed), now,
+                              nanos);
   }
-  // What has gone through until `now` counts no more.
-  void StartIdling(int64_t now) { idle_watch_.Start(operations(), now); }
+  // What has been done until `now` counts no more.
+  void StartIdling(int64_t now) {
+    // relaxed: the owner, whose word it is.
+    idle_watch_.Start(words_.word.load(std::memory_order::relaxed), now);
+  }
 
   // Written by the owner alone.
   ThreadCounters<Platform> counters;
@@ -336,24 +368,14 @@ class alignas(kCacheLine) ThreadCache {
     return hidden_.load(std::memory_order::relaxed) != 0;
   }
 
-  // From here on the owner moves to a new epoch rather than use up the tags: a
-  // thief alone can't, it takes at least one buffer for each.
-  static constexpr uint32_t kTagLimit = 1u << (Word::kTagBits - 1);
+  // From this count on a push begins a new epoch.
+  static constexpr uint32_t kRenewFrom = 1u << 15;
 
-  static void GrowTo(Word32& word, uint32_t value) {
-    uint32_t seen = word.load();
-    while (seen < value && !word.compare_exchange_weak(seen, value)) {
-    }
-  }
-
-  // Moves a shared cache to a new epoch, which is shared from its first moment
-  // as it is seized before it begins. Owner only. Returns the word as it is.
+  // Moves a shared cache to a new epoch, which begins closed, as the gate is
+  // and stays. Owner only. Returns the word as it is.
   uint64_t Renew(uint64_t word) {
-    const uint32_t next =
-        std::max(Word::EpochOf(word), words_.seized.load()) + 1;
-    GrowTo(words_.seized, next);
-    SetRevoked(Epoch{next});
-    uint64_t renewed = Word::Pack(next, 0, Word::TopOf(word));
+    const uint64_t renewed =
+        Word::Pack(Word::EpochOf(word) + 1, 0, Word::TopOf(word));
     return words_.word.compare_exchange_strong(word, renewed) ? renewed : word;
   }
 
@@ -384,7 +406,7 @@ class alignas(kCacheLine) ThreadCache {
     }
   }
 
-  Word32 revoked_;
+  Word32 limit_;
   Word32 hidden_;
   typename Platform::template OwnAtomic<uintptr_t> owner_;
   uint32_t visits_ = 0;

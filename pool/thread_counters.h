@@ -8,10 +8,10 @@ namespace tandem {
 // What one thread did with a pool. Written by that thread alone.
 template <class Platform>
 struct ThreadCounters {
-  OwnedCounter<Platform> takes;     // buffers taken out of the cache
-  OwnedCounter<Platform> gives;     // buffers put into the cache
   OwnedCounter<Platform> refills;   // batches fetched from the core pools
+  OwnedCounter<Platform> refilled;  // buffers that these put into the cache
   OwnedCounter<Platform> flushes;   // batches returned to them
+  OwnedCounter<Platform> flushed;   // buffers that these took out of the cache
   OwnedCounter<Platform> bypasses;  // releases that went past it
   OwnedCounter<Platform>
       retreats;  // times that its owner emptied it under pressure

@@ -36,10 +36,11 @@ void PrintSnapshot(const BufferPool& pool) {
   for (size_t i = 0; i < s.threads.size(); ++i) {
     const PoolSnapshot::Thread& t = s.threads[i];
     absl::PrintF(
-        "cache %u: %s cached %u takes %u gives %u refills %u flushes %u "
+        "cache %u: %s cached %u refills %u of %u flushes %u of %u "
         "bypasses %u retreats %u steals %u shortages %u failures %u\n",
-        i, t.owned ? "owned" : "free", t.cached, t.takes, t.gives, t.refills,
-        t.flushes, t.bypasses, t.retreats, t.steals, t.shortages, t.failures);
+        i, t.owned ? "owned" : "free", t.cached, t.refills, t.refilled,
+        t.flushes, t.flushed, t.bypasses, t.retreats, t.steals, t.shortages,
+        t.failures);
   }
 }
 

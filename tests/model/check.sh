@@ -108,6 +108,8 @@ search holds "${one_session[@]}" -DOPERATIONS=4
 search holds "${one_session[@]}" -DOPERATIONS=4 -DFIRST=RECEIVE
 search holds "${one_session[@]}" -DOPERATIONS=4 -DCACHE=1
 search holds pool_cache -DOPERATIONS=1
+search holds pool_cache -DOPERATIONS=2 -DSECOND=RECLAIM
+search holds "${one_session[@]}" -DOPERATIONS=4 -DREFUSALS
 search holds sessions -DSESSIONS=2
 search holds sessions -DSESSIONS=2 -DCAPACITY=3 -DRESERVE=2
 search holds sessions -DCOARSE
@@ -127,9 +129,21 @@ margin=AReceiveLeavesTheReserve
 search "${twice}" "${one_session[@]}" -DOPERATIONS=2 -DNO_BARRIER \
   -DREVERSE -DT_REVERSE
 search "${twice}" pool_cache -DOPERATIONS=2 -DFIRST=RECEIVE \
-  -DSEIZED_IS_ENOUGH -DREVERSE -DT_REVERSE
+  -DCLOSING_IS_ENOUGH -DREVERSE -DT_REVERSE
+search OwnerSpinsForEver "${one_session[@]}" -DGATE_STAYS_BEHIND
+search "${twice}" "${one_session[@]}" -DGATE_STAYS_BEHIND -DANY_EPOCH_WILL_DO \
+  -DREVERSE -DT_REVERSE
+search "${twice}" "${one_session[@]}" -DOPERATIONS=2 -DGATE_OPENS_BLINDLY \
+  -DREVERSE -DT_REVERSE
+search NoGateOpensWithATakenLimit pool_cache -DOPERATIONS=2 -DSECOND=RECLAIM \
+  -DLIMIT_ZEROED_LAST -DREVERSE -DT_REVERSE
+search NoGateOpensWithATakenLimit pool_cache -DOPERATIONS=2 -DSECOND=RECLAIM \
+  -DLIMIT_READ_FIRST -DREVERSE -DT_REVERSE
+search "${twice}" "${one_session[@]}" -DREFUSALS -DREFUSAL_TAKEN_FOR_DONE \
+  -DREVERSE -DT_REVERSE
+search "${beside}" "${one_session[@]}" -DREFUSALS -DNO_LOOK_AFTER_CLOSING
 search "${beside}" "${one_session[@]}" -DNO_LOOK_AFTER_PUSH
-search "${passed}" "${one_session[@]}" -DNO_LOOK_AFTER_BIAS
+search "${passed}" "${one_session[@]}" -DNO_LOOK_AFTER_EPOCH
 search "${beside}" "${one_session[@]}" -DOPERATIONS=3 -DPRESSURE_RAISED_LATE
 search ThePoolHoldsWhatIsCounted "${one_session[@]}" -DCREDIT_BEFORE_PUSH
 search "${margin}" "${one_session[@]}" -DRECEIVE_TAKES_RESERVE
@@ -163,6 +177,7 @@ if "${long}"; then
   search holds pool_cache -DOPERATIONS=2
   search holds pool_cache -DOPERATIONS=2 -DFIRST=RECEIVE
   search holds pool_cache -DOPERATIONS=1 -DROUNDS=2
+  search holds pool_cache -DOPERATIONS=3 -DSECOND=RECLAIM -DEPOCHS=3
   search holds sessions -DCOARSE -DSESSIONS=4 -DCAPACITY=3 -DRESERVE=2
   search holds sessions -DCOARSE -DLIVENESS -DSESSIONS=4 -DCANCELS=0
   search holds sessions -DLIVENESS -DSESSIONS=2 -DCAPACITY=3 -DRESERVE=2

@@ -4,12 +4,14 @@
  * and the hand-over of session/waiter_queue.h; each part names its function.
  * One step here is one atomic operation there, or one instruction of a section.
  *
- *   Owner     takes and gives single buffers through its cache: biased, shared,
- *             back to bias.
+ *   Owner     takes and gives single buffers through its cache: through the
+ *             open gate, by compare-and-swap while it is closed; opens it.
  *   Session   asks for a pair (needs 2, keeps 0) or a receive (needs 1, keeps
  *             the reserve): looks, raises a shortage, sweeps the cache, looks a
  *             last time, waits. Then it keeps the buffers for ever, or gives
  *             them back and asks again.
+ *   Reclaimer takes what the cache may hold, for good: its limit, then its
+ *             buffers (PoolCore::Adapt). In place of the second session.
  *   Watch     moves only if something is wrong.
  *
  * A buffer is one bit; a set of buffers is the sum of its bits.
@@ -25,11 +27,22 @@
  *           too late, which go back there
  *   S2      a session gets all that it needs at once
  *   S4      nothing leaves the cache while somebody sleeps
+ *           the gate does not open with a limit that somebody has taken
  *
- * Faults to put in, each of which must be found: NO_BARRIER, SEIZED_IS_ENOUGH,
- * NO_LOOK_AFTER_PUSH, NO_LOOK_AFTER_BIAS,
- * PRESSURE_RAISED_LATE, CREDIT_BEFORE_PUSH, RECEIVE_TAKES_RESERVE,
- * NO_SERVE_AFTER_SUBSCRIBE, NO_SERVE_AFTER_CREDIT.
+ * REFUSALS, with one session: the system refuses barriers as it likes. Then buffers may lie
+ * beside a sleeper, as long as the gate is closing: until the owner's next
+ * operation that finds it so; and a section in progress may pass one.
+ *
+ * Faults to put in, each of which must be found:
+ *   NO_BARRIER, CLOSING_IS_ENOUGH, GATE_STAYS_BEHIND (a thief that finds the
+ *   gate closed in an older epoch than the word's does not move it),
+ *   ANY_EPOCH_WILL_DO (nor minds, but takes what the word has for the epoch
+ *   that was closed; with the last), GATE_OPENS_BLINDLY
+ *   (the owner opens the gate whatever has become of it), LIMIT_ZEROED_LAST,
+ *   LIMIT_READ_FIRST, REFUSAL_TAKEN_FOR_DONE (with REFUSALS),
+ *   NO_LOOK_AFTER_PUSH, NO_LOOK_AFTER_EPOCH, NO_LOOK_AFTER_CLOSING (with
+ *   REFUSALS), PRESSURE_RAISED_LATE, CREDIT_BEFORE_PUSH, RECEIVE_TAKES_RESERVE,
+ *   NO_SERVE_AFTER_SUBSCRIBE, NO_SERVE_AFTER_CREDIT.
  */
 #ifndef BUFFERS
 #define BUFFERS 3    /* at most 4 */
@@ -53,7 +66,7 @@
 #define FIRST PAIR   /* what session 1 asks for */
 #endif
 #ifndef SECOND
-#define SECOND RECEIVE /* and session 2; NOTHING: there is none */
+#define SECOND RECEIVE /* and session 2; NOTHING: there is none; RECLAIM */
 #endif
 
 #define BATCH ((CACHE + 1) / 2) /* CacheKeeper::BatchOf: 1 or 2 */
@@ -70,10 +83,15 @@ byte available = BUFFERS, waiting = 0, shortages = 0;
 
 byte pool = ALL;                       /* CorePools: a set */
 
-/* ThreadCache. `epoch`, `tag` and `top` are one word. */
+/* ThreadCache. `epoch`, `tag` and `top` are one word; `gate`, `gate_epoch` and
+ * `ceiling` another one. */
 byte epoch = 1, tag = 0, top = 0;
 byte slot[3];
-byte seized = 1, bias = 1, revoked = 1;
+mtype = { Open, Closing, Closed };
+mtype gate = Closed;
+byte gate_epoch = 1, ceiling = 0;
+byte limit = CACHE;
+bool refused = false;                  /* a barrier has been refused */
 
 /* The owner's restartable section: its next step, 0 outside of one. */
 byte section = 0;
@@ -92,6 +110,7 @@ byte candidate[PROCESSES];
 #define NOTHING 0
 #define PAIR 1
 #define RECEIVE 2
+#define RECLAIM 3
 #define CLASS(k) ((k) == 1 -> FIRST : SECOND)
 #define NEED(class) ((class) == PAIR -> 2 : 1)
 #ifdef RECEIVE_TAKES_RESERVE
@@ -118,6 +137,7 @@ byte unlooked = 0;      /* pushed by the owner, which has yet to look after */
 bool owes[PROCESSES];   /* credited, and has yet to serve */
 bool asleep[PROCESSES]; /* its last look has failed */
 byte offers[PROCESSES]; /* how many buffers it has reserved for a waiter */
+bool given = false;     /* the limit is somebody else's now */
 
 #define CACHED ((top > 0) * slot[0] + (top > 1) * slot[1] + (top > 2) * slot[2])
 #define HANDS hands[0] + hands[1] + hands[2]
@@ -140,12 +160,14 @@ byte offers[PROCESSES]; /* how many buffers it has reserved for a waiter */
    available >= NEED(CLASS(NEXT)) + KEEP(CLASS(NEXT)) &&             \
    !owes[0] && !owes[1] && !owes[2])
 #define NobodyLeft                                                   \
-  ((!asleep[1] && !asleep[2] || (CACHED & ~unlooked) == 0) && !UNSERVED)
+  ((!asleep[1] && !asleep[2] || (CACHED & ~unlooked) == 0 ||         \
+    refused && gate == Closing) && !UNSERVED)
+#define LimitHeld (!given || ceiling == 0)
 
 /* What a failure shows; none is ever true. */
 bool EveryBufferIsInOnePlace, ThePoolHoldsWhatIsCounted;
 bool AReceiveLeavesTheReserve, NobodyPassesASleeper, ASessionGetsAllItNeeds;
-bool NobodySleepsBesideABuffer;
+bool NobodySleepsBesideABuffer, NoGateOpensWithATakenLimit, OwnerSpinsForEver;
 inline Check(condition, name) {
   if
   :: condition
@@ -164,6 +186,7 @@ mtype = { Done, Unfit, Revoked, Gone };
   byte lot = 0;           \
   byte count = 0;         \
   byte whom = 0;          \
+  bool fenced = false;    \
   byte seen_epoch = 0;    \
   byte word_epoch = 0;    \
   byte seen_tag = 0;      \
@@ -307,46 +330,94 @@ inline EndWaitOf(who) {
 /* ---- ThreadCache: anyone ------------------------------------------------ */
 
 /* RseqSection::Barrier: the kernel starts a section anew. That it also is a
- * fence says nothing here, where everybody sees each store at once. */
+ * fence says nothing here, where everybody sees each store at once. Tells by
+ * `fenced` whether it has been done. */
 inline Barrier() {
 #ifdef NO_BARRIER
-  skip
+  fenced = true
 #else
-  atomic {
-    if
-    :: section > 1 -> section = 1
-    :: else
-    fi
-  }
+  if
+  :: atomic {
+       fenced = true;
+       if
+       :: section > 1 -> section = 1
+       :: else
+       fi
+     }
+#ifdef REFUSALS
+  :: atomic {
+       refused = true;
+#ifdef REFUSAL_TAKEN_FOR_DONE
+       fenced = true
+#endif
+     }
+#endif
+  fi
 #endif
 }
 
-/* ThreadCache::Seize, and what must follow it (sweep.h): the barrier, unless
- * somebody has made one for this epoch. Sets seen_epoch. The owner needs no
- * barrier against itself (SeizeOwn). */
-inline Revoke(me) {
-  seen_epoch = epoch;
-  atomic {
-    met = seized >= seen_epoch;
-    seized = (met -> seized : seen_epoch)
-  };
-  if
-  :: me == OWNER
-#ifdef SEIZED_IS_ENOUGH
-  :: atomic { me != OWNER && met -> skip }
-  :: atomic { me != OWNER && !met -> skip }; Barrier()
+/* ThreadCache::Close, and what must follow it (sweep.h): the barrier, unless
+ * the gate tells of one. Sets seen_epoch, and `fenced`: the cache may be taken
+ * from. The owner needs no barrier against itself (CloseOwn). */
+inline Close(me) {
+  do
+  :: atomic {
+       gate == Open ->
+       gate = (me == OWNER -> Closed : Closing);
+       ceiling = 0;
+       seen_epoch = gate_epoch;
+       fenced = (gate == Closed);
+       break
+     }
+  :: atomic {                                       /* reads the gate */
+       gate != Open ->
+       if
+       :: me == OWNER -> gate = Closed
+       :: else
+       fi;
+       seen_epoch = gate_epoch;
+#ifdef CLOSING_IS_ENOUGH
+       fenced = true
 #else
-  :: atomic { me != OWNER && revoked >= seen_epoch -> skip }
-  :: atomic { me != OWNER && revoked < seen_epoch -> skip }; Barrier()
+       fenced = (gate == Closed)
 #endif
+     };
+#ifdef GATE_STAYS_BEHIND
+     break
+#else
+     word_epoch = epoch;                            /* reads the word */
+     if
+     :: atomic { word_epoch == seen_epoch -> word_epoch = 0; break }
+     :: else ->
+        atomic {              /* moves the gate to the epoch of the word */
+          if
+          :: gate != Open && gate_epoch == seen_epoch &&
+             (gate == Closed) == fenced ->
+             gate_epoch = word_epoch;
+             seen_epoch = word_epoch;
+             word_epoch = 0;
+             break
+          :: else -> word_epoch = 0
+          fi
+        }
+     fi
+#endif
+  od;
+  if
+  :: fenced
+  :: else ->
+     Barrier();
+     atomic {
+       if                                           /* ThreadCache::SetClosed */
+       :: fenced && gate == Closing && gate_epoch == seen_epoch -> gate = Closed
+       :: else
+       fi
+     }
   fi;
-  atomic {                                          /* SetRevoked */
-    met = false;
-    if
-    :: revoked < seen_epoch -> revoked = seen_epoch
-    :: else
-    fi
-  }
+#ifdef ANY_EPOCH_WILL_DO
+  seen_epoch = epoch;
+#endif
+  Check(me != OWNER || seen_epoch == epoch, OwnerSpinsForEver)
 }
 
 #define SAME_WORD (epoch == word_epoch && tag == seen_tag && top == seen_top)
@@ -392,7 +463,12 @@ inline CopySlots() {
 inline Sweep(me, n, class) {
   result = Gone;
   do
-  :: result == Gone -> Revoke(me); TakeFromCache(me, BATCH, seen_epoch)
+  :: result == Gone ->
+     Close(me);
+     if
+     :: fenced -> TakeFromCache(me, BATCH, seen_epoch)
+     :: else -> result = Unfit               /* the system refused: passed over */
+     fi
   :: result == Unfit -> break
   :: result == Done ->
      Publish(me);
@@ -405,7 +481,7 @@ inline Sweep(me, n, class) {
      :: else -> TakeFromCache(me, BATCH, seen_epoch)
      fi
   od;
-  atomic { result = Unfit; seen_epoch = 0 }
+  atomic { result = Unfit; seen_epoch = 0; fenced = false }
 }
 
 /* PoolCore::Shortage, as far as its destructor; tells by `met`. */
@@ -435,23 +511,20 @@ inline SectionPop(n) {                              /* n buffers, into lot */
   do
   :: atomic {
        section == 1 ->
-       seen_top = 0; lot = 0;
-       if
-       :: seized < bias -> section = 2
-       :: else -> section = 0; result = Revoked; break
-       fi
+       lot = 0; seen_top = top; section = 2
      }
   :: atomic {
        section == 2 ->
        if
-       :: top < n -> section = 0; result = Unfit; break
-       :: else -> seen_top = top; section = 3
+       :: gate != Open -> section = 0; result = Revoked; break
+       :: gate == Open && seen_top < n -> section = 0; result = Unfit; break
+       :: gate == Open && seen_top >= n -> section = 3
        fi
      }
   :: atomic { section == 3 -> count = n; CopySlots(); count = 0; section = 4 }
   :: atomic {
        section == 4 ->
-       Check(FairPop, NobodyPassesASleeper);
+       Check(FairPop || refused, NobodyPassesASleeper);
        top = seen_top - n;
        hands[OWNER] = hands[OWNER] + lot;
        section = 0; result = Done; break
@@ -466,17 +539,15 @@ inline SectionPush(set) {                           /* one buffer */
   do
   :: atomic {
        section == 1 ->
-       seen_top = 0;
-       if
-       :: seized < bias -> section = 2
-       :: else -> section = 0; result = Revoked; break
-       fi
+       seen_top = top; section = 2
      }
   :: atomic {
        section == 2 ->
        if
-       :: top + 1 > CACHE -> section = 0; result = Unfit; break
-       :: else -> seen_top = top; section = 3
+       :: gate != Open -> section = 0; result = Revoked; break
+       :: gate == Open && seen_top + 1 > ceiling ->
+          section = 0; result = Unfit; break
+       :: gate == Open && seen_top + 1 <= ceiling -> section = 3
        fi
      }
   :: atomic { section == 3 -> slot[seen_top] = set; section = 4 }
@@ -497,7 +568,7 @@ inline PushShared(set) {
   :: atomic {
        word_epoch = epoch; seen_tag = tag; seen_top = top;
        if
-       :: top + 1 > CACHE -> result = Unfit; break
+       :: top + 1 > limit -> result = Unfit; break
        :: else
        fi
      };
@@ -519,11 +590,15 @@ inline PushShared(set) {
 }
 
 /* CacheKeeper::AfterQuietOperation: if the policy says so, which may be at any
- * time here, ThreadCache::BeginBias. */
+ * time here, ThreadCache::Open. */
 inline AfterQuietOperation() {
   if
   :: true
   :: epoch < EPOCHS ->
+     atomic { seen_epoch = gate_epoch; fenced = (gate == Closed) };
+#ifdef LIMIT_READ_FIRST
+     count = limit;
+#endif
      atomic { seen_tag = tag; seen_top = top };
      atomic {
        met = seen_tag == tag && seen_top == top;
@@ -533,24 +608,59 @@ inline AfterQuietOperation() {
        :: else
        fi
      };
-#ifndef NO_LOOK_AFTER_BIAS
+#ifndef LIMIT_READ_FIRST
+     count = limit;
+#endif
+#ifndef NO_LOOK_AFTER_EPOCH
      atomic {
        if
-       :: met && PRESSED -> met = false; retreat = true
+       :: met && (PRESSED || refused) -> met = false; retreat = PRESSED
        :: else
        fi
      };
 #endif
-     if
-     :: met -> bias = epoch; met = false
-     :: else
-     fi
+     atomic {                                 /* expects the gate that was read */
+       if
+       :: met &&
+#ifndef GATE_OPENS_BLINDLY
+          gate_epoch == seen_epoch && (gate == Closed) == fenced &&
+#endif
+          gate != Open ->
+          gate = Open; gate_epoch = epoch; ceiling = count
+       :: else
+       fi;
+       met = false; seen_epoch = 0; fenced = false; count = 0
+     }
   fi
 }
 
-/* CacheKeeper::Pop of one buffer. TakeBiased is its first try. */
+/* CacheKeeper::OnShared: an owner that finds the gate closing closes it for
+ * good, and looks. */
+inline OnShared() {
+  if
+  :: atomic {
+       gate == Closing -> gate = Closed; gate_epoch = epoch; unlooked = CACHED
+     };
+     atomic {
+       if
+#ifndef NO_LOOK_AFTER_CLOSING
+       :: PRESSED -> retreat = true
+#endif
+       :: else -> unlooked = 0
+       fi
+     }
+  :: atomic { gate != Closing -> skip }
+  fi
+}
+
+/* PoolCore::TakeBiased, and if the gate was closed CacheKeeper::PopShared, of
+ * one buffer. */
 inline KeeperPop() {
   SectionPop(1);
+  if
+  :: result == Revoked -> OnShared()
+  :: else
+  fi;
   if
   :: atomic { result == Revoked && PRESSED -> result = Unfit }
   :: atomic { result == Revoked && !PRESSED -> skip };
@@ -564,9 +674,14 @@ inline KeeperPop() {
   lot = 0
 }
 
-/* CacheKeeper::Push of one buffer. GiveBiased is its first try. */
+/* PoolCore::GiveBiased, and if the gate was closed CacheKeeper::PushShared, of
+ * one buffer. */
 inline KeeperPush(set) {
   SectionPush(set);
+  if
+  :: result == Revoked -> OnShared()
+  :: else
+  fi;
   if
   :: atomic { result == Revoked && PRESSED -> result = Unfit }
   :: atomic { result == Revoked && !PRESSED -> skip };
@@ -728,6 +843,19 @@ proctype Session(byte me; byte class) {
   od
 }
 
+/* PoolCore::Adapt, by a thread that finds this cache idle. */
+proctype Reclaimer() {
+  LOCALS;
+#ifndef LIMIT_ZEROED_LAST
+  limit = 0;
+#endif
+  Sweep(2, 0, RECEIVE);
+#ifdef LIMIT_ZEROED_LAST
+  limit = 0;
+#endif
+  given = true
+}
+
 /* ---- The judge ---------------------------------------------------------- */
 
 /* Moves only if something is wrong, and says what. */
@@ -737,6 +865,7 @@ end:
   :: atomic { !EachInOnePlace -> assert(EveryBufferIsInOnePlace) }
   :: atomic { !Counted -> assert(ThePoolHoldsWhatIsCounted) }
   :: atomic { !NobodyLeft -> assert(NobodySleepsBesideABuffer) }
+  :: atomic { !LimitHeld -> assert(NoGateOpensWithATakenLimit) }
   fi
 }
 
@@ -746,7 +875,8 @@ init {
     run Owner();
     run Session(1, FIRST);
     if
-    :: SECOND != NOTHING -> run Session(2, SECOND)
+    :: SECOND == RECLAIM -> run Reclaimer()
+    :: SECOND != NOTHING && SECOND != RECLAIM -> run Session(2, SECOND)
     :: else
     fi
   }

@@ -4,7 +4,7 @@
 // What is promised in the second case: nothing is corrupted, no buffer is in
 // two hands, none is lost, and the snapshot counts the refusals. An allocation
 // may fail while buffers lie in caches that were biased when the filter came,
-// until their owners next allocate.
+// until their owners next use the pool; and none becomes biased any more.
 
 #include <sched.h>
 #include <sys/syscall.h>
@@ -78,6 +78,48 @@ TEST(RefusedBarrierTest, FilterThatComesLaterHidesBiasedCachesUntilTheirUse) {
     owner.Finish();
     ExpectAtRest(*pool, 0);
     ExpectCanTake(*pool, 64);
+  });
+}
+
+// Else buffers would be stranded again and again, not once.
+TEST(RefusedBarrierTest, NoCacheBecomesBiasedAfterARefusal) {
+  InChild([] {
+    const std::unique_ptr<BufferPool> pool =
+        NewPool({.capacity = 64, .cache_size = 8});
+    if (!pool->Snapshot().biased) return;
+    Companion owner;
+    owner.Run([&] { FillCache(*pool); });
+    RefuseMembarrier();
+    pool->ReleaseMany(TakeAll(*pool));
+    ASSERT_NE(pool->Snapshot().refusals, 0u);
+    owner.Run([&] {
+      for (int i = 0; i < 4; ++i) FillCache(*pool);
+    });
+    EXPECT_FALSE(pool->Snapshot().threads.at(0).biased);
+    EXPECT_NE(pool->Snapshot().threads.at(0).cached, 0u);
+    ExpectCanTake(*pool, 64);
+  });
+}
+
+// A release that finds its gate closing leaves nothing behind it.
+TEST(RefusedBarrierTest, OwnerThatWasPassedOverEmptiesItsCacheAtItsNextUse) {
+  InChild([] {
+    const std::unique_ptr<BufferPool> pool =
+        NewPool({.capacity = 64, .reserve = 2, .cache_size = 8});
+    if (!pool->Snapshot().biased) return;
+    std::byte* kept = nullptr;
+    Companion owner;
+    owner.Run([&] {
+      kept = pool->Acquire();
+      FillCache(*pool);
+    });
+    RefuseMembarrier();
+    // The reserve is taken, too: there is pressure.
+    const std::vector<std::byte*> taken = TakeAll(*pool);
+    ASSERT_NE(pool->Snapshot().cached, 0u);
+    owner.Run([&] { pool->Release(kept); });
+    EXPECT_LE(pool->Snapshot().cached, 1u) << "what has been released now";
+    pool->ReleaseMany(taken);
   });
 }
 

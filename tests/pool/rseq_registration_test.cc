@@ -109,7 +109,7 @@ TEST_F(FieldRseqTest, AreaIsTheOneThatTheKernelKnows) {
 TEST_F(FieldRseqTest, ThreadWhoseAreaWasUnregisteredGetsAnother) {
   if (__rseq_size == 0) GTEST_SKIP() << "the C library registers none";
   InChild([] {
-    const std::unique_ptr<BufferPool> pool = NewPool({});
+    const std::unique_ptr<BufferPool> pool = NewPool({.cache_size = 8});
     Companion other;
     other.Run([&] {
       UnregisterGlibcArea();
@@ -127,7 +127,7 @@ TEST_F(FieldRseqTest, ThreadWhoseAreaWasUnregisteredGetsAnother) {
 TEST_F(FieldRseqTest, ThreadWithoutAnAreaIsNeverBiased) {
   if (__rseq_size == 0) GTEST_SKIP() << "the C library registers none";
   InChild([] {
-    const std::unique_ptr<BufferPool> pool = NewPool({});
+    const std::unique_ptr<BufferPool> pool = NewPool({.cache_size = 8});
     Companion other;
     other.Run([&] {
       UnregisterGlibcArea();
@@ -152,7 +152,7 @@ TEST_F(FieldRseqTest, PoolWorksWhereTheKernelHasNone) {
     // In a thread that has registered nothing yet.
     Companion other;
     other.Run([&] {
-      const std::unique_ptr<BufferPool> pool = NewPool({});
+      const std::unique_ptr<BufferPool> pool = NewPool({.cache_size = 8});
       EXPECT_FALSE(pool->Snapshot().biased);
       EXPECT_FALSE(BecomesBiased(*pool));
       ExpectCanTake(*pool, pool->capacity());

@@ -71,7 +71,7 @@ void ExpectAtRest(const BufferPool& pool, uint32_t in_use) {
 
 void FillCache(BufferPool& pool) {
   // More quiet operations than the least that bring a bias back.
-  for (int i = pool.Snapshot().biased ? 200 : 0; i > 0; --i) {
+  for (int i = pool.Snapshot().biased ? 400 : 0; i > 0; --i) {
     std::byte* const buffer = pool.Acquire();
     if (buffer != nullptr) pool.Release(buffer);
   }

@@ -189,6 +189,8 @@ class PoolWorld {
       refills_seen += cache.counters.refills.Get();
       limits += cache.limit();
       Require(cache.size() <= kShape.cache_limit, "caches keep to their limit");
+      Require(!cache.biased() || cache.gate().ceiling() == cache.limit(),
+              "and so does what the gate lets in");
     }
     if (kShape.adaptive) {
       Require(limits == core.budget().granted(),

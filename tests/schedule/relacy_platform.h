@@ -8,7 +8,6 @@
 #include <optional>
 #include <span>
 
-#include "tandem/pool/section.h"
 #include "tandem/pool/types.h"
 #include "tandem/tests/schedule/relacy_atomic.h"
 
@@ -41,44 +40,40 @@ class SimulatedArea {
 //     the steps of sections only, as acq_rel on a word of each thread, and
 //     nothing else that it does: weaker.
 //   - Relacy delays no load past a later store, on neither side.
-//   - Not simulated: that the commit stores a half of the word. Nobody but the
-//     owner changes the other half, and not in a section.
 //   - The assembly itself is not seen. It is run against thieves instead.
 class SimulatedSection {
  public:
   template <class Words>
-  static SectionResult Pop(Words& words, std::span<std::byte*> out) {
-    return Run([&]() -> std::optional<SectionResult> {
-      uint64_t word = 0;
-      if (const auto end = Begin(words, word)) return *end;
-      const size_t top = TopOf(word);
-      if (top < out.size()) return SectionResult::kUnfit;
+  static bool Pop(Words& words, std::span<std::byte*> out) {
+    return Run([&]() -> std::optional<bool> {
+      uint32_t low = 0;
+      uint64_t gate = 0;
+      if (!Begin(words, low, gate)) return std::nullopt;
+      const int top = Signed(low) - static_cast<int>(out.size());
+      if (top < Signed(gate)) return false;
       for (size_t i = 0; i < out.size(); ++i) {
-        const auto& slot = words.slots[top - out.size() + i];
+        const auto& slot = words.slots[top + i];
         const auto copy = [&] { out[i] = slot.load(kRelaxed); };
         if (!Step(words, copy)) return std::nullopt;
       }
-      return Commit(words, word - out.size());
+      return Commit(words, low + kOneMore - out.size());
     });
   }
 
   template <class Words>
-  static SectionResult Push(Words& words, std::span<std::byte* const> in) {
-    return Run([&]() -> std::optional<SectionResult> {
-      uint64_t word = 0;
-      if (const auto end = Begin(words, word)) return *end;
-      const size_t top = TopOf(word);
-      uint32_t limit = 0;
-      if (!Step(words, [&] { limit = words.limit.load(kRelaxed); })) {
-        return std::nullopt;
-      }
-      if (top + in.size() > limit) return SectionResult::kUnfit;
+  static bool Push(Words& words, std::span<std::byte* const> in) {
+    return Run([&]() -> std::optional<bool> {
+      uint32_t low = 0;
+      uint64_t gate = 0;
+      if (!Begin(words, low, gate)) return std::nullopt;
+      const int top = Signed(low);
+      if (top + static_cast<int>(in.size()) > Signed(gate >> 16)) return false;
       for (size_t i = 0; i < in.size(); ++i) {
         auto& slot = words.slots[top + i];
         const auto fill = [&] { slot.store(in[i], kRelaxed); };
         if (!Step(words, fill)) return std::nullopt;
       }
-      return Commit(words, word + in.size());
+      return Commit(words, low + kOneMore + in.size());
     });
   }
 
@@ -97,8 +92,10 @@ class SimulatedSection {
  private:
   static constexpr auto kRelaxed = std::memory_order::relaxed;
 
-  // As the assembly does, which takes the whole low half for it.
-  static size_t TopOf(uint64_t word) { return static_cast<uint32_t>(word); }
+  static constexpr uint32_t kOneMore = 1u << 16;  // of the count
+
+  // As the assembly compares tops and bounds.
+  static int Signed(uint64_t bits) { return static_cast<int16_t>(bits); }
 
   // Neither signals nor other threads come while it lives.
   class Uninterrupted {
@@ -117,10 +114,10 @@ class SimulatedSection {
 
   // `body` returns nothing if it has to start anew.
   template <class Body>
-  static SectionResult Run(Body body) {
+  static bool Run(Body body) {
     for (;;) {
       ThisFibre().section_aborted = false;
-      if (const std::optional<SectionResult> result = body()) return *result;
+      if (const std::optional<bool> done = body()) return *done;
     }
   }
 
@@ -144,28 +141,24 @@ class SimulatedSection {
     return true;
   }
 
-  // Reads the word. Returns how the section ends, if it ends here.
+  // Reads the low half of the word, then the gate. False if the section has to
+  // start anew.
   template <class Words>
-  static std::optional<std::optional<SectionResult>> Begin(Words& words,
-                                                           uint64_t& word) {
-    uint32_t bias = 0;
-    uint32_t seized = 0;
-    if (!Step(words, [&] { bias = words.bias.load(kRelaxed); }) ||
-        !Step(words, [&] { seized = words.seized.load(kRelaxed); })) {
-      return std::optional<SectionResult>();
-    }
-    if (seized >= bias) return SectionResult::kRevoked;
-    if (!Step(words, [&] { word = words.word.load(kRelaxed); })) {
-      return std::optional<SectionResult>();
-    }
-    return std::nullopt;
+  static bool Begin(const Words& words, uint32_t& low, uint64_t& gate) {
+    return Step(words, [&] { low = words.word.load(kRelaxed); }) &&
+           Step(words, [&] { gate = words.gate.load(kRelaxed); });
   }
 
+  // Stores the low half. Nobody but the owner changes the other one, and not in
+  // a section.
   template <class Words>
-  static std::optional<SectionResult> Commit(Words& words, uint64_t word) {
-    if (!Step(words, [&] { words.word.store(word, kRelaxed); }))
-      return std::nullopt;
-    return SectionResult::kDone;
+  static std::optional<bool> Commit(Words& words, uint32_t low) {
+    const auto commit = [&] {
+      const uint64_t high = words.word.load(kRelaxed) >> 32;
+      words.word.store(high << 32 | low, kRelaxed);
+    };
+    if (!Step(words, commit)) return std::nullopt;
+    return true;
   }
 };
 
@@ -181,23 +174,14 @@ struct RelacyPlatform {
   using SectionArea = SimulatedArea;
 
   template <class Words>
-  static SectionResult PopBiased(Words& words, std::span<std::byte*> out) {
+  static bool PopBiased(Words& words, std::span<std::byte*> out) {
     return SimulatedSection::Pop(words, out);
   }
   template <class Words>
-  static SectionResult PushBiased(Words& words,
-                                  std::span<std::byte* const> in) {
+  static bool PushBiased(Words& words, std::span<std::byte* const> in) {
     return SimulatedSection::Push(words, in);
   }
   static bool Barrier() { return SimulatedSection::Barrier(); }
-
-  template <class Word>
-  static void AddOwned(Word& word, uint64_t n) {
-    // A statistic, as RelacyAtomic knows them.
-    const char* const file = "counters.h";
-    word.store(word.load(std::memory_order::relaxed, file) + n,
-               std::memory_order::relaxed, file);
-  }
 
   static void SignalFence() { DeliverSignal(); }
 

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <span>
 
-#include "tandem/pool/section.h"
 #include "tandem/pool/sweep.h"
 #include "tandem/pool/tagged_stack.h"
 #include "tandem/pool/thread_cache.h"
@@ -35,28 +34,10 @@ struct CacheAndStack {
 
   // The owner's operations, by whichever way is open.
   bool Push(std::span<std::byte* const> in) {
-    for (;;) {
-      const SectionResult biased = cache.PushBiased(in);
-      if (biased != SectionResult::kRevoked) {
-        return biased == SectionResult::kDone;
-      }
-      const SharedResult shared = cache.PushShared(in);
-      if (shared != SharedResult::kBiased) {
-        return shared == SharedResult::kDone;
-      }
-    }
+    return cache.PushBiased(in) || cache.Push(in);
   }
   bool Pop(std::span<std::byte*> out) {
-    for (;;) {
-      const SectionResult biased = cache.PopBiased(out);
-      if (biased != SectionResult::kRevoked) {
-        return biased == SectionResult::kDone;
-      }
-      const SharedResult shared = cache.PopShared(out);
-      if (shared != SharedResult::kBiased) {
-        return shared == SharedResult::kDone;
-      }
-    }
+    return cache.PopBiased(out) || cache.PopShared(out);
   }
 
   void OwnerStep() {
@@ -229,7 +210,7 @@ struct Interrupted : ScheduleTest<Interrupted, CacheAndStack, 2> {
   void OnSignal() {
     for (unsigned steps = 1 + rl::rand(3); steps != 0; --steps) {
       if (rl::rand(6) == 0) {
-        world().cache.SeizeOwn();
+        world().cache.CloseOwn();
       } else {
         world().OwnerStep();
       }
@@ -249,24 +230,24 @@ struct OwnersInTurn : ScheduleTest<OwnersInTurn, CacheAndStack, 3> {
   void thread(unsigned index) {
     for (int attempt = 0; attempt < 2; ++attempt) {
       if (!world().cache.TryOwn(ThreadToken{index + 1})) continue;
-      world().cache.counters.gives.Add(1);
-      ++expected_gives;
+      world().cache.counters.flushes.Add(1);
+      ++expected_flushes;
       // What only an owner touches: a data race, if two own at once or the last
       // owner's writes are not before the next one's.
       owners_word({"thread", "owner", 0}).store(1);
       world().OwnerStep();
       world().OwnerStep();
-      world().cache.SeizeOwn();
+      world().cache.CloseOwn();
       world().cache.Disown();
     }
   }
   void after() {
-    Require(world().cache.counters.gives.Get() == expected_gives,
+    Require(world().cache.counters.flushes.Get() == expected_flushes,
             "an owner goes on from its predecessor's counters");
     world().RequireAllThere();
   }
 
-  uint64_t expected_gives = 0;
+  uint64_t expected_flushes = 0;
   rl::var<int> owners_word{0};
 };
 

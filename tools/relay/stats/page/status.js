@@ -176,7 +176,7 @@ function showTables(status) {
       cache.owned ? i : `${i} (no thread)`,
       {text: `${cache.cached} of ${cache.limit}`, meter: [cache.cached, cache.limit]},
       cache.biased ? "biased" : "shared",
-      perSecondHere("takes"), perSecondHere("steals"), perSecondHere("failures"),
+      perSecondHere("refilled"), perSecondHere("steals"), perSecondHere("failures"),
       count(cache.revocations),
     ];
   }));
