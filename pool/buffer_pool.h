@@ -159,10 +159,10 @@ class BufferPool {
   }
   std::byte* AddressOf(BufferIndex index) const { return map().Address(index); }
 
- private:
-  // Reserves by class, which users of the pool alone have no need of.
-  friend class SessionAllocator;
+  // What a session layer asks of the pool: pool/session_door.h.
+  class SessionDoor;
 
+ private:
   using Core = PoolCore<StdPlatform>;
   using Cache = Core::Cache;
 

@@ -103,6 +103,11 @@ class Depot {
   // Gives up a reservation of which nothing has been collected.
   void CancelReservation(uint32_t count) { CreditAndServe(count); }
 
+  // True if somebody waits who goes before an allocation of this rank.
+  bool MustWait(Rank rank) const {
+    return ledger_.Load().waiting() != 0 && waitlist_->MustWait(rank);
+  }
+
   // Fetches buffers that have been reserved, in as many pieces as the caller
   // likes.
   void Collect(std::span<std::byte*> out) {

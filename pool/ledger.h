@@ -65,7 +65,8 @@ class Ledger {
   // which the caller learns whether to serve waiters.
   LedgerView Credit(uint32_t n) { return {word_.fetch_add(n) + n}; }
 
-  void RaiseShortage() { word_.fetch_add(kOneShortage); }
+  // Returns the reading before.
+  LedgerView RaiseShortage() { return {word_.fetch_add(kOneShortage)}; }
   void LowerShortage() { word_.fetch_sub(kOneShortage); }
 
   // Turns a shortage into a wait, without a gap in the pressure, unless `limit`
@@ -76,6 +77,15 @@ class Ledger {
       if (view.waiting() >= limit) return false;
     } while (!word_.compare_exchange_weak(
         view.word, view.word - kOneShortage + kOneWaiting));
+    return true;
+  }
+
+  // Counts one more who waits, if anyone does, unless `limit` do.
+  [[nodiscard]] bool TryJoinWait(uint32_t limit) {
+    LedgerView view = Load();
+    do {
+      if (view.waiting() == 0 || view.waiting() >= limit) return false;
+    } while (!word_.compare_exchange_weak(view.word, view.word + kOneWaiting));
     return true;
   }
 

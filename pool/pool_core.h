@@ -155,7 +155,9 @@ class PoolCore {
   class Shortage {
    public:
     Shortage(PoolCore& core, Cache* cache) : core_(core), cache_(cache) {
-      core_.depot_.ledger().RaiseShortage();
+      // Who waits began under a shortage that had emptied every cache, and
+      // there has been pressure since: no buffer has stayed in one.
+      swept_ = core_.depot_.ledger().RaiseShortage().waiting() != 0;
       if (cache != nullptr) cache->counters.shortages.Add(1);
     }
     ~Shortage() {
@@ -165,9 +167,11 @@ class PoolCore {
     Shortage& operator=(const Shortage&) = delete;
 
     // Reserves n buffers by all means: sweeps until it can be met, and fails
-    // only after every cache has been emptied.
+    // only after every cache has been emptied, which once is enough.
     [[nodiscard]] bool Reserve(uint32_t n, Claim claim) {
-      if (Sweep(n, claim) || core_.depot_.ReserveSwept(n, claim)) return true;
+      if (!swept_ && Sweep(n, claim)) return true;
+      swept_ = true;
+      if (core_.depot_.ReserveSwept(n, claim)) return true;
       if (cache_ != nullptr) cache_->counters.failures.Add(1);
       return false;
     }
@@ -210,6 +214,7 @@ class PoolCore {
     PoolCore& core_;
     Cache* const cache_;
     bool raised_ = true;
+    bool swept_;  // no cache holds a buffer
   };
 
   // The cache of `thread`, which calls this: the one it has, or a free one;

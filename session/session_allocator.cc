@@ -99,7 +99,7 @@ SessionAllocator::RankClasses(const BufferPool& pool,
 absl::StatusOr<std::unique_ptr<SessionAllocator>> SessionAllocator::Create(
     BufferPool* pool, const SessionOptions& options) {
   if (absl::Status valid = CheckNumbers(options); !valid.ok()) return valid;
-  if (pool->core_.depot().HasWaitlist()) {
+  if (BufferPool::SessionDoor(*pool).waits().HasWaitlist()) {
     return absl::FailedPreconditionError(absl::StrCat(
         "pool \"", pool->name(), "\" has a session layer; allowed: one"));
   }
@@ -113,29 +113,33 @@ absl::StatusOr<std::unique_ptr<SessionAllocator>> SessionAllocator::Create(
 SessionAllocator::SessionAllocator(BufferPool* pool,
                                    const SessionOptions& options,
                                    std::vector<RankedClass> classes)
-    : pool_(*pool),
+    : door_(*pool),
       classes_(std::move(classes)),
       complete_(IdOfRank(kCompleteRank)),
       pair_(IdOfRank(kPairRank)),
       receive_(IdOfRank(kReceiveRank)),
       records_(RecordCount(options.max_waiters, pool->capacity())),
       links_(records_.size()),
-      queue_(pool_.core_, RulesOf(classes_),
+      spares_(door_.waits().cores()),
+      counts_(door_.waits().cores()),
+      queue_(door_.waits(), RulesOf(classes_),
              {.max_waiters = options.max_waiters,
               .max_completes =
                   std::min(pool->capacity(), kMaxWaiting - options.max_waiters),
               .max_overtakes = options.max_overtakes},
-             records_, links_) {
-  pool_.core_.depot().SetWaitlist(&queue_);
+             {.records = records_,
+              .links = links_,
+              .spares = spares_,
+              .counts = counts_}) {
+  door_.waits().SetWaitlist(&queue_);
 }
 
 SessionAllocator::~SessionAllocator() {
-  const uint32_t waiting = pool_.core_.depot().ledger().Load().waiting();
-  if (waiting != 0) {
-    Die("tandem: the session layer of pool \"", pool_.name(),
-        "\" is destroyed while ", waiting, " sessions wait");
+  if (waiting() != 0) {
+    Die("tandem: the session layer of pool \"", pool().name(),
+        "\" is destroyed while ", waiting(), " sessions wait");
   }
-  pool_.core_.depot().SetWaitlist(nullptr);
+  door_.waits().SetWaitlist(nullptr);
 }
 
 std::vector<SessionAllocator::Queue::ClassRule> SessionAllocator::RulesOf(
@@ -167,7 +171,7 @@ absl::StatusOr<ClassId> SessionAllocator::FindClass(
 
 void SessionAllocator::CheckNeedsOne(ClassId id) const {
   if (static_cast<size_t>(id) >= classes_.size() || id == pair_) [[unlikely]] {
-    Die("tandem: pool \"", pool_.name(), "\": class ",
+    Die("tandem: pool \"", pool().name(), "\": class ",
         static_cast<uint64_t>(id), " is none that needs one buffer");
   }
 }
@@ -176,53 +180,27 @@ std::byte* SessionAllocator::Acquire(ClassId id) noexcept {
   CheckNeedsOne(id);
   std::byte* buffer;
   if (!Take(id, {&buffer, 1})) return nullptr;
-  pool_.HandOut({&buffer, 1}, Holder::kUser, __builtin_return_address(0));
+  door_.HandOut({&buffer, 1}, Holder::kUser);
   return buffer;
-}
-
-bool SessionAllocator::Take(ClassId id, std::span<std::byte*> out) {
-  return pool_.Take(out, ClaimOf(id));
 }
 
 Allocation SessionAllocator::TakeOrWait(ClassId id, std::span<std::byte*> out,
                                         Waker waker, TicketWord& ticket) {
-  const Claim claim = ClaimOf(id);
-  if (pool_.TakeCheaply(out, claim)) return Allocation::kGranted;
-  Queue::Core::Shortage shortage(pool_.core_, pool_.ThisThreadCache());
-  if (shortage.Take(out, claim)) return Allocation::kGranted;
-  switch (queue_.Subscribe(shortage, id, waker, ticket)) {
-    case Queue::Subscribed::kOverloaded:
-      return Allocation::kOverloaded;
-    case Queue::Subscribed::kWaiting:
-      return Allocation::kWaiting;
-    case Queue::Subscribed::kServed:
-      break;
-  }
-  const WaitTicket served{ticket.load()};
-  ticket.store(0);
-  // Served, so a cancel from another thread cannot have won.
-  const WaiterStatus status = queue_.Collect(served, out);
-  if (status != WaiterStatus::kGranted) [[unlikely]] {
-    Die("tandem: pool \"", pool_.name(),
-        "\": a wait was cancelled by another thread before it was told of");
-  }
-  return Allocation::kGranted;
+  if (door_.TakeCheaply(out, queue_.ClaimOf(id))) return Allocation::kGranted;
+  return AllocationOf(queue_.TakeOrJoin(door_.cache(), id, out, waker, ticket));
 }
 
 SessionSnapshot SessionAllocator::Snapshot() const {
-  SessionSnapshot snapshot{.pool = pool_.Snapshot(), .classes = {}};
+  SessionSnapshot snapshot{.pool = pool().Snapshot(), .classes = {}};
   for (size_t i = 0; i < classes_.size(); ++i) {
-    const auto& counters = queue_.counters(ClassId(i));
-    WaitClassSnapshot& c = snapshot.classes.emplace_back();
-    c.name = classes_[i].name;
-    c.waiting = queue_.waiting(ClassId(i));
-    c.waits = counters.waiters.came();
-    c.grants = counters.grants.Get();
-    c.cancels = counters.cancels.Get();
-    c.wait_nanos = counters.wait_nanos.Get();
-    std::transform(counters.buckets.begin(), counters.buckets.end(),
-                   c.buckets.begin(),
-                   [](const auto& bucket) { return bucket.Get(); });
+    const WaitTotals totals = queue_.totals(ClassId(i));
+    snapshot.classes.push_back({.name = classes_[i].name,
+                                .waiting = totals.waiting(),
+                                .waits = totals.waits,
+                                .grants = totals.grants,
+                                .cancels = totals.cancels,
+                                .wait_nanos = totals.wait_nanos,
+                                .buckets = totals.buckets});
   }
   return snapshot;
 }

@@ -14,10 +14,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "tandem/pool/buffer.h"
 #include "tandem/pool/buffer_pool.h"
 #include "tandem/pool/platform.h"
-#include "tandem/pool/pool_core.h"
+#include "tandem/pool/session_door.h"
 #include "tandem/pool/snapshot.h"
 #include "tandem/pool/types.h"
 #include "tandem/session/wait_class.h"
@@ -50,7 +49,7 @@ struct SessionOptions {
 // One class's waits (P8).
 struct WaitClassSnapshot {
   std::string name;
-  uint64_t waiting = 0;     // now
+  uint64_t waiting = 0;     // now, about
   uint64_t waits = 0;       // since creation: subscribed,
   uint64_t grants = 0;      // served,
   uint64_t cancels = 0;     // left
@@ -69,7 +68,7 @@ struct SessionSnapshot {
 //
 // Threads:  all functions but Create and destruction, any thread.
 // Memory:   allocated at creation: 136 bytes for each buffer of the pool and
-//           for each of max_waiters, and 34 KiB.
+//           for each of max_waiters, 2 KiB for each core, and 34 KiB.
 // Lifetime: one at a time for a pool, which must outlive it; it must outlive
 //           its sessions, and aborts if some wait. Nobody uses the pool while
 //           it is created or destroyed; a thread that has used the pool does by
@@ -87,8 +86,8 @@ class SessionAllocator {
   SessionAllocator(const SessionAllocator&) = delete;
   SessionAllocator& operator=(const SessionAllocator&) = delete;
 
-  BufferPool& pool() { return pool_; }
-  const BufferPool& pool() const { return pool_; }
+  BufferPool& pool() { return door_.pool(); }
+  const BufferPool& pool() const { return door_.pool(); }
 
   // The built-in classes.
   ClassId complete() const { return complete_; }
@@ -103,9 +102,7 @@ class SessionAllocator {
   [[nodiscard]] std::byte* Acquire(ClassId id) noexcept;
 
   // Sessions that wait now, never fewer than really do: one load.
-  uint32_t waiting() const {
-    return pool_.core_.depot().ledger().Load().waiting();
-  }
+  uint32_t waiting() const { return door_.waits().waiting(); }
 
   SessionSnapshot Snapshot() const;
 
@@ -129,43 +126,44 @@ class SessionAllocator {
   static absl::StatusOr<std::vector<RankedClass>> RankClasses(
       const BufferPool& pool, const SessionOptions& options);
 
+  static Allocation AllocationOf(Queue::Joined joined) {
+    switch (joined) {
+      case Queue::Joined::kTaken:
+        return Allocation::kGranted;
+      case Queue::Joined::kWaiting:
+        return Allocation::kWaiting;
+      case Queue::Joined::kOverloaded:
+        break;
+    }
+    return Allocation::kOverloaded;
+  }
+
   // Aborts if this is no class, or one that needs two.
   void CheckNeedsOne(ClassId id) const;
 
   // Takes a class's need into `out`, all or none.
-  bool Take(ClassId id, std::span<std::byte*> out);
+  bool Take(ClassId id, std::span<std::byte*> out) {
+    return door_.Take(out, queue_.ClaimOf(id));
+  }
 
-  // Take; if it can't be met, subscribes, and sets `ticket` before.
+  // Take; if it can't be met, waits, and sets `ticket` before.
   Allocation TakeOrWait(ClassId id, std::span<std::byte*> out, Waker waker,
                         TicketWord& ticket);
 
-  // Buffers on their way to a session, and back.
-  void HandOut(std::span<std::byte* const> buffers) {
-    pool_.HandOut(buffers, Holder::kSession, __builtin_return_address(0));
-  }
-  void TakeBack(std::span<std::byte* const> buffers) {
-    pool_.guard_.MarkIdle(buffers, Holder::kSession);
-    pool_.TakeBack(buffers, Holder::kSession, __builtin_return_address(0));
-  }
-  // A buffer passes between a session and a user.
-  void Pass(std::byte* buffer, Holder from, Holder to) {
-    pool_.guard_.Pass(buffer, from, to);
-  }
-
-  Claim ClaimOf(ClassId id) const {
-    return {.keep = queue_.rule(id).keep, .rank = Queue::RankOf(id)};
-  }
   static std::vector<Queue::ClassRule> RulesOf(
       const std::vector<RankedClass>& classes);
   ClassId IdOfRank(int rank) const;
 
-  BufferPool& pool_;
+  // First, and never written: what a session's fast path reads of it.
+  BufferPool::SessionDoor door_;
   const std::vector<RankedClass> classes_;  // in order of rank
   const ClassId complete_;
   const ClassId pair_;
   const ClassId receive_;
   std::vector<Queue::Records::Record> records_;
   std::vector<Queue::Records::Link> links_;
+  std::vector<Queue::Records::Spare> spares_;  // for each core
+  std::vector<CoreWaits<StdPlatform>> counts_;
   Queue queue_;
 };
 

@@ -1,6 +1,5 @@
 #include "tandem/session/session_buffers.h"
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
@@ -23,15 +22,6 @@ SessionBuffers::~SessionBuffers() {
   ReleaseBuffers();
 }
 
-Allocation SessionBuffers::AllocateReceiveBuffer(Side side) noexcept {
-  return AllocateBufferAs(allocator_.receive(), side);
-}
-
-Allocation SessionBuffers::AllocateReceiveBuffer(Side side,
-                                                 Waker waker) noexcept {
-  return AllocateBufferAs(allocator_.receive(), side, waker);
-}
-
 Allocation SessionBuffers::AllocateBufferAs(ClassId id, Side side) noexcept {
   allocator_.CheckNeedsOne(id);
   if (StillWaiting()) return Allocation::kWaiting;
@@ -47,7 +37,7 @@ Allocation SessionBuffers::AllocateBufferAs(ClassId id, Side side,
   return TakeOrWait(id, SetOf(side), waker);
 }
 
-Allocation SessionBuffers::AllocateBuffers() noexcept {
+Allocation SessionBuffers::AllocateBothSlow() noexcept {
   if (StillWaiting()) return Allocation::kWaiting;
   const Sides missing = MissingSides();
   if (missing == 0) return Allocation::kGranted;
@@ -58,44 +48,43 @@ Allocation SessionBuffers::AllocateBuffers() noexcept {
   return result;
 }
 
-Allocation SessionBuffers::AllocateBuffers(Waker waker) noexcept {
+Allocation SessionBuffers::AllocateBothSlow(Waker waker) noexcept {
   if (StillWaiting()) return Allocation::kWaiting;
-  Sides missing = MissingSides();
+  const Sides missing = MissingSides();
   if (missing == 0) return Allocation::kGranted;
-  if (missing != kBothSides && HoldsEmptyBuffer()) {
-    // It gives its empty buffer back and joins the queue as a pair, unless it
-    // gets the other one now.
-    if (Take(allocator_.complete(), missing) == Allocation::kGranted) {
-      return Allocation::kGranted;
-    }
-    ReleaseBuffers();
-    missing = kBothSides;
+  if (missing == kBothSides)
+    return TakeOrWait(allocator_.pair(), missing, waker);
+  if (HoldsEmpty(Side::kRequest) || HoldsEmpty(Side::kResponse)) {
+    return CompleteOrWaitForBoth(waker);
   }
-  return TakeOrWait(
-      missing == kBothSides ? allocator_.pair() : allocator_.complete(),
-      missing, waker);
+  return TakeOrWait(allocator_.complete(), missing, waker);
 }
 
-void SessionBuffers::ReleaseBuffers() noexcept {
-  // Both at once, so that a pair that waits is served by one release.
-  std::array<std::byte*, 2> idle;
-  size_t count = 0;
-  for (const Side side : kSides) {
-    if (!has_buffer(side) || contents_[Int(side)].size != 0) continue;
-    contents_[Int(side)] = {};
-    idle[count++] = std::exchange(buffers_[Int(side)], nullptr);
+Allocation SessionBuffers::CompleteOrWaitForBoth(Waker waker) {
+  std::array<std::byte*, 2> storage;
+  const auto one = std::span(storage).first(1);
+  const ClassId complete = allocator_.complete();
+  Allocation result = Allocation::kGranted;
+  if (!allocator_.door_.TakeCheaply(one, allocator_.queue_.ClaimOf(complete))) {
+    awaited_ = kBothSides;
+    result = SessionAllocator::AllocationOf(allocator_.queue_.CompleteOrJoin(
+        allocator_.door_.cache(), complete, [&] { ReleaseBuffers(); },
+        allocator_.pair(), storage, waker, ticket_));
   }
-  if (count != 0) allocator_.TakeBack(std::span(idle).first(count));
+  // If it waits, the session may belong to another thread by now.
+  if (result == Allocation::kGranted) {
+    const Sides missing = MissingSides();
+    Install(missing, std::span(storage).first(std::popcount(missing)));
+  }
+  return result;
 }
 
 WaitStatus SessionBuffers::FinishWait() noexcept {
-  // acquire: pairs with the store in Subscribe, if the wake-up has moved the
-  // session to another thread without ordering it.
-  const WaitTicket ticket{ticket_.load(std::memory_order::acquire)};
-  if (ticket == WaitTicket{}) return WaitStatus::kNone;
+  const WaitTicket wait = ticket();
+  if (wait == WaitTicket{}) return WaitStatus::kNone;
   std::array<std::byte*, 2> storage;
   const auto out = std::span(storage).first(std::popcount(awaited_));
-  switch (allocator_.queue_.Collect(ticket, out)) {
+  switch (allocator_.queue_.Collect(wait, out)) {
     case WaiterStatus::kWaiting:
       return WaitStatus::kWaiting;
     case WaiterStatus::kGranted:
@@ -129,7 +118,7 @@ void SessionBuffers::SetContent(Side side, size_t head, size_t size) noexcept {
 DetachedBuffer SessionBuffers::Detach(Side side) noexcept {
   if (!has_buffer(side)) return {};
   std::byte* const buffer = std::exchange(buffers_[Int(side)], nullptr);
-  allocator_.Pass(buffer, Holder::kSession, Holder::kUser);
+  allocator_.door_.Pass(buffer, Holder::kSession, Holder::kUser);
   return {.buffer = buffer, .content = std::exchange(contents_[Int(side)], {})};
 }
 
@@ -139,7 +128,7 @@ void SessionBuffers::Adopt(Side side, std::byte* buffer, size_t head,
   if (has_buffer(side)) [[unlikely]] {
     DieOf(side, "adoption while it has a buffer");
   }
-  allocator_.Pass(buffer, Holder::kUser, Holder::kSession);
+  allocator_.door_.Pass(buffer, Holder::kUser, Holder::kSession);
   buffers_[Int(side)] = buffer;
   SetContent(side, head, size);
 }
@@ -181,12 +170,6 @@ SessionBuffers::Sides SessionBuffers::MissingSides() const {
   return missing;
 }
 
-bool SessionBuffers::HoldsEmptyBuffer() const {
-  return std::any_of(kSides.begin(), kSides.end(), [&](Side side) {
-    return has_buffer(side) && contents_[Int(side)].size == 0;
-  });
-}
-
 Allocation SessionBuffers::Take(ClassId id, Sides sides) {
   std::array<std::byte*, 2> storage;
   const auto out = std::span(storage).first(std::popcount(sides));
@@ -206,7 +189,7 @@ Allocation SessionBuffers::TakeOrWait(ClassId id, Sides sides, Waker waker) {
 }
 
 void SessionBuffers::Install(Sides sides, std::span<std::byte* const> buffers) {
-  allocator_.HandOut(buffers);
+  allocator_.door_.HandOut(buffers, Holder::kSession);
   size_t next = 0;
   for (const Side side : kSides) {
     if ((sides & SetOf(side)) != 0) buffers_[Int(side)] = buffers[next++];

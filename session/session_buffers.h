@@ -2,15 +2,18 @@
 #define TANDEM_SESSION_SESSION_BUFFERS_H_
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 #include "tandem/pool/types.h"
 #include "tandem/session/ring_buffer.h"
 #include "tandem/session/session_allocator.h"
 #include "tandem/session/wait_class.h"
+#include "tandem/session/waiter_queue.h"
 #include "tandem/session/waker.h"
 
 namespace tandem {
@@ -51,6 +54,10 @@ struct DetachedBuffer {
 //           it; the wake-up says when another may go on. CancelWait: any, at
 //           any time in the session's life.
 // Progress: lock-free. No memory is allocated, nothing throws.
+// Cost:     where nothing is missing, or all comes from the thread's cache and
+//           goes back there, the three operations are inlined, and touch the
+//           session's line, the cache's, the check's, and what of the allocator
+//           and the pool nobody writes.
 // Memory:   64 bytes, waiting or not: a cache line where the caller aligns it
 //           to one.
 // Lifetime: the allocator must outlive it. Destruction cancels a wait, and
@@ -65,13 +72,24 @@ class SessionBuffers {
 
   // S1: a buffer for one side, if at least the pool's reserve remains for
   // pairs. A side that has one succeeds at once.
-  Allocation AllocateReceiveBuffer(Side side) noexcept;
-  Allocation AllocateReceiveBuffer(Side side, Waker waker) noexcept;
+  Allocation AllocateReceiveBuffer(Side side) noexcept {
+    return AllocateOneFast(side) ? Allocation::kGranted
+                                 : AllocateBufferAs(allocator_.receive(), side);
+  }
+  Allocation AllocateReceiveBuffer(Side side, Waker waker) noexcept {
+    return AllocateOneFast(side)
+               ? Allocation::kGranted
+               : AllocateBufferAs(allocator_.receive(), side, waker);
+  }
 
   // S2: what is missing of the two buffers, all or none. If that fails, a
   // buffer that the session holds empty is given back; one with data never is.
-  Allocation AllocateBuffers() noexcept;
-  Allocation AllocateBuffers(Waker waker) noexcept;
+  Allocation AllocateBuffers() noexcept {
+    return AllocateBothFast() ? Allocation::kGranted : AllocateBothSlow();
+  }
+  Allocation AllocateBuffers(Waker waker) noexcept {
+    return AllocateBothFast() ? Allocation::kGranted : AllocateBothSlow(waker);
+  }
 
   // S8: a buffer for one side, in a class that needs one (pair aborts).
   // Complete is for who holds a buffer that others wait for, in this session or
@@ -80,7 +98,23 @@ class SessionBuffers {
   Allocation AllocateBufferAs(ClassId id, Side side, Waker waker) noexcept;
 
   // S3: gives back each buffer that holds no data.
-  void ReleaseBuffers() noexcept;
+  void ReleaseBuffers() noexcept {
+    const bool request = HoldsEmpty(Side::kRequest);
+    const bool response = HoldsEmpty(Side::kResponse);
+    if (request && response) {
+      // Both at once, so that a pair that waits is served by one release.
+      const std::array<std::byte*, 2> pair = buffers_;
+      buffers_ = {};
+      contents_ = {};
+      allocator_.door_.TakeBackFast(std::span(pair));
+    } else if (request || response) {
+      const size_t side = Int(request ? Side::kRequest : Side::kResponse);
+      const std::array<std::byte*, 1> one = {
+          std::exchange(buffers_[side], nullptr)};
+      contents_[side] = {};
+      allocator_.door_.TakeBackFast(std::span(one));
+    }
+  }
 
   // How the wait stands; if it was granted or cancelled, this ends it. Every
   // allocation ends a wait that was granted, and answers kWaiting to one that
@@ -142,7 +176,9 @@ class SessionBuffers {
   static constexpr Sides kBothSides = 0b11;
   static Sides SetOf(Side side) { return Sides(1u << Int(side)); }
   Sides MissingSides() const;
-  bool HoldsEmptyBuffer() const;
+  bool HoldsEmpty(Side side) const {
+    return has_buffer(side) && contents_[Int(side)].size == 0;
+  }
 
   std::span<std::byte> Storage(Side side) const {
     return {buffer(side), has_buffer(side) ? buffer_size_ : 0};
@@ -155,6 +191,41 @@ class SessionBuffers {
 
   // True if the session is still waiting. Ends the wait otherwise.
   bool StillWaiting() { return FinishWait() == WaitStatus::kWaiting; }
+
+  // acquire: pairs with the store when the wait began, if the wake-up has moved
+  // the session to another thread without ordering it.
+  WaitTicket ticket() const {
+    return {ticket_.load(std::memory_order::acquire)};
+  }
+
+  // True if nothing is missing, or what is comes from the thread's cache.
+  [[gnu::always_inline]] bool AllocateOneFast(Side side) {
+    if (ticket() != WaitTicket{}) [[unlikely]]
+      return false;
+    if (has_buffer(side)) return true;
+    std::array<std::byte*, 1> one;
+    if (!allocator_.door_.HandOutFast(one)) [[unlikely]]
+      return false;
+    buffers_[Int(side)] = one[0];
+    return true;
+  }
+  [[gnu::always_inline]] bool AllocateBothFast() {
+    if (ticket() != WaitTicket{}) [[unlikely]]
+      return false;
+    if (buffers_[0] != nullptr || buffers_[1] != nullptr) {
+      return buffers_[0] != nullptr && buffers_[1] != nullptr;
+    }
+    // Not into the session at once: if this fails they are unspecified.
+    std::array<std::byte*, 2> pair;
+    if (!allocator_.door_.HandOutFast(pair)) [[unlikely]]
+      return false;
+    buffers_ = pair;
+    return true;
+  }
+  Allocation AllocateBothSlow() noexcept;
+  Allocation AllocateBothSlow(Waker waker) noexcept;
+  // For a session that holds one buffer, which is empty.
+  Allocation CompleteOrWaitForBoth(Waker waker);
 
   // Takes a buffer for each side in `sides`, which have none.
   Allocation Take(ClassId id, Sides sides);

@@ -15,22 +15,51 @@ namespace tandem {
 // microseconds and not below half of that; the last is open.
 inline constexpr size_t kWaitBuckets = 28;
 
-// What one class's waits came to (P8).
-template <class Platform>
-struct WaitCounters {
-  Population<Platform> waiters;        // until served or cancelled
-  SharedCounter<Platform> grants;      // served
-  SharedCounter<Platform> cancels;     // left
-  SharedCounter<Platform> wait_nanos;  // of those served, in sum
-  std::array<SharedCounter<Platform>, kWaitBuckets> buckets;
+// What the waits of one class came to.
+struct WaitTotals {
+  // At some moment, about: what is counted meanwhile may be seen in part.
+  uint64_t waiting() const {
+    const uint64_t over = grants + cancels;
+    return waits > over ? waits - over : 0;
+  }
 
+  uint64_t waits = 0;       // subscribed,
+  uint64_t grants = 0;      // served,
+  uint64_t cancels = 0;     // left
+  uint64_t wait_nanos = 0;  // of those served, in sum
+  std::array<uint64_t, kWaitBuckets> buckets = {};
+};
+
+// What the waits of one class came to, as one core's threads have counted them:
+// the rest is told by the sum over all cores (P8).
+template <class Platform>
+class WaitCounters {
+ public:
+  void CountWait() { waits_.Add(1); }
+  void CountCancel() { cancels_.Add(1); }
   void CountGrant(int64_t nanos) {
     const auto waited = static_cast<uint64_t>(std::max<int64_t>(nanos, 0));
-    grants.Add(1);
-    wait_nanos.Add(waited);
+    wait_nanos_.Add(waited);
     const auto bucket = static_cast<size_t>(std::bit_width(waited / 1000));
-    buckets[std::min(bucket, kWaitBuckets - 1)].Add(1);
+    buckets_[std::min(bucket, kWaitBuckets - 1)].Add(1);
   }
+
+  void AddTo(WaitTotals& totals) const {
+    totals.waits += waits_.Get();
+    totals.cancels += cancels_.Get();
+    totals.wait_nanos += wait_nanos_.Get();
+    for (size_t i = 0; i < kWaitBuckets; ++i) {
+      const uint64_t grants = buckets_[i].Get();
+      totals.grants += grants;
+      totals.buckets[i] += grants;
+    }
+  }
+
+ private:
+  CoreCounter<Platform> waits_;       // subscribed
+  CoreCounter<Platform> cancels_;     // left
+  CoreCounter<Platform> wait_nanos_;  // of those served, in sum
+  std::array<CoreCounter<Platform>, kWaitBuckets> buckets_;  // served
 };
 
 }  // namespace tandem

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <optional>
 
-#include "tandem/pool/counters.h"
 #include "tandem/pool/types.h"
 #include "tandem/session/waiter_record.h"
 
@@ -30,8 +29,7 @@ namespace tandem {
 //           it.
 // Cost:     Append is O(1) while the hint holds (it is renewed by Append and by
 //           Purge); First O(1) amortized; Purge O(length).
-// Orders:   seq_cst throughout (the default), but for the count of members: no
-//           operation is on a fast path.
+// Orders:   seq_cst throughout (the default): no operation is on a fast path.
 template <class Platform>
 class WaiterList {
  public:
@@ -51,7 +49,6 @@ class WaiterList {
   void Append(WaiterIndex index, WaiterState state) {
     Link& next = records_[index].next;
     next.store(Pack(TagOf(next.load()) + 1, false, kNoWaiter));
-    members_.Come();  // before the link, which who unlinks has read
     while (!AppendFrom(Start(), index)) {
     }
     SetHint(index, state);
@@ -63,9 +60,6 @@ class WaiterList {
 
   // Unlinks all that are over.
   void Purge() { Clean(/*whole=*/true); }
-
-  // Records linked at some moment, dead ones included, or more.
-  uint64_t linked() const { return members_.size(); }
 
  private:
   using Link = typename Platform::template Atomic<uint64_t>;
@@ -143,7 +137,6 @@ class WaiterList {
     const uint64_t changed = Changed(at.value, IndexOf(after));
     if (!at.link->compare_exchange_strong(at.value, changed)) return false;
     at.value = changed;
-    members_.Go();
     records_.Drop(node, Records::kLinked);
     return true;
   }
@@ -186,7 +179,6 @@ class WaiterList {
   Records& records_;
   alignas(kCacheLine) Link head_;
   alignas(kCacheLine) typename Platform::template Atomic<uint64_t> hint_;
-  Population<Platform> members_;
 };
 
 }  // namespace tandem

@@ -8,10 +8,8 @@
 #include <optional>
 #include <span>
 
-#include "tandem/pool/counters.h"
-#include "tandem/pool/depot.h"
-#include "tandem/pool/pool_core.h"
 #include "tandem/pool/types.h"
+#include "tandem/pool/wait_door.h"
 #include "tandem/pool/waitlist.h"
 #include "tandem/session/serve_scope.h"
 #include "tandem/session/wait_class.h"
@@ -34,20 +32,50 @@ struct WaitTicket {
   uint64_t word = 0;
 };
 
-// Everyone who waits for buffers of one pool: subscribing, serving in order,
-// direct hand-over, cancelling (S4, S5, S7, S8).
+// What the threads of one core have counted, class by class.
+template <class Platform>
+struct alignas(kCacheLine) CoreWaits {
+  std::array<WaitCounters<Platform>, kMaxClasses> classes;
+};
+
+// Everyone who waits for buffers of one pool: joining, serving in order, direct
+// hand-over, cancelling (S4, S5, S7, S8).
 //
-// States of a wait, each change one compare-and-swap on its record:
+// The protocol. A wait is a record of the queue's (waiter_record.h), linked in
+// the list of its class (waiter_list.h), counted in the pool's ledger
+// (pool/wait_door.h), and known to its session by a ticket. It goes through
+// these states; a change of `state` is one compare-and-swap, and whoever makes
+// it does what is written behind it.
 //
-//   kWaiting ── Serve, by anyone, with the buffers ──▶ kGranted ── Collect
-//            ── Cancel, by anyone ──▶ kCancelled
+//   state       list      ledger   holds         leaves it by
+//   ----------  --------  -------  ------------  ---------------------------
+//   kIdle       no        no       none: spare   TakeOrJoin: counted in the
+//   or over                        or free       ledger, then kWaiting, then
+//                                                the ticket, then linked
+//   kWaiting    linked    counted  list, owner   Serve, by anyone, with the
+//                                                buffers: kGranted
+//                                                Cancel, by anyone: kCancelled
+//   kGranted    linked,   until    list, owner   Collect, by its session: the
+//               then not  EndWait                owner's hold
+//   kCancelled  linked,   until    list, then    Cancel drops the owner's hold
+//               then not  EndWait  none          itself
+//
+// Who is over is marked and unlinked by whoever passes, who drops the list's
+// hold; whoever drops the last hold returns the record. A record's version
+// names the wait, so whatever comes late fails: a server's offer, a cancel, a
+// session's look.
+//
+// Joining. Who finds that others go before it joins those who wait: one
+// compare-and-swap on the ledger. There is nothing to search for, as there has
+// been pressure since before they came. Whoever finds nobody raises a shortage,
+// empties every cache, looks a last time, and turns the shortage into a wait.
+// Either way it is counted, then linked, then serves, once: its last look.
 //
 // Serving. Anyone may serve at any time; nobody is "the" consumer. Who serves
 // reserves for the first in order, collects, and offers the buffers by the
-// compare-and-swap; who loses it publishes them again and looks again. So a
-// thread that stops while serving keeps one waiter's buffers in its hands and
-// holds up nobody: the next one that serves reserves others for the same
-// waiter.
+// compare-and-swap; who loses it gives them up and looks again. So a thread
+// that stops while serving keeps one waiter's buffers in its hands and holds up
+// nobody: the next one that serves reserves others for the same waiter.
 //
 // No wake-up is lost. A subscriber is counted in the ledger, then linked, then
 // serves. A releaser credits the ledger, and serves if it counts waiters. Both
@@ -58,15 +86,22 @@ struct WaitTicket {
 // Order. Within a class, by link order. Between classes, by rank: the first
 // class with a waiter is served or nobody is. A class that others have
 // overtaken `max_overtakes` times is due: its first goes before all that came
-// after it, but for class 0 (complete), which is never held back.
+// after it, by the clock, but for class 0 (complete), which is never held back.
 //
 // Threads:  any, signal handlers included; wake-ups caused inside a wake-up are
 //           deferred until it returns, not nested.
 // Progress: lock-free. Memory: the records given at construction, no more.
+// Cost:     a wait, its grant and its collection take 11 read-modify-writes of
+//           words that others write as well: three on the ledger (join,
+//           reserve, end), three on the list (append, mark, unlink), one on the
+//           state, one on the holds, and the release's credit, push and pop of
+//           the buffers. Statistics and spare records are on the core's own
+//           lines.
 template <class Platform>
 class WaiterQueue final : public Waitlist {
  public:
-  using Core = PoolCore<Platform>;
+  using Door = WaitDoor<Platform>;
+  using Cache = typename Door::Cache;
   using Records = WaiterRecords<Platform>;
   using TicketWord = typename Platform::template Atomic<uint64_t>;
 
@@ -79,64 +114,77 @@ class WaiterQueue final : public Waitlist {
     uint32_t max_completes;  // on top of these
     uint32_t max_overtakes;
   };
-  enum class [[nodiscard]] Subscribed{kServed, kWaiting, kOverloaded};
+  enum class [[nodiscard]] Joined{kTaken, kWaiting, kOverloaded};
+
+  // What the queue works on: as many links as records; as many spares and
+  // counts as there are cores.
+  struct Storage {
+    std::span<typename Records::Record> records;
+    std::span<typename Records::Link> links;
+    std::span<typename Records::Spare> spares;
+    std::span<CoreWaits<Platform>> counts;
+  };
 
   // `classes` in order of rank, at most kMaxClasses; class 0 is complete.
-  // The spans must outlive the queue, and so must `core`.
-  WaiterQueue(Core& core, std::span<const ClassRule> classes, Limits limits,
-              std::span<typename Records::Record> records,
-              std::span<typename Records::Link> links)
-      : depot_(core.depot()),
+  // `storage` must outlive the queue, and so must what `door` leads to.
+  WaiterQueue(Door door, std::span<const ClassRule> classes, Limits limits,
+              const Storage& storage)
+      : door_(door),
         limits_(limits),
-        records_(records, links),
-        arrivals_(0),
+        records_(storage.records, storage.links, storage.spares),
+        counts_(storage.counts),
+        left_(0),
         class_count_(classes.size()) {
     for (size_t i = 0; i < classes.size(); ++i) {
-      lines_[i].emplace(classes[i], records_);
+      lines_[i].emplace(i, classes[i], records_);
     }
   }
 
   static constexpr Rank RankOf(ClassId id) { return Rank{Int(id)}; }
   const ClassRule& rule(ClassId id) const { return lines_[Int(id)]->rule; }
 
-  // Joins the queue, with an allocation of this class that has just failed
-  // under `shortage`. kServed: the buffers are there, to be fetched by Collect;
-  // `waker` is not called. kWaiting: it is called, once, unless the wait is
-  // cancelled first. kOverloaded: max_waiters sessions wait already, and
-  // nothing has changed.
+  Claim ClaimOf(ClassId id) const {
+    return {.keep = rule(id).keep, .rank = RankOf(id)};
+  }
+
+  // For an allocation of this class that PoolCore::TakeCheaply could not meet:
+  // takes out.size() buffers by all means, or joins the queue. kTaken: the
+  // buffers are in `out`, and `waker` is not called. kWaiting: it is called,
+  // once, unless the wait is cancelled first. kOverloaded: max_waiters sessions
+  // wait already, and nothing has changed.
   //
   // `ticket` is set before anyone can serve the wait and not touched after: a
-  // session that is woken on another thread may be gone when this returns.
-  Subscribed Subscribe(typename Core::Shortage& shortage, ClassId id,
-                       Waker waker, TicketWord& ticket) {
-    const WaiterIndex index = TakeRecord();
-    if (index == kNoWaiter) return Subscribed::kOverloaded;
-    // Who holds a buffer that others wait for is not turned away for them: a
-    // complete always finds a place, as each holds a buffer.
-    const uint32_t limit =
-        limits_.max_waiters + (Int(id) == 0 ? limits_.max_completes : 0);
-    if (!shortage.TryBecomeWait(limit)) {
-      records_.Drop(index, Records::kLinked | Records::kOwned);
-      return Subscribed::kOverloaded;
+  // session that is woken on another thread may be gone when this returns. It
+  // is 0 if the answer is not kWaiting.
+  Joined TakeOrJoin(Cache* cache, ClassId id, std::span<std::byte*> out,
+                    Waker waker, TicketWord& ticket) {
+    if (door_.MustWait(RankOf(id))) {
+      const WaiterIndex index = TakeRecord();
+      if (index != kNoWaiter) {
+        if (door_.TryJoinWait(LimitOf(id))) {
+          return Link(index, id, out, waker, ticket);
+        }
+        records_.Drop(index, Records::kLinked | Records::kOwned);
+      }
     }
-    Line& line = *lines_[Int(id)];
-    auto& record = records_[index];
-    const WaiterState state = WaiterState{record.state.load()}.Next();
-    // relaxed: published by Append; see WaiterRecord for who may read.
-    record.wake.store(waker.wake, std::memory_order::relaxed);
-    record.wake_context.store(waker.context, std::memory_order::relaxed);
-    record.on_cancel.store(waker.on_cancel, std::memory_order::relaxed);
-    record.since_nanos.store(Platform::NowNanos(), std::memory_order::relaxed);
-    record.arrival.store(arrivals_.fetch_add(1), std::memory_order::relaxed);
-    record.line.store(Int(id), std::memory_order::relaxed);
-    // Counted first, then waiting, then known: who reads the ticket may cancel
-    // the wait at once, and a cancel that is refused means that it is over.
-    line.counters.waiters.Come();
-    record.state.store(state.word);
-    const WaitTicket self = WaitTicket::Of(index, state);
-    ticket.store(self.word);
-    line.list.Append(index, state);
-    return ServeAs(self) ? Subscribed::kServed : Subscribed::kWaiting;
+    typename Door::Shortage shortage(door_.core(), cache);
+    return TakeOrJoin(shortage, id, out, waker, ticket);
+  }
+
+  // The same for a session that holds an empty buffer: it takes the other one
+  // as complete, into first(1) of `out`, or calls `give_back`, which gives up
+  // the one it has, and goes on as pair, for all of `out`. All under one
+  // shortage: caches are searched once.
+  template <class GiveBack>
+  Joined CompleteOrJoin(Cache* cache, ClassId complete, GiveBack give_back,
+                        ClassId pair, std::span<std::byte*, 2> out, Waker waker,
+                        TicketWord& ticket) {
+    typename Door::Shortage shortage(door_.core(), cache);
+    if (shortage.Take(out.template first<1>(), ClaimOf(complete))) {
+      return Joined::kTaken;
+    }
+    give_back();
+    return TakeOrJoin(shortage, pair, out, waker, ticket);
   }
 
   // How the wait stands. kGranted: `out`, whose size is the class's need, has
@@ -146,8 +194,7 @@ class WaiterQueue final : public Waitlist {
     const WaiterState state{records_[ticket.index()].state.load()};
     if (state.version() != ticket.version()) return WaiterStatus::kCancelled;
     if (state.status() == WaiterStatus::kGranted) {
-      out[0] = depot_.map().Address(state.buffer());
-      if (out.size() == 2) out[1] = depot_.core_pools().ChainedTo(out[0]);
+      door_.Unpack(state.buffer(), out);
       records_.Drop(ticket.index(), Records::kOwned);
     }
     return state.status();
@@ -168,13 +215,17 @@ class WaiterQueue final : public Waitlist {
       if (state.version() != ticket.version() || !state.waiting()) return false;
     } while (!record.state.compare_exchange_weak(
         state.word, state.With(WaiterStatus::kCancelled, kNoBuffer).word));
-    line.counters.waiters.Go();
-    line.counters.cancels.Add(1);
+    OwnCounts(line).CountCancel();
     // Whoever was overtaken is gone; the next one starts afresh.
-    if (line.waiting() == 0) line.overtaken.store(0);
-    depot_.ledger().EndWait();
+    if (!line.list.First()) ResetOvertaken(line);
+    door_.EndWait();
     records_.Drop(ticket.index(), Records::kOwned);
-    if (line.list.linked() > 2 * line.waiting() + kDeadSlack) line.list.Purge();
+    // Those who left are unlinked once they outnumber those who wait: memory is
+    // bounded, and the passes over the lists cost each of them but one visit.
+    if (left_.fetch_add(1) + 1 > door_.waiting() + kDeadSlack) {
+      left_.store(0);
+      PurgeAll();
+    }
     if (waker.on_cancel) Call(waker);
     Serve();
     return true;
@@ -199,7 +250,7 @@ class WaiterQueue final : public Waitlist {
     if (Int(rank) == 0) return;
     bool due = false;
     for (size_t i = Int(rank) + 1; i < class_count_; ++i) {
-      if (lines_[i]->waiting() == 0) continue;
+      if (!lines_[i]->list.First()) continue;
       due |= lines_[i]->overtaken.fetch_add(1) + 1 == limits_.max_overtakes;
     }
     // There may be enough for who goes first from now on.
@@ -207,35 +258,38 @@ class WaiterQueue final : public Waitlist {
   }
   void Serve() override { ServeAs(WaitTicket{}); }
 
-  const WaitCounters<Platform>& counters(ClassId id) const {
-    return lines_[Int(id)]->counters;
+  // What the waits of this class came to. Goes over all cores' counts.
+  WaitTotals totals(ClassId id) const {
+    WaitTotals totals;
+    for (const auto& core : counts_) core.classes[Int(id)].AddTo(totals);
+    return totals;
   }
-  // Waiting in this class, about: more while a subscriber links.
-  uint64_t waiting(ClassId id) const { return lines_[Int(id)]->waiting(); }
 
  private:
-  // Dead records that a class may keep beyond the number of its living ones
-  // before a cancel takes the trouble to unlink them.
-  static constexpr uint64_t kDeadSlack = 16;
+  // Dead records that there may be beyond the number of those who wait before a
+  // cancel takes the trouble to unlink them.
+  static constexpr uint32_t kDeadSlack = 16;
 
   struct Line {
-    Line(const ClassRule& rule_of_class, Records& records)
-        : rule(rule_of_class), list(records), overtaken(0) {}
+    Line(size_t number_of_class, const ClassRule& rule_of_class,
+         Records& records)
+        : number(number_of_class),
+          rule(rule_of_class),
+          list(records),
+          overtaken(0) {}
 
-    uint64_t waiting() const { return counters.waiters.size(); }
-
+    const size_t number;
     const ClassRule rule;
     WaiterList<Platform> list;
     // Since a waiter of this class was last served.
     typename Platform::template Atomic<uint32_t> overtaken;
-    WaitCounters<Platform> counters;
   };
 
   struct Candidate {
     size_t line;
     WaiterIndex index;
     WaiterState state;
-    uint64_t arrival;
+    int64_t since;       // when it came
     uint32_t overtakes;  // bit i: class i has a waiter that came before
   };
 
@@ -249,8 +303,67 @@ class WaiterQueue final : public Waitlist {
   WaiterIndex TakeRecord() {
     WaiterIndex index = records_.Take();
     if (index != kNoWaiter) return index;
-    for (size_t i = 0; i < class_count_; ++i) lines_[i]->list.Purge();
+    PurgeAll();
     return records_.Take();
+  }
+  void PurgeAll() {
+    for (size_t i = 0; i < class_count_; ++i) lines_[i]->list.Purge();
+  }
+
+  // Who holds a buffer that others wait for is not turned away for them: a
+  // complete always finds a place, as each holds a buffer.
+  uint32_t LimitOf(ClassId id) const {
+    return limits_.max_waiters + (Int(id) == 0 ? limits_.max_completes : 0);
+  }
+
+  Joined TakeOrJoin(typename Door::Shortage& shortage, ClassId id,
+                    std::span<std::byte*> out, Waker waker,
+                    TicketWord& ticket) {
+    if (shortage.Take(out, ClaimOf(id))) return Joined::kTaken;
+    const WaiterIndex index = TakeRecord();
+    if (index == kNoWaiter) return Joined::kOverloaded;
+    if (!shortage.TryBecomeWait(LimitOf(id))) {
+      records_.Drop(index, Records::kLinked | Records::kOwned);
+      return Joined::kOverloaded;
+    }
+    return Link(index, id, out, waker, ticket);
+  }
+
+  // For who is counted as waiting: the last look included.
+  Joined Link(WaiterIndex index, ClassId id, std::span<std::byte*> out,
+              Waker waker, TicketWord& ticket) {
+    Line& line = *lines_[Int(id)];
+    auto& record = records_[index];
+    const WaiterState state = WaiterState{record.state.load()}.Next();
+    // relaxed: published by Append; see WaiterRecord for who may read.
+    record.wake.store(waker.wake, std::memory_order::relaxed);
+    record.wake_context.store(waker.context, std::memory_order::relaxed);
+    record.on_cancel.store(waker.on_cancel, std::memory_order::relaxed);
+    record.since_nanos.store(Platform::NowNanos(), std::memory_order::relaxed);
+    record.line.store(Int(id), std::memory_order::relaxed);
+    OwnCounts(line).CountWait();
+    // Waiting, then known: who reads the ticket may cancel the wait at once,
+    // and a cancel that is refused means that it is over.
+    record.state.store(state.word);
+    const WaitTicket self = WaitTicket::Of(index, state);
+    ticket.store(self.word);
+    line.list.Append(index, state);
+    if (!ServeAs(self)) return Joined::kWaiting;
+    ticket.store(0);
+    // Served by this very thread, so nobody has cancelled it.
+    door_.Unpack(WaiterState{record.state.load()}.buffer(), out);
+    records_.Drop(index, Records::kOwned);
+    return Joined::kTaken;
+  }
+
+  // The counts of the core that the caller runs on, a hint.
+  WaitCounters<Platform>& OwnCounts(const Line& line) {
+    return counts_[Platform::CurrentCore() % counts_.size()]
+        .classes[line.number];
+  }
+
+  static void ResetOvertaken(Line& line) {
+    if (line.overtaken.load() != 0) line.overtaken.store(0);
   }
 
   // Serves all that can be. True if the wait `self` was served by this very
@@ -262,8 +375,8 @@ class WaiterQueue final : public Waitlist {
         std::array<std::byte*, 2> storage;
         const ClassRule& rule = lines_[next->line]->rule;
         const auto buffers = std::span(storage).first(rule.need);
-        if (!depot_.TakeForWaiter(buffers, rule.keep)) return;
-        if (!Grant(*next, buffers, self, served_self)) depot_.Publish(buffers);
+        if (!door_.TakeForWaiter(buffers, rule.keep)) return;
+        if (!Grant(*next, buffers, self, served_self)) door_.GiveUp(buffers);
       }
     });
     return served_self;
@@ -276,11 +389,11 @@ class WaiterQueue final : public Waitlist {
       const auto first = lines_[i]->list.First();
       if (!first) continue;
       // relaxed: validated by the compare-and-swap in Grant.
-      const uint64_t arrival =
-          records_[first->index].arrival.load(std::memory_order::relaxed);
-      if (best && arrival >= best->arrival) continue;
+      const int64_t since =
+          records_[first->index].since_nanos.load(std::memory_order::relaxed);
+      if (best && since >= best->since) continue;
       if (!best || IsDue(*lines_[i])) {
-        best = Candidate{i, first->index, first->state, arrival, 0};
+        best = Candidate{i, first->index, first->state, since, 0};
         if (i == 0) break;
       } else {
         best->overtakes |= 1u << i;
@@ -293,26 +406,21 @@ class WaiterQueue final : public Waitlist {
   bool Grant(const Candidate& to, std::span<std::byte* const> buffers,
              WaitTicket self, bool& served_self) {
     auto& record = records_[to.index];
-    // relaxed, both: validated by the compare-and-swap below.
+    // relaxed: validated by the compare-and-swap below.
     const Waker waker = WakerOf(record);
-    const int64_t since = record.since_nanos.load(std::memory_order::relaxed);
-    if (buffers.size() == 2) {
-      depot_.core_pools().Chain(buffers[0], buffers[1]);
-    }
-    const BufferIndex first = depot_.map().IndexOf(buffers[0]);
+    const BufferIndex first = door_.Pack(buffers);
     uint64_t expected = to.state.word;
     if (!record.state.compare_exchange_strong(
             expected, to.state.With(WaiterStatus::kGranted, first).word)) {
       return false;
     }
     Line& line = *lines_[to.line];
-    line.counters.waiters.Go();
-    depot_.ledger().EndWait();
-    line.overtaken.store(0);
+    door_.EndWait();
+    ResetOvertaken(line);
     for (size_t i = to.line + 1; i < class_count_; ++i) {
       if (to.overtakes >> i & 1) lines_[i]->overtaken.fetch_add(1);
     }
-    line.counters.CountGrant(Platform::NowNanos() - since);
+    OwnCounts(line).CountGrant(Platform::NowNanos() - to.since);
     if (WaitTicket::Of(to.index, to.state) == self) {
       served_self = true;
     } else {
@@ -337,10 +445,12 @@ class WaiterQueue final : public Waitlist {
     if (waker.wake != nullptr) waker.wake(waker.context);
   }
 
-  Depot<Platform>& depot_;
+  Door door_;
   const Limits limits_;
   Records records_;
-  alignas(kCacheLine) typename Platform::template Atomic<uint64_t> arrivals_;
+  const std::span<CoreWaits<Platform>> counts_;
+  // Waits that were cancelled since those were last unlinked, in all classes.
+  alignas(kCacheLine) typename Platform::template Atomic<uint32_t> left_;
   const size_t class_count_;
   std::array<std::optional<Line>, kMaxClasses> lines_;
 };

@@ -2,6 +2,7 @@
 #define TANDEM_SESSION_WAITER_RECORD_H_
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -67,7 +68,6 @@ struct alignas(kCacheLine) WaiterRecord {
   Atomic<uint64_t> state{0};
   Atomic<uint64_t> next{0};   // of WaiterList
   Atomic<uint32_t> holds{0};  // of WaiterRecords
-  Atomic<uint64_t> arrival{0};
   Atomic<int64_t> since_nanos{0};
   Atomic<uint32_t> line{0};       // its class
   Atomic<uint32_t> on_cancel{0};  // of its waker
@@ -75,23 +75,37 @@ struct alignas(kCacheLine) WaiterRecord {
   Atomic<void*> wake_context{nullptr};
 };
 
-// The records of one queue and the list of those that nobody uses. A record in
-// use has two holds, one by the list that it is linked in and one by the
-// session that waits; who drops the last returns it.
+// A record that nobody uses, kept for the threads of one core; kNoWaiter if
+// there is none.
+template <class Platform>
+struct alignas(kCacheLine) SpareRecord {
+  typename Platform::template OwnAtomic<uint32_t> index{
+      static_cast<uint32_t>(kNoWaiter)};
+};
+
+// The records of one queue and the list of those that nobody uses, but for one
+// that each core keeps. A record in use has two holds, one by the list that it
+// is linked in and one by the session that waits; who drops the last returns
+// it.
 //
 // Threads: any, signal handlers included. Progress: lock-free.
+// Cost:    one exchange on the core's own line for each record that is taken
+//          or returned, where waits begin and end in turn.
 template <class Platform>
 class WaiterRecords {
  public:
   using Record = WaiterRecord<Platform>;
+  using Spare = SpareRecord<Platform>;
   using Link = typename TaggedStack<Platform, WaiterIndex>::Link;
 
   static constexpr uint32_t kLinked = 1;
   static constexpr uint32_t kOwned = 2;
 
-  // Both spans are of one length and must outlive this object.
-  WaiterRecords(std::span<Record> records, std::span<Link> links)
-      : records_(records), links_(links) {
+  // All must outlive this object: as many links as records, and a spare for
+  // each core.
+  WaiterRecords(std::span<Record> records, std::span<Link> links,
+                std::span<Spare> spares)
+      : records_(records), links_(links), spares_(spares) {
     for (auto i = static_cast<uint32_t>(records.size()); i-- > 0;) {
       const WaiterIndex index{i};
       free_.Push(links_, {&index, 1});
@@ -104,25 +118,55 @@ class WaiterRecords {
 
   // A record with both holds, kNoWaiter if all are in use.
   WaiterIndex Take() {
-    WaiterIndex index;
-    if (free_.Pop(links_, {&index, 1}) == 0) return kNoWaiter;
-    // relaxed: published with the record, by the list's append.
-    (*this)[index].holds.store(kLinked | kOwned, std::memory_order::relaxed);
+    WaiterIndex index = TakeSpare(OwnSpare());
+    if (index == kNoWaiter) index = TakeFree();
+    for (size_t i = 0; index == kNoWaiter && i < spares_.size(); ++i) {
+      index = TakeSpare(spares_[i]);
+    }
+    if (index != kNoWaiter) {
+      // relaxed: published with the record, by the list's append.
+      (*this)[index].holds.store(kLinked | kOwned, std::memory_order::relaxed);
+    }
     return index;
   }
 
   // Drops a hold, or both.
   void Drop(WaiterIndex index, uint32_t holds) {
-    // acq_rel: what either holder did with the record comes before its reuse.
-    if ((*this)[index].holds.fetch_sub(holds, std::memory_order::acq_rel) ==
-        holds) {
-      free_.Push(links_, {&index, 1});
+    auto& left = (*this)[index].holds;
+    // (1) acquire, (2) acq_rel: what either holder did with the record comes
+    // before its reuse. Who finds no other hold is the only one there, and
+    // need not write.
+    if (left.load(std::memory_order::acquire) != holds &&              // (1)
+        left.fetch_sub(holds, std::memory_order::acq_rel) != holds) {  // (2)
+      return;
     }
+    // (3) acq_rel: pairs with (4) and itself, whoever gets the record next.
+    const WaiterIndex before{OwnSpare().index.exchange(
+        static_cast<uint32_t>(index), std::memory_order::acq_rel)};  // (3)
+    if (before != kNoWaiter) free_.Push(links_, {&before, 1});
   }
 
  private:
+  // That of the core the caller runs on, a hint.
+  Spare& OwnSpare() {
+    return spares_[Platform::CurrentCore() % spares_.size()];
+  }
+  static WaiterIndex TakeSpare(Spare& spare) {
+    constexpr auto kNone = static_cast<uint32_t>(kNoWaiter);
+    // relaxed: only compared.
+    if (spare.index.load(std::memory_order::relaxed) == kNone) return kNoWaiter;
+    // (4) acquire: pairs with (3), what was done with the record comes before.
+    return WaiterIndex{
+        spare.index.exchange(kNone, std::memory_order::acquire)};  // (4)
+  }
+  WaiterIndex TakeFree() {
+    WaiterIndex index;
+    return free_.Pop(links_, {&index, 1}) == 0 ? kNoWaiter : index;
+  }
+
   const std::span<Record> records_;
   const std::span<Link> links_;
+  const std::span<Spare> spares_;
   TaggedStack<Platform, WaiterIndex> free_;
 };
 

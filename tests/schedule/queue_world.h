@@ -7,6 +7,7 @@
 #include <span>
 
 #include "tandem/pool/types.h"
+#include "tandem/pool/wait_door.h"
 #include "tandem/session/wait_class.h"
 #include "tandem/session/waiter_queue.h"
 #include "tandem/session/waiter_record.h"
@@ -57,6 +58,8 @@ template <QueueShape kShape>
 class QueueWorld : public PoolWorld<kShape.pool> {
   std::array<Queue::Records::Record, kShape.records> records_;
   std::array<Queue::Records::Link, kShape.records> record_links_;
+  std::array<Queue::Records::Spare, 2> spares_;  // for two cores
+  std::array<CoreWaits<RelacyPlatform>, 2> counts_;
   std::array<Queue::ClassRule, 3> rules_{
       {{1, 0}, {2, 0}, {1, kShape.pool.reserve}}};
 
@@ -65,11 +68,14 @@ class QueueWorld : public PoolWorld<kShape.pool> {
   using Core = Pool::Core;
 
   QueueWorld()
-      : queue(this->core, rules_,
+      : queue(WaitDoor<RelacyPlatform>(this->core), rules_,
               {.max_waiters = kShape.max_waiters,
                .max_completes = kShape.max_completes,
                .max_overtakes = kShape.max_overtakes},
-              records_, record_links_) {
+              {.records = records_,
+               .links = record_links_,
+               .spares = spares_,
+               .counts = counts_}) {
     this->core.depot().SetWaitlist(&queue);
     for (size_t i = 0; i < waiters.size(); ++i) {
       contexts_[i] = {this, &waiters[i]};
@@ -91,13 +97,26 @@ class QueueWorld : public PoolWorld<kShape.pool> {
     const Facts& facts = facts_[IndexOf(waiter)] = WaitingBefore(waiter);
     waiter.size = rules_[Int(id)].need;
     const auto out = std::span(waiter.storage).first(waiter.size);
-    const Claim claim{rules_[Int(id)].keep, Queue::RankOf(id)};
-    if (this->core.TakeCheaply(this->cache(), out, claim)) {
+    if (this->core.TakeCheaply(this->cache(), out, queue.ClaimOf(id))) {
       return Has(waiter, facts);
     }
-    typename Core::Shortage shortage(this->core, this->cache());
-    if (shortage.Take(out, claim)) return Has(waiter, facts);
-    return Join(waiter, shortage, facts);
+    waiter.fate = Waiter::Fate::kWaiting;
+    waiter.wakes = 0;
+    switch (queue.TakeOrJoin(this->cache(), id, out,
+                             {Wake, &contexts_[IndexOf(waiter)]},
+                             waiter.ticket)) {
+      case Queue::Joined::kTaken:
+        Require(waiter.wakes == 0, "who is served at once is not woken");
+        return Has(waiter, facts);
+      case Queue::Joined::kWaiting:
+        waiter.joined = true;
+        return false;
+      case Queue::Joined::kOverloaded:
+        waiter.fate = Waiter::Fate::kNone;
+        ++overloads;
+        return false;
+    }
+    return false;
   }
 
   // Ends the wait if it can. True if it was this call that did.
@@ -197,29 +216,6 @@ class QueueWorld : public PoolWorld<kShape.pool> {
 
   size_t IndexOf(const Waiter& waiter) const { return &waiter - &waiters[0]; }
 
-  bool Join(Waiter& waiter, typename Core::Shortage& shortage,
-            const Facts& facts) {
-    waiter.fate = Waiter::Fate::kWaiting;
-    waiter.wakes = 0;
-    switch (queue.Subscribe(shortage, waiter.id,
-                            {Wake, &contexts_[IndexOf(waiter)]},
-                            waiter.ticket)) {
-      case Queue::Subscribed::kServed:
-        Require(waiter.wakes == 0, "who is served at once is not woken");
-        RequireServed(facts);
-        Require(Look(waiter) == WaiterStatus::kGranted, "it has been served");
-        return true;
-      case Queue::Subscribed::kWaiting:
-        waiter.joined = true;
-        return false;
-      case Queue::Subscribed::kOverloaded:
-        waiter.fate = Waiter::Fate::kNone;
-        ++overloads;
-        return false;
-    }
-    return false;
-  }
-
   bool Has(Waiter& waiter, const Facts& facts) {
     RequireServed(facts);
     this->custody.Take(waiter.buffers());
@@ -277,11 +273,12 @@ class QueueWorld : public PoolWorld<kShape.pool> {
     std::array<std::byte*, kShape.pool.capacity> all;
     Require(this->core.Take(nullptr, all, {0, Rank{0}}), "all are free");
     std::array<Queue::TicketWord, kShape.records> tickets;
+    std::array<std::byte*, 2> none;
     for (uint32_t i = 0; i < kShape.records; ++i) {
-      typename Core::Shortage shortage(this->core, nullptr);
-      const auto result = queue.Subscribe(shortage, kPair, {}, tickets[i]);
-      Require(i >= kShape.max_waiters ? result == Queue::Subscribed::kOverloaded
-                                      : result == Queue::Subscribed::kWaiting,
+      const auto result =
+          queue.TakeOrJoin(nullptr, kPair, none, {}, tickets[i]);
+      Require(i >= kShape.max_waiters ? result == Queue::Joined::kOverloaded
+                                      : result == Queue::Joined::kWaiting,
               "every record can be used again (S5)");
     }
     for (Queue::TicketWord& ticket : tickets) {

@@ -202,7 +202,7 @@ struct RelacyPlatform {
     return rl::thread_index() + (migrated ? 1 : 0);
   }
 
-  // Now and then long after the last call.
+  // After the last call, and now and then long after.
   static int64_t NowNanos() {
     static int64_t now = 0;
     static uint64_t iteration = 0;
@@ -212,7 +212,7 @@ struct RelacyPlatform {
     }
     constexpr int64_t kLong = 1'000'000'000;
     if (rl::ctx().is_random_sched() && rl::rand(2) == 0) now += kLong;
-    return now;
+    return ++now;
   }
 };
 

@@ -23,6 +23,7 @@ template <size_t kRecords>
 class Lists {
   std::array<Records::Record, kRecords> storage_;
   std::array<Records::Link, kRecords> links_;
+  std::array<Records::Spare, 2> spares_;  // for two cores
 
  public:
   struct Wait {
@@ -31,7 +32,9 @@ class Lists {
     size_t list = 0;
   };
 
-  Lists() : records(storage_, links_), lists{{List(records), List(records)}} {}
+  Lists()
+      : records(storage_, links_, spares_),
+        lists{{List(records), List(records)}} {}
 
   // An empty wait if there is no record.
   Wait Begin(size_t list) {
@@ -86,7 +89,7 @@ class Lists {
   void RequireWhole() {
     for (List& list : lists) {
       list.Purge();
-      Require(list.linked() == 0, "what is over is unlinked");
+      Require(!list.First(), "nobody waits any more");
     }
     for (size_t i = 0; i < kRecords; ++i) {
       Require(records.Take() != kNoWaiter, "no record is lost (S5)");

@@ -233,7 +233,7 @@ struct Count : ScheduleTest<Count,
   void thread(unsigned index) {
     if (index == 2) {
       for (int i = 0; i < 3; ++i) {
-        Require(world().queue.waiting(kPair) <= 2,
+        Require(world().queue.totals(kPair).waiting() <= 2,
                 "no more have left than came (P8)");
       }
       return;
@@ -243,7 +243,7 @@ struct Count : ScheduleTest<Count,
     Require(world().Cancel(waiter), "nobody serves it");
   }
   void after() {
-    Require(world().queue.waiting(kPair) == 0, "all have left (P8)");
+    Require(world().queue.totals(kPair).waiting() == 0, "all have left (P8)");
     world().Release(buffers);
     world().RequireWholeAgain();
   }
