@@ -11,15 +11,16 @@ namespace tandem::bench {
 inline constexpr char kOneBuffer[] = "one_buffer";
 inline constexpr char kPair[] = "pair";
 inline constexpr char kSessionPair[] = "session_pair";
+inline constexpr char kSessionReceive[] = "session_receive";
 inline constexpr char kBatch[] = "batch_of_32";
 inline constexpr char kBurst[] = "burst_of_64";
 inline constexpr char kBigBurst[] = "burst_of_512";
 inline constexpr char kHandOff[] = "hand_off";
 inline constexpr char kExhaustion[] = "exhaustion";
 inline constexpr char kWaiting[] = "waiting";
-inline constexpr std::array kScenarios =
-    std::to_array<const char*>({kOneBuffer, kPair, kSessionPair, kBatch, kBurst,
-                                kBigBurst, kHandOff, kExhaustion, kWaiting});
+inline constexpr std::array kScenarios = std::to_array<const char*>(
+    {kOneBuffer, kPair, kSessionPair, kSessionReceive, kBatch, kBurst,
+     kBigBurst, kHandOff, kExhaustion, kWaiting});
 
 // No scenario of a pool: two threads change one word by turns, which tells what
 // a cache line costs that moves from core to core.
@@ -44,6 +45,7 @@ inline constexpr char kJemalloc[] = "jemalloc";
 inline constexpr char kMimalloc[] = "mimalloc";
 inline constexpr char kMempool[] = "rte_mempool";
 inline constexpr char kMutexList[] = "mutex_list";
+inline constexpr char kFairList[] = "fair_list";
 
 // The counters of Tandem's runs in the build that counts: read-modify-writes
 // during the run, all threads together, and the operations they were made for.

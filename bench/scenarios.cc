@@ -11,6 +11,7 @@
 #include <type_traits>
 
 #include "benchmark/benchmark.h"
+#include "tandem/bench/fair_list.h"
 #include "tandem/bench/measurement.h"
 #include "tandem/bench/mempool_loop.h"
 #include "tandem/bench/names.h"
@@ -125,6 +126,19 @@ void TandemSessionPair(benchmark::State& state) {
   });
 }
 
+void TandemSessionReceive(benchmark::State& state) {
+  const OwnCore core(state);
+  Tandem peer(state.thread_index());
+  WarmUp(peer);
+  SessionBuffers session(peer.sessions());
+  Repeat(state, [&] {
+    CheckGot(session.AllocateReceiveBuffer(Side::kRequest) ==
+             Allocation::kGranted);
+    benchmark::ClobberMemory();
+    session.ReleaseBuffers();
+  });
+}
+
 // More sessions than the pool has buffers for: each takes its two, waiting by
 // blocking its thread; lets others run, as a session that processes would; and
 // returns them. `operation` says whether it had to wait.
@@ -165,6 +179,31 @@ void MutexListWaiting(benchmark::State& state) {
     benchmark::DoNotOptimize(buffers);
     std::this_thread::yield();
     list.ReleaseAndWake(buffers);
+    return waits;
+  });
+}
+
+// The same in order: who waits is handed its buffers.
+void FairListWaiting(benchmark::State& state) {
+  struct Sleeper : FairList::Waiter {
+    std::atomic<uint32_t> woken{0};
+  };
+  const OwnCore core(state);
+  static FairList& list = *new FairList(kFewBuffers);
+  Sleeper sleeper;
+  RepeatWaiting(state, [&] {
+    sleeper.woken.store(0, std::memory_order::relaxed);
+    const bool waits = !list.TakeOrWait(sleeper);
+    if (waits) sleeper.woken.wait(0);
+    benchmark::DoNotOptimize(sleeper.buffers);
+    std::this_thread::yield();
+    const std::array<std::byte*, 2> pair = {sleeper.buffers[0],
+                                            sleeper.buffers[1]};
+    list.Release(pair, [](FairList::Waiter& served) {
+      auto& woken = static_cast<Sleeper&>(served).woken;
+      woken.store(1);
+      woken.notify_one();
+    });
     return waits;
   });
 }
@@ -239,6 +278,7 @@ void RegisterAll(const char* peer) {
   Register(kBurst, peer, Burst<Peer, kBurstSize>, kThreads);
   if constexpr (std::is_same_v<Peer, Tandem>) {
     Register(kSessionPair, peer, TandemSessionPair, kThreads);
+    Register(kSessionReceive, peer, TandemSessionReceive, {{1}});
   } else {
     Register(kSessionPair, peer, SessionPair<Peer>, kThreads);
   }
@@ -276,6 +316,7 @@ void RegisterPeers() {
   RegisterAll<Malloc>(kMalloc);
   RegisterAll<MutexList>(kMutexList);
   Register(kWaiting, kMutexList, MutexListWaiting, kWaitingThreads);
+  Register(kWaiting, kFairList, FairListWaiting, kWaitingThreads);
 }
 
 PoolSnapshot TandemNow() {

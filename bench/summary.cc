@@ -192,6 +192,7 @@ void Summary::PrintTable(std::ostream& out) const {
       {"jemalloc", kJemalloc},
       {"mimalloc", kMimalloc},
       {"mutex", kMutexList},
+      {"fair", kFairList},
   });
   out << absl::StrFormat("%-12s %7s", "", "threads");
   for (const Column& column : kColumns) {
