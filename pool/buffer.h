@@ -52,7 +52,9 @@ class Buffer {
   std::byte* data_ = nullptr;
 };
 
-inline Buffer BufferPool::AcquireBuffer() { return Buffer(*this, Acquire()); }
+inline Buffer BufferPool::AcquireBuffer() noexcept {
+  return Buffer(*this, Acquire());
+}
 
 }  // namespace tandem
 

@@ -1,12 +1,14 @@
 #include "tandem/pool/buffer_pool.h"
 
 #include <sys/sysinfo.h>
+#include <time.h>
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -15,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "tandem/pool/die.h"
 #include "tandem/pool/ledger.h"
+#include "tandem/pool/no_throw.h"
 #include "tandem/pool/rseq_section.h"
 
 namespace tandem {
@@ -37,8 +40,19 @@ CacheRules RulesOf(const PoolOptions& options) {
             .total = 0,
             .adaptive = false};
   }
-  const uint32_t total = (options.capacity - options.reserve) / 2;
+  const uint32_t total = (options.capacity - ReserveOf(options)) / 2;
   return {.most = std::min(total, most), .total = total, .adaptive = true};
+}
+
+// What `work` returns, or ResourceExhausted where operator new throws in it:
+// with this message, if there is memory for that.
+template <class Result, class Work>
+Result WithoutThrowing(const char* message, Work work) noexcept {
+  Result result = absl::Status(absl::StatusCode::kResourceExhausted, {});
+  if (!HasMemoryFor([&] { result = work(); })) {
+    (void)HasMemoryFor([&] { result = absl::ResourceExhaustedError(message); });
+  }
+  return result;
 }
 
 // True if allocations are not what they would be otherwise.
@@ -49,6 +63,13 @@ bool Tampers(const DebugOptions& debug) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<BufferPool>> BufferPool::Create(
+    const PoolOptions& options) noexcept {
+  return WithoutThrowing<absl::StatusOr<std::unique_ptr<BufferPool>>>(
+      "tandem: no memory for what a pool keeps beside its buffers",
+      [&] { return CreateOrThrow(options); });
+}
+
+absl::StatusOr<std::unique_ptr<BufferPool>> BufferPool::CreateOrThrow(
     const PoolOptions& options) {
   if (absl::Status valid = Validate(options); !valid.ok()) return valid;
   const bool biased = options.bias != Bias::kShared &&
@@ -64,8 +85,16 @@ absl::StatusOr<std::unique_ptr<BufferPool>> BufferPool::Create(
   if (!region.ok()) return std::move(region).status();
   absl::StatusOr<BufferGuard> guard = BufferGuard::Create(options, *region);
   if (!guard.ok()) return std::move(guard).status();
-  return std::unique_ptr<BufferPool>(
+  std::unique_ptr<BufferPool> pool(
       new BufferPool(options, *std::move(region), *std::move(guard), biased));
+  const std::optional<PoolPass> pass = ThreadBinder::AddPool(
+      &pool->core_, !pool->tampers_ && !pool->guard_.has_extras());
+  if (!pass) {
+    return absl::ResourceExhaustedError(
+        "tandem: no pthread key is left, or no memory for handlers of fork");
+  }
+  pool->pass_ = *pass;
+  return pool;
 }
 
 BufferPool::Tables::Tables(const PoolOptions& options)
@@ -86,7 +115,7 @@ BufferPool::Core::Layout BufferPool::Tables::Layout(const PoolOptions& options,
           .cores = cores,
           .caches = caches,
           .hints = hints,
-          .reserve = options.reserve,
+          .reserve = ReserveOf(options),
           .rules = RulesOf(options),
           .biased = biased};
 }
@@ -95,17 +124,18 @@ BufferPool::BufferPool(const PoolOptions& options, Region region,
                        BufferGuard guard, bool biased)
     : debug_(options.debug),
       tampers_(Tampers(debug_)),
-      pinned_(options.pinned),
+      stays_(options.pinned        ? "pinned"
+             : options.lock_memory ? "lock_memory"
+                                   : nullptr),
       region_(std::move(region)),
       guard_(std::move(guard)),
       tables_(options),
-      core_(tables_.Layout(options, map(), biased)),
-      pass_(ThreadBinder::AddPool(&core_, !tampers_ && !guard_.has_extras())) {
+      core_(tables_.Layout(options, map(), biased)) {
   guard_.OnCreate(region_);
 }
 
 BufferPool::~BufferPool() {
-  ThreadBinder::RemovePool(pass_, &core_);
+  ThreadBinder::RemovePool(pass_);
   const uint32_t in_use = Snapshot().in_use;
   if (in_use != 0) {
     Message("tandem: pool \"", name(), "\" is destroyed while ", in_use,
@@ -134,18 +164,18 @@ void BufferPool::GiveSlow(std::span<std::byte* const> buffers,
   core_.GiveSlow(ThisThreadCache(), buffers);
 }
 
-std::byte* BufferPool::AcquireUnbiased() {
+std::byte* BufferPool::AcquireUnbiased() noexcept {
   std::byte* buffer;
   if (!TakeSlow({&buffer, 1}, kAnyBuffer)) return nullptr;
   HandOut({&buffer, 1}, Holder::kUser, __builtin_return_address(0));
   return buffer;
 }
 
-bool BufferPool::AcquirePairUnbiased(std::span<std::byte*, 2> out) {
+bool BufferPool::AcquirePairUnbiased(std::span<std::byte*, 2> out) noexcept {
   return AcquireManyUnbiased(out, __builtin_return_address(0));
 }
 
-bool BufferPool::AcquireMany(std::span<std::byte*> out) {
+bool BufferPool::AcquireMany(std::span<std::byte*> out) noexcept {
   // One comparison: neither none nor too many.
   if (out.size() - 1 < kMaxCacheSize &&
       core_.TakeBiased(FastCache(), out, kAnyBuffer)) [[likely]] {
@@ -156,7 +186,7 @@ bool BufferPool::AcquireMany(std::span<std::byte*> out) {
 }
 
 bool BufferPool::AcquireManyUnbiased(std::span<std::byte*> out,
-                                     const void* caller) {
+                                     const void* caller) noexcept {
   if (out.empty()) return true;
   if (out.size() <= kMaxCacheSize) {
     if (!TakeSlow(out, kAnyBuffer)) return false;
@@ -173,14 +203,14 @@ bool BufferPool::AcquireManyUnbiased(std::span<std::byte*> out,
   return true;
 }
 
-void BufferPool::GiveUnbiased(std::byte* buffer) {
+void BufferPool::GiveUnbiased(std::byte* buffer) noexcept {
   GiveSlow({&buffer, 1}, __builtin_return_address(0));
 }
-void BufferPool::GiveUnbiased(std::byte* first, std::byte* second) {
+void BufferPool::GiveUnbiased(std::byte* first, std::byte* second) noexcept {
   GiveSlow(std::array{first, second}, __builtin_return_address(0));
 }
 
-void BufferPool::ReleaseMany(std::span<std::byte* const> buffers) {
+void BufferPool::ReleaseMany(std::span<std::byte* const> buffers) noexcept {
   while (!buffers.empty()) {
     const auto piece =
         buffers.first(std::min(buffers.size(), size_t{kMaxCacheSize}));
@@ -214,20 +244,36 @@ bool BufferPool::Tamper(Cache* cache) {
   return true;
 }
 
-absl::Status BufferPool::AttachThread() {
+absl::Status BufferPool::AttachThread() noexcept {
   if (tables_.caches.empty() || ThisThreadCache() != nullptr) {
     return absl::OkStatus();
   }
-  return absl::ResourceExhaustedError(absl::StrCat(
-      "pool \"", name(), "\" has no cache for this thread: no memory, or ",
-      "PoolOptions.max_threads, ", tables_.caches.size(), ", have one"));
+  return WithoutThrowing<absl::Status>("no memory for a message", [&] {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "pool \"", name(), "\" has no cache for this thread: no memory, or ",
+        "PoolOptions.max_threads, ", tables_.caches.size(), ", have one"));
+  });
 }
 
-absl::StatusOr<size_t> BufferPool::Trim() {
-  if (pinned_) {
+absl::StatusOr<size_t> BufferPool::Trim() noexcept {
+  return WithoutThrowing<absl::StatusOr<size_t>>(
+      "tandem: no memory for a message of Trim",
+      [this] { return TrimOrThrow(); });
+}
+
+absl::StatusOr<size_t> BufferPool::TrimOrThrow() {
+  if (stays_ != nullptr) {
     return absl::FailedPreconditionError(absl::StrCat(
-        "tandem: pool \"", name(),
-        "\" is pinned (PoolOptions.pinned is true); Trim is refused"));
+        "tandem: the memory of pool \"", name(), "\" stays (PoolOptions.",
+        stays_, " is true); Trim is refused"));
+  }
+  // relaxed: the thread's own. It is not bound for this.
+  const Cache* const own =
+      thread_caches[pass_.slot].load(std::memory_order::relaxed);
+  if (core_.EmptyIdleCaches(own)) {
+    const timespec pause = {.tv_sec = 0, .tv_nsec = Core::kIdleNanos};
+    nanosleep(&pause, nullptr);
+    core_.EmptyIdleCaches(own);
   }
   size_t bytes = 0;
   std::array<std::byte*, kTrimBatch> batch;
@@ -245,9 +291,15 @@ absl::StatusOr<size_t> BufferPool::Trim() {
   return bytes;
 }
 
-PoolSnapshot BufferPool::Snapshot() const {
+PoolSnapshot BufferPool::Snapshot() const noexcept {
   PoolSnapshot snapshot;
   const Depot<StdPlatform>& depot = core_.depot();
+  const auto caches = core_.caches();
+  // Nothing after this needs any.
+  const bool has_memory = HasMemoryFor([&] {
+    snapshot.cores.reserve(depot.core_pools().cores().size());
+    snapshot.threads.reserve(caches.size());
+  });
   const LedgerView ledger = depot.ledger().Load();
   snapshot.capacity = capacity();
   snapshot.reserve = depot.reserve();
@@ -266,12 +318,13 @@ PoolSnapshot BufferPool::Snapshot() const {
                               .changes = core.stack.changes()};
   };
   for (const auto& core : depot.core_pools().cores()) {
-    snapshot.cores.push_back(core_of(core));
+    if (has_memory) snapshot.cores.push_back(core_of(core));
   }
   snapshot.cold = core_of(depot.core_pools().cold());
-  for (const Cache& cache : core_.caches()) {
+  for (const Cache& cache : caches) {
     const auto& counters = cache.counters;
     snapshot.cached += cache.size();
+    if (!has_memory) continue;
     snapshot.threads.push_back({
         .owned = cache.owner() != kNoThread,
         .cached = cache.size(),

@@ -70,10 +70,12 @@ class Buffer;
 class BufferPool {
  public:
   // InvalidArgument for a wrong option, as Validate says; the system's error
-  // for a region, or states of the misuse check, that can't be had. The rest, 4
-  // bytes a buffer and what caches take, comes from operator new.
+  // for a region, or states of the misuse check, that can't be had;
+  // ResourceExhausted, with no message where there is no memory for one, where
+  // operator new has none for the rest, 4 bytes a buffer and what caches take,
+  // or the process no pthread key.
   static absl::StatusOr<std::unique_ptr<BufferPool>> Create(
-      const PoolOptions& options);
+      const PoolOptions& options) noexcept;
 
   ~BufferPool();
   BufferPool(const BufferPool&) = delete;
@@ -81,7 +83,7 @@ class BufferPool {
 
   // One buffer of buffer_size() bytes, contents unspecified; null if exhausted.
   // May take the last one; waits its turn behind all sessions that wait.
-  [[nodiscard, gnu::always_inline]] std::byte* Acquire() {
+  [[nodiscard, gnu::always_inline]] std::byte* Acquire() noexcept {
     std::byte* buffer;
     if (!core_.TakeBiased(FastCache(), {&buffer, 1}, kAnyBuffer)) [[unlikely]] {
       return AcquireUnbiased();
@@ -91,15 +93,15 @@ class BufferPool {
   }
 
   // As Acquire; the buffer is released when the result goes.
-  [[nodiscard]] Buffer AcquireBuffer();
+  [[nodiscard]] Buffer AcquireBuffer() noexcept;
 
   // Fills `out` with buffers, all or none. True if all; else what is in `out`
   // is unspecified.
-  [[nodiscard]] bool AcquireMany(std::span<std::byte*> out);
+  [[nodiscard]] bool AcquireMany(std::span<std::byte*> out) noexcept;
 
   // AcquireMany of two, which costs little more than one.
   [[nodiscard, gnu::always_inline]] bool AcquirePair(
-      std::span<std::byte*, 2> out) {
+      std::span<std::byte*, 2> out) noexcept {
     if (!core_.TakeBiased(FastCache(), out, kAnyBuffer)) [[unlikely]] {
       return AcquirePairUnbiased(out);
     }
@@ -108,7 +110,7 @@ class BufferPool {
   }
 
   // Takes back a buffer that was acquired from this pool; not null. Any thread.
-  [[gnu::always_inline]] void Release(std::byte* buffer) {
+  [[gnu::always_inline]] void Release(std::byte* buffer) noexcept {
     guard_.MarkIdle({&buffer, 1});
     if (!core_.GiveBiased(FastCache(), {&buffer, 1})) [[unlikely]] {
       GiveUnbiased(buffer);
@@ -116,11 +118,11 @@ class BufferPool {
   }
 
   // Takes back all of `buffers`; 512 at a time cost little more than one.
-  void ReleaseMany(std::span<std::byte* const> buffers);
+  void ReleaseMany(std::span<std::byte* const> buffers) noexcept;
 
   // ReleaseMany of two.
   [[gnu::always_inline]] void ReleasePair(
-      std::span<std::byte* const, 2> buffers) {
+      std::span<std::byte* const, 2> buffers) noexcept {
     guard_.MarkIdle(buffers);
     if (!core_.GiveBiased(FastCache(), buffers)) [[unlikely]] {
       GiveUnbiased(buffers[0], buffers[1]);
@@ -131,29 +133,50 @@ class BufferPool {
   // moment: from now on the thread's signal handlers may use the pool.
   // ResourceExhausted if there is no cache for the thread, for want of memory
   // or because PoolOptions::max_threads have one: it works without, slower.
-  absl::Status AttachThread();
+  absl::Status AttachThread() noexcept;
 
   // Gives the memory of idle buffers back to the system, a batch at a time, so
-  // that others keep finding buffers meanwhile; stops under pressure. Returns
-  // bytes, FailedPrecondition if the pool is pinned.
-  absl::StatusOr<size_t> Trim();
+  // that others keep finding buffers meanwhile; stops under pressure. First
+  // empties the caches of threads that have not used theirs for 10 ms, and
+  // waits that long where it cannot tell yet: expect 10 ms a call, and more for
+  // what there is to give back. Returns bytes; FailedPrecondition if the pool
+  // is pinned or its memory locked.
+  //
+  // Only whole pages that a buffer covers go back, as its neighbours may be in
+  // use: none of a buffer that is smaller than a page, for which this always
+  // returns 0; where buffers are no multiple of a page, or not all aligned to
+  // one, parts at both ends stay (with huge_pages = kExplicit a page is 2 MiB).
+  absl::StatusOr<size_t> Trim() noexcept;
 
   // What the pool looks like now, and what it has done (P8). Reads every cache,
   // goes over all free buffers (up to some nanoseconds for each) and allocates
-  // memory: not for signal handlers.
-  PoolSnapshot Snapshot() const;
+  // memory: not for signal handlers. Where there is none, `cores` and `threads`
+  // are empty.
+  PoolSnapshot Snapshot() const noexcept;
 
   const std::string& name() const { return map().pool_name(); }
   size_t buffer_size() const { return region_.buffer_size(); }
   uint32_t capacity() const { return map().capacity(); }
   uint32_t reserve() const { return core_.depot().reserve(); }
 
-  // All memory of all buffers, in one span, for who registers or pins it once
-  // (io_uring, RDMA); how far each buffer's start is from the next one's; and
-  // where a buffer lies. IndexOf aborts if `buffer` is none of this pool's;
-  // AddressOf requires an index below capacity().
+  // All memory of all buffers, in one span, and how far each buffer's start is
+  // from the next one's. Buffer 0 is the first thing in it, but with
+  // debug.guard_pages, where the first page, and one behind each buffer, may
+  // not be touched.
   std::span<std::byte> region() const { return region_.bytes(); }
   size_t stride() const { return map().stride(); }
+
+  // The same in pieces for who registers them once (io_uring's fixed buffers,
+  // which take 1 GiB each at most; RDMA): each holds whole buffers, and piece
+  // PieceOf(index) the buffer of that number. None with debug.guard_pages,
+  // since the kernel takes no memory that may not be touched. Set `pinned`, so
+  // that no page changes behind its back.
+  size_t piece_count() const { return region_.piece_count(); }
+  std::span<std::byte> piece(size_t i) const { return region_.piece(i); }
+  size_t PieceOf(BufferIndex index) const { return region_.PieceOf(index); }
+
+  // Number and address. IndexOf aborts if `buffer` is none of this pool's;
+  // AddressOf requires an index below capacity().
   BufferIndex IndexOf(const std::byte* buffer) const {
     return map().IndexOf(buffer);
   }
@@ -185,6 +208,10 @@ class BufferPool {
 
   BufferPool(const PoolOptions& options, Region region, BufferGuard guard,
              bool biased);
+  // As Create and Trim, but operator new may throw.
+  static absl::StatusOr<std::unique_ptr<BufferPool>> CreateOrThrow(
+      const PoolOptions& options);
+  absl::StatusOr<size_t> TrimOrThrow();
 
   // The calling thread's cache for the fast path; null if there is no such way.
   Cache* FastCache() const { return tandem::FastCache(pass_); }
@@ -211,11 +238,12 @@ class BufferPool {
 
   // Acquire and Release where the fast path does not serve. What is given has
   // been marked idle.
-  std::byte* AcquireUnbiased();
-  bool AcquirePairUnbiased(std::span<std::byte*, 2> out);
-  bool AcquireManyUnbiased(std::span<std::byte*> out, const void* caller);
-  void GiveUnbiased(std::byte* buffer);
-  void GiveUnbiased(std::byte* first, std::byte* second);
+  std::byte* AcquireUnbiased() noexcept;
+  bool AcquirePairUnbiased(std::span<std::byte*, 2> out) noexcept;
+  bool AcquireManyUnbiased(std::span<std::byte*> out,
+                           const void* caller) noexcept;
+  void GiveUnbiased(std::byte* buffer) noexcept;
+  void GiveUnbiased(std::byte* first, std::byte* second) noexcept;
   void GiveSlow(std::span<std::byte* const> buffers, const void* caller);
 
   // As PoolCore says. TakeSlow: once the fast path has failed, or where there
@@ -246,12 +274,12 @@ class BufferPool {
 
   const DebugOptions debug_;
   const bool tampers_;
-  const bool pinned_;
+  const char* const stays_;  // why memory is not given back; null if it is
   Region region_;
   BufferGuard guard_;
   Tables tables_;
   Core core_;
-  const PoolPass pass_;
+  PoolPass pass_{.slot = kCachedPools, .offset = 0};
   SharedCounter<StdPlatform> tampered_;
 };
 

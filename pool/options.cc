@@ -20,6 +20,11 @@ absl::Status CheckRange(const char* option, uint64_t value, uint64_t min,
 
 }  // namespace
 
+uint32_t ReserveOf(const PoolOptions& options) {
+  return options.reserve.value_or(
+      options.capacity > 2 ? 2 : options.capacity - (options.capacity != 0));
+}
+
 absl::Status Validate(const PoolOptions& options) {
   constexpr uint64_t kMaxBufferSize = uint64_t{1} << 30;
   absl::Status status;
@@ -37,7 +42,7 @@ absl::Status Validate(const PoolOptions& options) {
                      "; allowed: multiples of ", kCacheLine)));
   }
   status.Update(CheckRange("capacity", options.capacity, 1, kMaxCapacity));
-  status.Update(CheckRange("reserve", options.reserve, 0, options.capacity));
+  status.Update(CheckRange("reserve", ReserveOf(options), 0, options.capacity));
   if (options.cache_size.has_value()) {
     status.Update(
         CheckRange("cache_size", *options.cache_size, 0, kMaxCacheSize));
@@ -65,9 +70,11 @@ absl::Status Validate(const PoolOptions& options) {
         "PoolOptions.bias is kBiased; allowed: kAuto or kShared with "
         "debug.fail_one_in or debug.cold_first"));
   }
-  if (options.pinned && options.debug.guard_pages) {
+  if (options.debug.guard_pages && (options.pinned || options.lock_memory)) {
     status.Update(absl::InvalidArgumentError(
-        "PoolOptions.debug.guard_pages is true; allowed: false with pinned"));
+        absl::StrCat("PoolOptions.debug.guard_pages is true; allowed: false "
+                     "with ",
+                     options.pinned ? "pinned" : "lock_memory")));
   }
   return status;
 }

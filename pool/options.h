@@ -71,7 +71,8 @@ struct PoolOptions {
   uint32_t capacity = 1024;
   // The last so many buffers are for pairs: a session's receive leaves them,
   // AllocateBuffers, Acquire and AcquireMany may take them. 0 to capacity.
-  uint32_t reserve = 2;
+  // Unset: 2, or in a pool of one or two buffers one fewer than there are.
+  std::optional<uint32_t> reserve = std::nullopt;
   // Buffers that one thread may cache: 0 to 512. Unset: as many as the thread
   // has use for, up to 512, and all threads together no more than half of what
   // is not reserve (CacheBudget).
@@ -92,6 +93,13 @@ struct PoolOptions {
   // Somebody outside relies on the pages staying where they are (io_uring's
   // fixed buffers, RDMA): Trim is refused.
   bool pinned = false;
+  // No buffer's memory is ever swapped out (mlock(2)): all of it is committed
+  // at creation, which fails where RLIMIT_MEMLOCK allows less, and stays: Trim
+  // is refused. Not with debug.guard_pages.
+  bool lock_memory = false;
+  // The buffers, what users have sent to each other that is, are left out of
+  // core dumps (MADV_DONTDUMP).
+  bool exclude_from_core_dumps = false;
 
   // A foreign, misaligned or twice released pointer is detected at once. Costs
   // 64 to 128 bytes of memory for each buffer. Without it, a foreign or
@@ -103,6 +111,9 @@ struct PoolOptions {
 
   DebugOptions debug = {};
 };
+
+// The reserve that is set, or the one that fits where it is not.
+uint32_t ReserveOf(const PoolOptions& options);
 
 // OK, or InvalidArgument that names the option, its value and what is allowed.
 absl::Status Validate(const PoolOptions& options);

@@ -238,6 +238,21 @@ class PoolCore {
     registry_.Disclaim(cache);
   }
 
+  // Empties the caches whose owners have not used them for kIdleNanos, and
+  // takes what they might hold for the others; `own` is the calling thread's
+  // cache, or null. True if others hold buffers, of which it can tell only when
+  // it is called again after that time.
+  bool EmptyIdleCaches(const Cache* own) {
+    bool wait = false;
+    for (Cache& cache : registry_.InUse()) {
+      if (cache.size() != 0 && !EmptyIfIdle(cache, own)) wait = true;
+    }
+    return wait;
+  }
+
+  // A cache whose owner has not used it for so long may be taken from.
+  static constexpr int64_t kIdleNanos = 10'000'000;
+
   // ReturnCache of the calling thread's cache, if it has one.
   void ReturnCacheOf(ThreadToken thread) {
     Cache* const cache = registry_.Find(thread);
@@ -252,9 +267,6 @@ class PoolCore {
   bool biased() const { return biased_; }
 
  private:
-  // A cache whose owner has not used it for so long may be taken from.
-  static constexpr int64_t kIdleNanos = 10'000'000;
-
   static uint32_t Size(std::span<std::byte* const> buffers) {
     return static_cast<uint32_t>(buffers.size());
   }
@@ -327,14 +339,18 @@ class PoolCore {
     if (budget_.Grow(cache, registry_.owned())) return;
     const std::span<Cache> all = registry_.InUse();
     Cache& other = all[cache.NextVisit() % all.size()];
-    if (&other == &cache || other.limit() == 0 ||
-        !other.IsIdle(Platform::NowNanos(), kIdleNanos)) {
-      return;
-    }
-    const uint32_t limit = budget_.Reclaim(other);
-    keeper_.Empty(other, &cache);
+    if (&other == &cache || other.limit() == 0) return;
+    if (EmptyIfIdle(other, &cache)) cache.counters.reclaims.Add(1);
+  }
+
+  // Takes what the cache may hold, and what it holds, if its owner has not used
+  // it for long. True if so.
+  bool EmptyIfIdle(Cache& cache, const Cache* own) {
+    if (!cache.IsIdle(Platform::NowNanos(), kIdleNanos)) return false;
+    const uint32_t limit = budget_.Reclaim(cache);
+    keeper_.Empty(cache, own);
     budget_.Return(limit);
-    cache.counters.reclaims.Add(1);
+    return true;
   }
 
   const uint32_t batch_;

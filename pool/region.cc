@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -25,6 +26,8 @@ namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr int kMaxNodes = 1024;
+// What io_uring takes as one fixed buffer.
+constexpr size_t kLargestPiece = size_t{1} << 30;
 
 constexpr size_t RoundUp(size_t value, size_t unit) {
   return (value + unit - 1) / unit * unit;
@@ -78,8 +81,13 @@ absl::StatusOr<Mapping> Mapping::Create(size_t bytes, bool huge) {
            MAP_PRIVATE | MAP_ANONYMOUS | (huge ? MAP_HUGETLB : MAP_NORESERVE),
            -1, 0);
   if (start == MAP_FAILED) {
-    return absl::ErrnoToStatus(errno,
-                               absl::StrCat("mapping ", bytes, " bytes"));
+    return absl::ErrnoToStatus(
+        errno,
+        absl::StrCat("mapping ", bytes, " bytes",
+                     huge ? " of huge pages (PoolOptions.huge_pages is "
+                            "kExplicit: as many pages of 2 MiB must be free in "
+                            "/proc/sys/vm/nr_hugepages)"
+                          : ""));
   }
   return Mapping({static_cast<std::byte*>(start), bytes});
 }
@@ -108,6 +116,16 @@ absl::StatusOr<Region> Region::Create(const PoolOptions& options) {
     madvise(bytes.data(), bytes.size(), MADV_HUGEPAGE);
   }
   if (absl::Status set = SetNumaPolicy(bytes, options); !set.ok()) return set;
+  if (options.exclude_from_core_dumps &&
+      madvise(bytes.data(), bytes.size(), MADV_DONTDUMP) != 0) {
+    return absl::ErrnoToStatus(errno, "PoolOptions.exclude_from_core_dumps");
+  }
+  if (options.lock_memory && mlock(bytes.data(), bytes.size()) != 0) {
+    return absl::ErrnoToStatus(
+        errno, absl::StrCat("locking ", bytes.size(),
+                            " bytes for PoolOptions.lock_memory "
+                            "(RLIMIT_MEMLOCK)"));
+  }
   if (options.prefault) {
     absl::Status committed = Prefault(bytes, page_size);
     if (!committed.ok()) return committed;
@@ -132,7 +150,23 @@ Region::Region(Mapping mapping, const PoolOptions& options, size_t lead,
       buffer_size_(options.buffer_size),
       page_size_(options.huge_pages == HugePages::kExplicit
                      ? kHugePage
-                     : static_cast<size_t>(sysconf(_SC_PAGESIZE))) {}
+                     : static_cast<size_t>(sysconf(_SC_PAGESIZE))),
+      buffers_in_piece_(std::max(kLargestPiece / stride, size_t{1})),
+      in_pieces_(!options.debug.guard_pages) {}
+
+size_t Region::piece_count() const {
+  if (!in_pieces_) return 0;
+  return (map_.capacity() + buffers_in_piece_ - 1) / buffers_in_piece_;
+}
+
+std::span<std::byte> Region::piece(size_t i) const {
+  const size_t first = i * buffers_in_piece_;
+  const size_t count =
+      std::min(buffers_in_piece_, size_t{map_.capacity()} - first);
+  // To the end of the last buffer: what debug.canaries adds may be too much.
+  return bytes().subspan(first * map_.stride(),
+                         (count - 1) * map_.stride() + buffer_size_);
+}
 
 size_t Region::Discard(const std::byte* buffer) const {
   // Of the mapping's bytes, which begin with a page.

@@ -17,8 +17,9 @@ namespace tandem {
 // committed as it is first used.
 class Mapping {
  public:
-  // Of 2 MiB pages that are set aside at once if `huge`, else of ordinary ones
-  // for which nothing is set aside.
+  // Of 2 MiB pages that are set aside at once if `huge`
+  // (HugePages::kExplicit), else of ordinary ones for which nothing is set
+  // aside.
   static absl::StatusOr<Mapping> Create(size_t bytes, bool huge = false);
 
   Mapping() = default;
@@ -56,6 +57,13 @@ class Region {
   size_t buffer_size() const { return buffer_size_; }
   std::span<std::byte> bytes() const { return mapping_.bytes(); }
 
+  // As BufferPool says.
+  size_t piece_count() const;
+  std::span<std::byte> piece(size_t i) const;
+  size_t PieceOf(BufferIndex index) const {
+    return static_cast<uint32_t>(index) / buffers_in_piece_;
+  }
+
  private:
   Region(Mapping mapping, const PoolOptions& options, size_t lead,
          size_t stride);
@@ -64,6 +72,8 @@ class Region {
   BufferMap map_;
   size_t buffer_size_;
   size_t page_size_;
+  size_t buffers_in_piece_;
+  bool in_pieces_;  // no page in between is out of bounds
 };
 
 // Bytes behind each buffer that DebugOptions::canaries checks.

@@ -1,14 +1,15 @@
 #include "tandem/pool/thread_binding.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
-#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
-#include <vector>
+#include <new>
 
 #include "tandem/pool/die.h"
 
@@ -22,64 +23,99 @@ namespace {
 
 using ThreadCaches = decltype(thread_caches);
 
-// Guards all but what is thread_local. Kept over fork(2): else a child would
-// find it locked for ever by a thread that it does not have.
+// What a thread needs to be found by who destroys a pool, and to find its way.
+// Little, as static thread-local storage is scarce.
+struct Thread {
+  // The list of threads that are bound to a pool; `link` is where the one
+  // before it, or the head, points to this one: null if it is not linked.
+  // Guarded by the lock.
+  Thread* next = nullptr;
+  Thread** link = nullptr;
+  ThreadCaches* caches = nullptr;
+  // A bit for each pool that had no cache left for the thread.
+  std::atomic<uint32_t> refused{0};
+  // Where between fork's handlers this thread is: the parent's process while it
+  // forks, else 0.
+  pid_t forking = 0;
+  std::atomic<uintptr_t> token{0};
+  // The pool that the thread, which ends, returns a cache to; else none.
+  uint8_t returning_to = kCachedPools;
+  // True once the thread's caches return, and for the rest of its life. Buffers
+  // that they hold may serve a waiter, and its wake-up may use a pool, as may
+  // what is destroyed later: it goes past the caches.
+  bool ending = false;
+  // It has the lock, or waits for it.
+  bool locked = false;
+};
+static_assert(kCachedPools <= 32, "a bit each in `refused`");
+
+[[gnu::tls_model("initial-exec")]] constinit thread_local Thread self;
+
+// Guards the list of threads and `users`, and orders what is done to a pool
+// that goes with what its threads do. No code of users' runs under it.
 constinit std::mutex mutex;
-uint64_t last_pool_id = 0;
-std::bitset<kCachedPools> slots_in_use;
+Thread* threads = nullptr;
 
-// Never destroyed, both: threads may end after static destructors have run.
-std::vector<ThreadBinder::Core*>& Pools() {
-  static auto& pools = *new std::vector<ThreadBinder::Core*>;
-  return pools;
-}
-std::vector<ThreadCaches*>& Threads() {
-  static auto& threads = *new std::vector<ThreadCaches*>;
-  return threads;
-}
+// The pools that have thread caches, by slot; null where one is free.
+constinit std::array<std::atomic<ThreadBinder::Core*>, kCachedPools> pools;
+// Threads that return a cache to the pool just now, which must not go before.
+std::array<uint32_t, kCachedPools> users;
 
-[[gnu::constructor]] void KeepMutexOverFork() {
-  const auto in_child = [] {
-    // Where the parent's other threads had their caches, the child's may have
-    // something else.
-    std::erase_if(Threads(), [](const ThreadCaches* caches) {
-      return caches != &thread_caches;
-    });
-    mutex.unlock();
-  };
-  if (pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); }, in_child) !=
-      0) {
-    Die("tandem: no memory for a handler of fork");
+// In a child of fork(2), the first time that its thread comes here, or in the
+// handler: what other threads, which it does not have, were doing under the
+// lock. Their list may be torn, the lock theirs, their caches' memory something
+// else's by now.
+void EnterChild() {
+  self.forking = 0;
+  if (self.locked) {
+    Die("tandem: fork(2) in a signal handler that interrupted a thread's first "
+        "use of a pool, or its end");
   }
+  new (&mutex) std::mutex;
+  threads = self.link != nullptr ? &self : nullptr;
+  self.next = nullptr;
+  if (self.link != nullptr) self.link = &threads;
+  users = {};
+  if (self.returning_to != kCachedPools) users[self.returning_to] = 1;
 }
 
-// Which pool the calling thread has last been bound to in each slot, with a
-// cache or without.
-[[gnu::tls_model(
-    "initial-exec")]] constinit thread_local std::array<uint64_t, kCachedPools>
-    bound_pools = {};
-
-// True once the calling thread's caches return, and for the rest of its life.
-// Buffers that they hold may serve a waiter, and its wake-up may use a pool, as
-// may what is destroyed later: it goes past the caches.
-[[gnu::tls_model("initial-exec")]] constinit thread_local bool ending = false;
+// Has the lock, which is not kept over fork(2): other handlers of fork may use
+// pools in any way, wait for threads that do, and come before or after ours.
+class Lock {
+ public:
+  Lock() {
+    if (self.forking != 0 && self.forking != getpid()) EnterChild();
+    if (self.locked) {
+      Die("tandem: a pool is created or destroyed in a signal handler that "
+          "interrupted a thread's first use of a pool, or its end");
+    }
+    self.locked = true;
+    StdPlatform::SignalFence();
+    mutex.lock();
+  }
+  ~Lock() {
+    mutex.unlock();
+    StdPlatform::SignalFence();
+    self.locked = false;
+  }
+  Lock(const Lock&) = delete;
+  Lock& operator=(const Lock&) = delete;
+};
 
 // A thread's name is a number that is never given again, not its address: in a
 // child of fork(2), new threads lie where the parent's did, whose caches are as
 // these left them.
 constinit std::atomic<uintptr_t> last_token{0};
-[[gnu::tls_model("initial-exec")]] constinit thread_local std::atomic<uintptr_t>
-    own_token{0};
 
 ThreadToken CallingThread() {
   // relaxed, all: the thread's own, and a count.
-  uintptr_t token = own_token.load(std::memory_order::relaxed);
+  uintptr_t token = self.token.load(std::memory_order::relaxed);
   if (token == 0) {
     const uintptr_t next =
         last_token.fetch_add(1, std::memory_order::relaxed) + 1;
     // Fails if a signal handler has used a pool in between.
-    if (own_token.compare_exchange_strong(token, next,
-                                          std::memory_order::relaxed)) {
+    if (self.token.compare_exchange_strong(token, next,
+                                           std::memory_order::relaxed)) {
       token = next;
     }
   }
@@ -93,29 +129,78 @@ void Clear(std::atomic<ThreadCache<StdPlatform>*>& cache) {
   cache.store(nullptr, std::memory_order::relaxed);
 }
 
-void ReturnCaches(void*) {
-  ending = true;
+uint32_t BitOf(size_t slot) { return uint32_t{1} << slot; }
+
+// Returns the calling thread's cache in this slot, if it has one. The buffers
+// in it may wake somebody, so not under the lock.
+void ReturnCache(size_t slot) {
+  ThreadCache<StdPlatform>* cache;
+  ThreadBinder::Core* core;
+  {
+    const Lock lock;
+    // relaxed: see Clear; the lock orders it after who destroys the pool.
+    cache = thread_caches[slot].load(std::memory_order::relaxed);
+    if (cache == nullptr) return;
+    Clear(thread_caches[slot]);
+    core = pools[slot].load();
+    ++users[slot];
+    self.returning_to = static_cast<uint8_t>(slot);
+  }
+  core->ReturnCache(*cache);
+  const Lock lock;
+  self.returning_to = kCachedPools;
+  --users[slot];
+}
+
+void EndThread(void*) {
+  self.ending = true;
   // A handler that finds no cache must not bind one.
   StdPlatform::SignalFence();
-  for (auto& cache : thread_caches) Clear(cache);
-  const std::lock_guard lock(mutex);
-  std::erase(Threads(), &thread_caches);
-  for (ThreadBinder::Core* core : Pools()) {
-    core->ReturnCacheOf(CallingThread());
-  }
+  for (size_t slot = 0; slot < kCachedPools; ++slot) ReturnCache(slot);
+  const Lock lock;
+  *self.link = self.next;
+  if (self.next != nullptr) self.next->link = self.link;
+  self.link = nullptr;
 }
 
 // A pthread key and not a thread_local object: its destructor runs after those
-// of the thread's own objects, which may still release buffers.
-pthread_key_t ExitKey() {
-  static const pthread_key_t key = [] {
-    pthread_key_t created;
-    if (pthread_key_create(&created, ReturnCaches) != 0) {
-      Die("tandem: no pthread key is left");
-    }
-    return created;
-  }();
-  return key;
+// of the thread's own objects, which may still release buffers. One more than
+// the key, 0 before there is one: no lock, which a child of fork(2) might find
+// taken.
+constinit std::atomic<uint32_t> exit_key{0};
+
+// False if there is no key left, or no memory for handlers of fork.
+bool MakeExitKey() {
+  static_assert(sizeof(pthread_key_t) == sizeof(uint32_t));
+  if (exit_key.load() != 0) return true;
+  pthread_key_t key;
+  if (pthread_key_create(&key, EndThread) != 0) return false;
+  // Twice, if two threads come at once, does no harm.
+  if (pthread_atfork([] { self.forking = getpid(); }, [] { self.forking = 0; },
+                     [] {
+                       if (self.forking != 0) EnterChild();
+                     }) != 0) {
+    pthread_key_delete(key);
+    return false;
+  }
+  uint32_t none = 0;
+  if (!exit_key.compare_exchange_strong(none, key + 1)) pthread_key_delete(key);
+  return true;
+}
+
+// Has the calling thread's caches return at its end. False if there is no
+// memory for that.
+bool AddThread() {
+  const pthread_key_t key = exit_key.load() - 1;
+  if (pthread_getspecific(key) != nullptr) return true;
+  if (pthread_setspecific(key, &self) != 0) return false;
+  const Lock lock;
+  self.caches = &thread_caches;
+  self.next = threads;
+  self.link = &threads;
+  if (threads != nullptr) threads->link = &self.next;
+  threads = &self;
+  return true;
 }
 
 // From the thread's pointer.
@@ -124,51 +209,53 @@ ptrdiff_t OffsetOf(const std::atomic<ThreadCache<StdPlatform>*>& cell) {
          static_cast<const char*>(__builtin_thread_pointer());
 }
 
-// Has the calling thread's caches return at its end.
-void AddThread() {
-  if (pthread_getspecific(ExitKey()) != nullptr) return;
-  if (pthread_setspecific(ExitKey(), &thread_caches) != 0) {
-    Die("tandem: no memory for a thread's end");
-  }
-  const std::lock_guard lock(mutex);
-  Threads().push_back(&thread_caches);
-}
-
 }  // namespace
 
-PoolPass ThreadBinder::AddPool(Core* core, bool has_fast_path) {
-  const std::lock_guard lock(mutex);
-  ExitKey();  // Under the lock: no fork comes while it is made.
-  Pools().push_back(core);
+std::optional<PoolPass> ThreadBinder::AddPool(Core* core, bool has_fast_path) {
+  if (!MakeExitKey()) return std::nullopt;
   size_t slot = 0;
-  while (slot < kCachedPools && slots_in_use[slot]) ++slot;
-  if (slot < kCachedPools) slots_in_use.set(slot);
-  return {
-      .id = ++last_pool_id,
+  for (; slot < kCachedPools; ++slot) {
+    Core* none = nullptr;
+    if (pools[slot].compare_exchange_strong(none, core)) break;
+  }
+  return PoolPass{
       .slot = slot,
       .offset = OffsetOf(thread_caches[has_fast_path ? slot : kCachedPools])};
 }
 
-void ThreadBinder::RemovePool(const PoolPass& pass, Core* core) {
-  const std::lock_guard lock(mutex);
-  std::erase(Pools(), core);
+void ThreadBinder::RemovePool(const PoolPass& pass) {
   if (pass.slot == kCachedPools) return;
-  slots_in_use.reset(pass.slot);
-  for (ThreadCaches* caches : Threads()) Clear((*caches)[pass.slot]);
+  for (;; sched_yield()) {
+    const Lock lock;
+    if (self.returning_to == pass.slot) {
+      Die("tandem: a pool is destroyed by a wake-up out of it");
+    }
+    if (users[pass.slot] != 0) continue;
+    for (Thread* thread = threads; thread != nullptr; thread = thread->next) {
+      Clear((*thread->caches)[pass.slot]);
+      // relaxed: as Clear.
+      thread->refused.fetch_and(~BitOf(pass.slot), std::memory_order::relaxed);
+    }
+    pools[pass.slot].store(nullptr);
+    return;
+  }
 }
 
 ThreadCache<StdPlatform>* ThreadBinder::Bind(const PoolPass& pass, Core& core) {
-  if (ending || pass.slot == kCachedPools) return nullptr;
-  if (bound_pools[pass.slot] == pass.id) {
-    // relaxed: see Clear.
-    return thread_caches[pass.slot].load(std::memory_order::relaxed);
+  if (self.ending || pass.slot == kCachedPools) return nullptr;
+  // relaxed: see RemovePool.
+  if ((self.refused.load(std::memory_order::relaxed) & BitOf(pass.slot)) != 0) {
+    return nullptr;
   }
-  AddThread();
+  // A handler that interrupted the thread's first use goes past the cache.
+  if (self.locked || !AddThread()) return nullptr;
   ThreadCache<StdPlatform>* const cache = core.ClaimCache(CallingThread());
-  // In this order for a signal handler: who is bound has its cache.
-  thread_caches[pass.slot].store(cache, std::memory_order::relaxed);
-  StdPlatform::SignalFence();
-  bound_pools[pass.slot] = pass.id;
+  // relaxed, both: see Clear.
+  if (cache == nullptr) {
+    self.refused.fetch_or(BitOf(pass.slot), std::memory_order::relaxed);
+  } else {
+    thread_caches[pass.slot].store(cache, std::memory_order::relaxed);
+  }
   return cache;
 }
 

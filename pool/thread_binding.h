@@ -4,7 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
-#include <cstdint>
+#include <optional>
 
 #include "tandem/pool/platform.h"
 #include "tandem/pool/pool_core.h"
@@ -13,11 +13,14 @@
 namespace tandem {
 
 // Pools that can have thread caches at once. Further ones work without, slower.
-inline constexpr size_t kCachedPools = 64;
+// Each takes 8 bytes of every thread's static thread-local storage, of which
+// the C library has little to spare for what is loaded by dlopen(3): by default
+// 1,664 bytes for all objects (glibc.rtld.optional_static_tls in GLIBC_TUNABLES
+// adds to it), and Tandem takes about 400 in all.
+inline constexpr size_t kCachedPools = 32;
 
 // What a pool needs to find the calling thread's cache.
 struct PoolPass {
-  uint64_t id;       // never given again
   size_t slot;       // shared with no living pool, or kCachedPools
   ptrdiff_t offset;  // see FastCache
 };
@@ -45,25 +48,31 @@ struct PoolPass {
 // Knows all pools and all threads that use one, so that a thread's caches
 // return when it ends, and no thread keeps a cache of a pool that is gone (P6).
 //
-// Threads: any, but not signal handlers: all functions take a lock, but for a
-// thread that is bound, or whose caches have returned. A destructor of a
-// pthread key may use a pool for the thread's first time only if another round
-// of destructors is to come: not in the last of PTHREAD_DESTRUCTOR_ITERATIONS.
-// Rule P4 exempts a thread's first use of a pool and its
-// end.
-// Fork:    the lock is taken before and released after, in both processes, so
-//          a child can use pools whatever the parent's other threads were at.
-//          Who runs under it, a waker that a thread's end wakes or a handler
-//          that interrupts a thread's first use of a pool, may not fork.
+// Threads: any, but not signal handlers, but for a thread that is bound, or
+//          whose caches have returned: the rest takes a lock. A destructor of a
+//          pthread key may use a pool for the thread's first time only if
+//          another round of destructors is to come: not in the last of
+//          PTHREAD_DESTRUCTOR_ITERATIONS. Rule P4 exempts a thread's first use
+//          of a pool and its end.
+// Memory:  none of the heap's.
+// Fork:    the lock is not held over it, and a child does without what other
+//          threads were doing under it. So any handler of fork(2), whenever it
+//          was registered, and any wake-up may create, use and destroy pools,
+//          and fork. What a thread was creating or destroying when another one
+//          forked keeps its slot in the child.
 class ThreadBinder {
  public:
   using Core = PoolCore<StdPlatform>;
 
-  // A pool that must see every operation has no fast slot.
-  static PoolPass AddPool(Core* core, bool has_fast_path);
-  static void RemovePool(const PoolPass& pass, Core* core);
+  // A pool that must see every operation has no fast slot. Nothing if the
+  // process has no pthread key left, or no memory for handlers of fork.
+  static std::optional<PoolPass> AddPool(Core* core, bool has_fast_path);
+  // Waits for threads that end, and return a cache to the pool. Not in a
+  // wake-up out of the pool.
+  static void RemovePool(const PoolPass& pass);
 
-  // The calling thread's cache, null if the pool has none left for it.
+  // The calling thread's cache, null if the pool has none left for it, or the
+  // system no memory for the thread: then the next call tries again.
   static ThreadCache<StdPlatform>* Bind(const PoolPass& pass, Core& core);
 };
 

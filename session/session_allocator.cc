@@ -75,10 +75,12 @@ SessionAllocator::RankClasses(const BufferPool& pool,
   for (size_t i = 0; i < classes.size(); ++i) {
     const auto& [name, rank, rule] = classes[i];
     if (uint64_t{rule.need} + rule.keep > pool.capacity()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "SessionOptions.classes[\"", name, "\"] needs ", rule.need,
-          " and keeps ", rule.keep, "; allowed: together up to the pool's ",
-          "capacity, ", pool.capacity()));
+      return absl::InvalidArgumentError(
+          absl::StrCat("SessionOptions.classes[\"", name, "\"] needs ",
+                       rule.need, " and keeps ", rule.keep,
+                       rank == kReceiveRank ? " (PoolOptions.reserve)" : "",
+                       "; allowed: together up to the pool's ", "capacity, ",
+                       pool.capacity()));
     }
     for (const RankedClass& other : std::span(classes).first(i)) {
       if (name == other.name) {

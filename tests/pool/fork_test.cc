@@ -2,10 +2,13 @@
 // finds what lay in the caches of threads that it does not have; what those had
 // in their hands is theirs. No lock that one of them held keeps it waiting.
 
+#include <pthread.h>
+
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <random>
 #include <span>
@@ -229,6 +232,143 @@ TEST_P(ForkTest, ChildMayHaveChildren) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Pool, ForkTest, BothWays(), BiasName);
+
+// What handlers of fork do, those that were registered before the pool's own
+// and those that came after.
+struct Handlers {
+  std::function<void()> prepare;
+  std::function<void()> parent;
+  std::function<void()> child;
+};
+Handlers early;
+Handlers late;
+
+void Call(const std::function<void()>& handler) {
+  if (handler) handler();
+}
+
+// The pool's own are registered when the first pool is created.
+[[gnu::constructor]] void RegisterEarly() {
+  pthread_atfork([] { Call(early.prepare); }, [] { Call(early.parent); },
+                 [] { Call(early.child); });
+}
+
+class FieldForkTest : public ForkTest {
+ protected:
+  void SetUp() override {
+    ForkTest::SetUp();
+    NewPool(Options());
+    static const int registered =
+        pthread_atfork([] { Call(late.prepare); }, [] { Call(late.parent); },
+                       [] { Call(late.child); });
+    ASSERT_EQ(registered, 0);
+  }
+  void TearDown() override {
+    early = {};
+    late = {};
+  }
+
+  // Forks, in a thread that has not used a pool, while others create and
+  // destroy pools, and use them for the first time.
+  void ForkWhileOthersWork(int rounds) {
+    const std::unique_ptr<BufferPool> lasting = NewPool(Options());
+    std::atomic<bool> stop = false;
+    Companion creator;
+    creator.Start([&] {
+      while (!stop) {
+        const std::unique_ptr<BufferPool> passing = NewPool(Options());
+        Companion thread;
+        thread.Run([&] {
+          passing->Release(passing->Acquire());
+          lasting->Release(lasting->Acquire());
+        });
+      }
+    });
+    for (int round = 0; round < rounds && !HasFailure(); ++round) {
+      Companion forker;
+      forker.Run([] { InChild([] {}); });
+    }
+    stop = true;
+    creator.Wait();
+    ExpectAtRest(*lasting, 0);
+  }
+};
+
+// Fault 8
+TEST_P(FieldForkTest, HandlersMayUseAPoolForTheThreadsFirstTime) {
+  if (kAsan) GTEST_SKIP() << "its own allocator is left locked in a child";
+  InChild([&] {
+    const std::unique_ptr<BufferPool> pool = NewPool(Options());
+    const auto use = [&] {
+      std::byte* const buffer = pool->Acquire();
+      EXPECT_NE(buffer, nullptr);
+      pool->Release(buffer);
+    };
+    for (Handlers* const handlers : {&early, &late}) {
+      for (auto part :
+           {&Handlers::prepare, &Handlers::parent, &Handlers::child}) {
+        handlers->*part = use;
+        ForkWhileOthersWork(3);
+        *handlers = {};
+      }
+    }
+    early = {use, use, use};
+    late = {use, use, use};
+    ForkWhileOthersWork(5);
+    ExpectAtRest(*pool, 0);
+    ExpectCanTake(*pool, kCapacity);
+  });
+}
+
+TEST_P(FieldForkTest, HandlersMayCreateUseAndDestroyPools) {
+  if (kAsan) GTEST_SKIP() << "its own allocator is left locked in a child";
+  InChild([&] {
+    const auto use = [&] {
+      const std::unique_ptr<BufferPool> pool = NewPool(Options());
+      FillCache(*pool);
+      ExpectCanTake(*pool, kCapacity);
+    };
+    early = {use, use, use};
+    late = {use, use, use};
+    ForkWhileOthersWork(6);
+  });
+}
+
+// Nothing of the pool's is locked while other handlers run.
+TEST_P(FieldForkTest, HandlersMayWaitForThreadsThatUsePools) {
+  InChild([&] {
+    const std::unique_ptr<BufferPool> pool = NewPool(Options());
+    const auto wait = [&] {
+      Companion other;
+      other.Run([&] {
+        pool->Release(pool->Acquire());
+        ExpectCanTake(*NewPool(Options()), kCapacity);
+      });
+    };
+    early = {wait, wait, nullptr};
+    late = {wait, wait, nullptr};
+    for (int round = 0; round < 3; ++round) InChild([] {});
+  });
+}
+
+// When the thread's caches have returned, and its name is off the list.
+TEST_P(FieldForkTest, ThreadMayForkAtItsVeryEnd) {
+  InChild([&] {
+    const std::unique_ptr<BufferPool> pool = NewPool(Options());
+    pthread_key_t key;
+    // Later than the pool's own.
+    ASSERT_EQ(pthread_key_create(&key, [](void*) { InChild([] {}); }), 0);
+    Companion thread;
+    thread.Run([&] {
+      FillCache(*pool);
+      pthread_setspecific(key, &key);
+    });
+    thread.Finish();
+    ExpectCanTake(*pool, kCapacity);
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Pool, FieldForkTest, BothWays(), BiasName);
 
 }  // namespace
 }  // namespace tandem

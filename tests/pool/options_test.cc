@@ -80,7 +80,11 @@ INSTANTIATE_TEST_SUITE_P(
         BadOption{"GuardPagesInPinnedMemory",
                   {.pinned = true, .debug = {.guard_pages = true}},
                   "PoolOptions.debug.guard_pages is true; allowed: false with "
-                  "pinned"}),
+                  "pinned"},
+        BadOption{"GuardPagesInLockedMemory",
+                  {.lock_memory = true, .debug = {.guard_pages = true}},
+                  "PoolOptions.debug.guard_pages is true; allowed: false with "
+                  "lock_memory"}),
     [](const auto& info) { return info.param.name; });
 
 class GoodOptionTest : public ::testing::TestWithParam<PoolOptions> {};
@@ -132,6 +136,15 @@ TEST(OptionsTest, MoreMemoryThanAddressSpaceIsTheSystemsError) {
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(status.message()),
               HasSubstr("mapping 18014397435740160 bytes"));
+}
+
+// Rough edge 19: what is not set fits.
+TEST(OptionsTest, FieldReserveThatIsNotSetFitsTheCapacity) {
+  EXPECT_EQ(NewPool({.capacity = 1})->reserve(), 0u);
+  EXPECT_EQ(NewPool({.capacity = 2})->reserve(), 1u);
+  EXPECT_EQ(NewPool({.capacity = 3})->reserve(), 2u);
+  EXPECT_EQ(NewPool({})->reserve(), 2u);
+  ExpectCanTake(*NewPool({.capacity = 1}), 1);
 }
 
 // P1: the node is looked at only where it means something.

@@ -1,13 +1,16 @@
 #include "tandem/pool/region.h"
 
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <memory>
 #include <set>
 #include <span>
@@ -24,6 +27,104 @@ namespace tandem {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
+
+// Rough edge 17: as io_uring takes them.
+TEST(RegionTest, FieldPiecesOfAtMostOneGiBHoldWholeBuffers) {
+  for (const bool canaries : {false, true}) {
+    const std::unique_ptr<BufferPool> pool =
+        NewPool({.buffer_size = 1u << 20,
+                 .capacity = 2'500,
+                 .detect_misuse = false,
+                 .debug = {.canaries = canaries}});
+    ASSERT_EQ(pool->piece_count(), 3u);
+    for (uint32_t i = 0; i < pool->capacity(); ++i) {
+      const std::span<std::byte> piece =
+          pool->piece(pool->PieceOf(BufferIndex{i}));
+      EXPECT_LE(piece.size(), size_t{1} << 30);
+      const std::byte* const buffer = pool->AddressOf(BufferIndex{i});
+      EXPECT_GE(buffer, piece.data());
+      EXPECT_LE(buffer + pool->buffer_size(), piece.data() + piece.size());
+      EXPECT_EQ(buffer, pool->region().data() + i * pool->stride());
+    }
+  }
+}
+
+TEST(RegionTest, FieldLargestBuffersAreAPieceEach) {
+  const std::unique_ptr<BufferPool> pool =
+      NewPool({.buffer_size = 1u << 30, .capacity = 2});
+  ASSERT_EQ(pool->piece_count(), 2u);
+  EXPECT_EQ(pool->piece(1).size(), size_t{1} << 30);
+  EXPECT_EQ(pool->PieceOf(BufferIndex{1}), 1u);
+}
+
+TEST(RegionTest, FieldGuardPagesLeaveNoPieces) {
+  EXPECT_EQ(
+      NewPool({.capacity = 4, .debug = {.guard_pages = true}})->piece_count(),
+      0u);
+}
+
+// Rough edge 15
+TEST(RegionTest, FieldHugePagesThatAreNotThereAreToldByName) {
+  // More than any machine has set aside.
+  const absl::Status status =
+      BufferPool::Create({.buffer_size = 1u << 30,
+                          .capacity = 1u << 20,
+                          .huge_pages = HugePages::kExplicit})
+          .status();
+  EXPECT_FALSE(status.ok());
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("huge pages (PoolOptions.huge_pages is kExplicit"));
+}
+
+// What the kernel says of the mapping that holds `address`, in
+// /proc/self/smaps: the line that begins with `key`.
+std::string SmapsLine(const std::byte* address, const std::string& key) {
+  std::ifstream smaps("/proc/self/smaps");
+  const auto at = reinterpret_cast<uintptr_t>(address);
+  bool inside = false;
+  for (std::string line; std::getline(smaps, line);) {
+    uintptr_t first = 0;
+    uintptr_t last = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx ", &first, &last) == 2) {
+      inside = first <= at && at < last;
+    } else if (inside && line.starts_with(key)) {
+      return line;
+    }
+  }
+  return "";
+}
+
+// Rough edge 23
+TEST(RegionTest, FieldLockedMemoryIsInMemoryAndStays) {
+  const std::unique_ptr<BufferPool> pool =
+      NewPool({.capacity = 2, .lock_memory = true});
+  EXPECT_EQ(PagesIn(pool->region()),
+            pool->region().size() / sysconf(_SC_PAGESIZE));
+  EXPECT_THAT(SmapsLine(pool->region().data(), "VmFlags"), HasSubstr(" lo"));
+  ExpectCanTake(*pool, 2);
+}
+
+TEST(RegionTest, FieldMemoryThatCanNotBeLockedIsToldByName) {
+  InChild([] {
+    RefuseSystemCall(SYS_mlock, EPERM);
+    const absl::Status status =
+        BufferPool::Create({.capacity = 64, .lock_memory = true}).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kPermissionDenied);
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr("PoolOptions.lock_memory (RLIMIT_MEMLOCK)"));
+  });
+}
+
+TEST(RegionTest, FieldMemoryIsLeftOutOfCoreDumpsOnDemand) {
+  const auto flags = [](bool exclude) {
+    const std::unique_ptr<BufferPool> pool =
+        NewPool({.capacity = 64, .exclude_from_core_dumps = exclude});
+    return SmapsLine(pool->region().data(), "VmFlags");
+  };
+  EXPECT_THAT(flags(true), HasSubstr(" dd"));
+  EXPECT_THAT(flags(false), Not(HasSubstr(" dd")));
+}
 
 class RegionLayoutTest : public ::testing::TestWithParam<PoolOptions> {};
 

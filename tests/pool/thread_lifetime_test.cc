@@ -75,7 +75,7 @@ TEST_P(ThreadLifetimeTest, ThreadMayOutliveItsPool) {
 
 // P6
 TEST_P(ThreadLifetimeTest, ThreadMayUseManyPoolsInTurn) {
-  std::vector<std::unique_ptr<BufferPool>> pools(40);
+  std::vector<std::unique_ptr<BufferPool>> pools(kCachedPools - 2);
   for (auto& pool : pools) pool = NewPool({.capacity = 32, .max_threads = 2});
   Companion thread;
   thread.Run([&] {

@@ -4,22 +4,19 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tandem/pool/buffer_pool.h"
 #include "tandem/tests/pool/testing.h"
 
 namespace tandem {
 namespace {
-
-using ::testing::HasSubstr;
 
 constexpr size_t kBufferSize = 16 * 1024;
 
@@ -111,8 +108,60 @@ TEST(TrimTest, PinnedPoolRefuses) {
   Use(*pool, 16);
   const absl::Status status = pool->Trim().status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("\"ring\" is pinned"));
+  EXPECT_EQ(status.message(),
+            "tandem: the memory of pool \"ring\" stays (PoolOptions.pinned is "
+            "true); Trim is refused");
   EXPECT_EQ(CountZeroed(*pool), 0u);
+}
+
+// P1: nor can the system take back what is locked.
+TEST(TrimTest, FieldPoolOfLockedMemoryRefuses) {
+  const std::unique_ptr<BufferPool> pool =
+      NewPool({.name = "locked", .capacity = 2, .lock_memory = true});
+  const absl::Status status = pool->Trim().status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(status.message(),
+            "tandem: the memory of pool \"locked\" stays "
+            "(PoolOptions.lock_memory is true); Trim is refused");
+}
+
+// Rough edge 14: what threads that sleep have in their caches.
+TEST(TrimTest, FieldGivesBackWhatLiesInTheCachesOfThreadsThatSleep) {
+  const std::unique_ptr<BufferPool> pool =
+      NewPool({.capacity = 1'024, .cache_size = 64});
+  std::array<Companion, 8> sleepers;
+  for (Companion& sleeper : sleepers) {
+    sleeper.Run([&] {
+      Use(*pool, 64);
+      FillCache(*pool);
+    });
+  }
+  const uint32_t cached = pool->Snapshot().cached;
+  ASSERT_GE(cached, sleepers.size() * 32);
+  const size_t in_memory = PagesIn(pool->region());
+  EXPECT_GE(*pool->Trim(), cached * kBufferSize);
+  EXPECT_EQ(pool->Snapshot().cached, 0u);
+  EXPECT_LT(PagesIn(pool->region()), in_memory);
+  // They go on as before.
+  for (Companion& sleeper : sleepers) {
+    sleeper.Run([&] {
+      FillCache(*pool);
+      ExpectCanTake(*pool, 1'024);
+    });
+  }
+  ExpectAtRest(*pool, 0);
+}
+
+// Rough edge 14: as its contract says.
+TEST(TrimTest, FieldBuffersSmallerThanAPageGiveNothingBack) {
+  const std::unique_ptr<BufferPool> pool =
+      NewPool({.buffer_size = 2'048, .capacity = 64, .cache_size = 0});
+  std::vector<std::byte*> all = TakeAll(*pool);
+  for (std::byte* const buffer : all) std::memset(buffer, 1, 2'048);
+  pool->ReleaseMany(all);
+  const absl::StatusOr<size_t> bytes = pool->Trim();
+  ASSERT_TRUE(bytes.ok());
+  EXPECT_EQ(*bytes, 0u);
 }
 
 // P1: parts of pages are kept, whoever's they are.

@@ -102,11 +102,18 @@ TEST(SessionOptionsTest, ClassThatCanNeverBeServedIsRefused) {
 // S8: nor may receive and pair wait for ever.
 TEST(SessionOptionsTest, PoolThatIsTooSmallForABuiltInClassIsRefused) {
   ExpectRefused(StatusOf({}, {.capacity = 2, .reserve = 2}),
-                "classes[\"receive\"] needs 1 and keeps 2", "capacity, 2");
+                "classes[\"receive\"] needs 1 and keeps 2 "
+                "(PoolOptions.reserve)",
+                "capacity, 2");
   ExpectRefused(StatusOf({}, {.capacity = 1, .reserve = 0}),
                 "classes[\"pair\"] needs 2 and keeps 0", "capacity, 1");
   EXPECT_TRUE(StatusOf({}, {.capacity = 3, .reserve = 2}).ok());
   EXPECT_TRUE(StatusOf({}, {.capacity = 2, .reserve = 0}).ok());
+}
+
+// Rough edge 19: nobody has to set what is not theirs.
+TEST(SessionOptionsTest, FieldSmallestPoolHasSessionsWithoutAReserveThatIsSet) {
+  EXPECT_TRUE(StatusOf({}, {.capacity = 2}).ok());
 }
 
 TEST(SessionOptionsTest, ClassesAreFoundByName) {

@@ -1,0 +1,28 @@
+#ifndef TANDEM_POOL_NO_THROW_H_
+#define TANDEM_POOL_NO_THROW_H_
+
+#include <new>
+
+namespace tandem {
+
+// Runs `work`, which may use operator new: true unless that has thrown. So
+// nothing that the library offers throws when memory is short (E1). Compiled
+// without exceptions, operator new ends the process itself, or whatever the
+// embedder has it do.
+template <class Work>
+[[nodiscard]] bool HasMemoryFor(Work work) noexcept {
+#ifdef __cpp_exceptions
+  try {
+    work();
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+#else
+  work();
+#endif
+  return true;
+}
+
+}  // namespace tandem
+
+#endif  // TANDEM_POOL_NO_THROW_H_
