@@ -16,7 +16,7 @@ namespace tandem {
 // Each takes 8 bytes of every thread's static thread-local storage, of which
 // the C library has little to spare for what is loaded by dlopen(3): by default
 // 1,664 bytes for all objects (glibc.rtld.optional_static_tls in GLIBC_TUNABLES
-// adds to it), and Tandem takes about 400 in all.
+// adds to it), and the pool takes 416 in all.
 inline constexpr size_t kCachedPools = 32;
 
 // What a pool needs to find the calling thread's cache.

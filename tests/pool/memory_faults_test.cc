@@ -236,6 +236,31 @@ TEST_P(FieldMemoryTest, SnapshotTrimAndEndThrowNothing) {
   EXPECT_GE(places, 2);
 }
 
+// What the test below runs in a program of its own, where no pool has taken its
+// key yet.
+TEST(NoKeyTest, CreateWithoutAKeyIsAStatus) {
+  if (std::getenv("TANDEM_TEST_NO_KEY") == nullptr) {
+    GTEST_SKIP() << "run by FieldKeyTest";
+  }
+  pthread_key_t last;
+  for (pthread_key_t key; pthread_key_create(&key, nullptr) == 0;) last = key;
+  for (int i = 0; i < 3; ++i) {
+    const absl::Status status = BufferPool::Create(Options()).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_EQ(
+        status.message(),
+        "tandem: no pthread key is left, or no memory for handlers of fork");
+  }
+  pthread_key_delete(last);
+  ExpectCanTake(*NewPool(Options()), 64);
+}
+
+TEST(FieldKeyTest, CreateWithoutAKeyIsAStatus) {
+  EXPECT_EQ(RunProgram({"/proc/self/exe", "--gtest_filter=NoKeyTest.*"},
+                       {"TANDEM_TEST_NO_KEY=1"}),
+            0);
+}
+
 INSTANTIATE_TEST_SUITE_P(Pool, FieldMemoryTest, ::testing::Bool(),
                          [](const auto& info) {
                            return info.param ? "AndAllLater" : "Once";
