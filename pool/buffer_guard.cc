@@ -62,24 +62,27 @@ absl::StatusOr<BufferGuard> BufferGuard::Create(const PoolOptions& options,
       !options.debug.canaries) {
     return BufferGuard(options, region, Mapping());
   }
+  // One before the first buffer, and one for what is left of the last.
   const BufferMap& map = region.map();
   const size_t count =
-      map.stride() * map.capacity() / std::bit_floor(map.stride()) + 1;
-  absl::StatusOr<Mapping> states = Mapping::Create(sizeof(State) * count);
+      map.stride() * map.capacity() / std::bit_floor(map.stride()) + 2;
+  absl::StatusOr<Mapping> states =
+      Mapping::Create(sizeof(State) * std::bit_ceil(count));
   if (!states.ok()) return std::move(states).status();
   return BufferGuard(options, region, *std::move(states));
 }
 
 BufferGuard::BufferGuard(const PoolOptions& options, const Region& region,
                          Mapping states)
-    : finder_{.base = region.map().base(),
-              .bytes = region.map().stride() * region.map().capacity(),
-              .shift =
-                  static_cast<int>(std::bit_width(region.map().stride())) - 1},
+    : finder_{.origin = reinterpret_cast<uintptr_t>(region.map().base()) -
+                        std::bit_floor(region.map().stride()),
+              .mask = std::bit_floor(states.bytes().size()) - sizeof(State),
+              .shift = static_cast<int>(std::bit_width(region.map().stride())) -
+                       static_cast<int>(std::bit_width(sizeof(State)))},
       has_extras_(kPoisons || options.zero_on_release ||
                   options.debug.strict_misuse || options.debug.record_caller ||
                   options.debug.integrity || options.debug.canaries),
-      states_(reinterpret_cast<State*>(states.bytes().data())),
+      states_(states.bytes().data()),
       fast_states_(has_extras_ ? nullptr : states_),
       strict_(options.debug.strict_misuse),
       zero_on_release_(options.zero_on_release),
@@ -88,14 +91,17 @@ BufferGuard::BufferGuard(const PoolOptions& options, const Region& region,
       canaries_(options.debug.canaries),
       buffer_size_(region.buffer_size()),
       map_(region.map()),
-      states_mapping_(std::move(states)) {}
+      states_mapping_(std::move(states)) {
+  // The origin's own key is 0. What has this one is in another unit.
+  if (states_ != nullptr) reinterpret_cast<State*>(states_)->holder = ~kIdle;
+}
 
 void BufferGuard::OnTake(std::byte* buffer, Holder to, const void* caller) {
   if (states_ != nullptr) {
     State& state = StateOf(buffer);
     // relaxed, as in MarkTaken.
     const std::atomic_ref holder(state.holder);
-    if (holder.load(std::memory_order::relaxed) != nullptr) {
+    if (holder.load(std::memory_order::relaxed) != kIdle) {
       DieOf(buffer, Message("handed out twice: two releases raced"));
     }
     holder.store(InHands(buffer, to), std::memory_order::relaxed);
@@ -123,11 +129,10 @@ void BufferGuard::OnGive(std::byte* buffer, Holder from, const void* caller) {
   if (states_ != nullptr) {
     const std::atomic_ref holder(StateOf(buffer).holder);
     // relaxed, as in MarkIdle.
-    const std::byte* const seen = strict_
-                                      ? holder.exchange(nullptr)
-                                      : holder.load(std::memory_order::relaxed);
+    const uint64_t seen = strict_ ? holder.exchange(kIdle)
+                                  : holder.load(std::memory_order::relaxed);
     if (seen != InHands(buffer, from)) DieOfHands(buffer, seen);
-    holder.store(nullptr, std::memory_order::relaxed);
+    holder.store(kIdle, std::memory_order::relaxed);
   }
   if (canaries_) {
     std::byte* const canary = buffer + buffer_size_;
@@ -152,8 +157,8 @@ void BufferGuard::Pass(std::byte* buffer, Holder from, Holder to) {
   if (states_ == nullptr) return;
   // relaxed, as in MarkTaken.
   const std::atomic_ref holder(StateOf(buffer).holder);
-  const std::byte* const seen = holder.load(std::memory_order::relaxed);
-  if (seen == nullptr) DieOf(buffer, Message("adopted while nobody has it"));
+  const uint64_t seen = holder.load(std::memory_order::relaxed);
+  if (seen == kIdle) DieOf(buffer, Message("adopted while nobody has it"));
   if (seen != InHands(buffer, from)) DieOfHands(buffer, seen);
   holder.store(InHands(buffer, to), std::memory_order::relaxed);
 }
@@ -177,9 +182,8 @@ void BufferGuard::DieOfMisuse(const std::byte* buffer) const {
       std::atomic_ref(StateOf(buffer).holder).load(std::memory_order::relaxed));
 }
 
-void BufferGuard::DieOfHands(const std::byte* buffer,
-                             const std::byte* seen) const {
-  if (seen == nullptr) {
+void BufferGuard::DieOfHands(const std::byte* buffer, uint64_t seen) const {
+  if (seen == kIdle) {
     DieOf(buffer, Message("released twice"));
   }
   if (seen == InHands(buffer, Holder::kSession)) {

@@ -24,11 +24,12 @@ enum class Holder : uint8_t {
 // What a pool checks and does on every way in and out of it: misuse that is
 // told (P7), poison, patterns, canaries, callers (P9).
 //
-// The misuse check keeps, for each buffer, a word with the buffer's address
-// while somebody has it, plus one while that is a session. What is released
-// must be found there: a foreign or misaligned pointer is not, nor is one that
-// was released before, or that a session still holds. Every word is on a line
-// of its own, which only the buffer's owner writes.
+// The misuse check keeps, for each buffer, a word that names it while somebody
+// has it, and tells whether that is a session. Every pointer, foreign and
+// misaligned ones included, leads to some word; what is released must be named
+// there. A foreign or misaligned pointer is not, nor is one that was released
+// before, or that a session still holds. Every word is on a line of its own,
+// which only the buffer's owner writes.
 //
 // Everything else is an extra, for which a pool gives up its fast path.
 //
@@ -47,32 +48,31 @@ class BufferGuard {
   // Buffers pass to `holder`, and come back from it.
   [[gnu::always_inline]] void MarkTaken(std::span<std::byte* const> buffers,
                                         Holder holder = Holder::kUser) {
-    State* const states = fast_states_;
+    std::byte* const states = fast_states_;
     if (states == nullptr) return;
     const Finder finder = finder_;
 #pragma GCC unroll 4
     for (std::byte* const buffer : buffers) {
+      const uint64_t key = finder.KeyOf(buffer);
       // relaxed, as below: whoever hands the buffer on publishes this too.
-      std::atomic_ref(states[finder.Find(buffer)].holder)
-          .store(InHands(buffer, holder), std::memory_order::relaxed);
+      finder.WordOf(states, key)
+          .store(InHands(key, holder), std::memory_order::relaxed);
     }
   }
   [[gnu::always_inline]] void MarkIdle(std::span<std::byte* const> buffers,
                                        Holder from = Holder::kUser) {
-    State* const states = fast_states_;
+    std::byte* const states = fast_states_;
     if (states == nullptr) return;
     const Finder finder = finder_;
 #pragma GCC unroll 4
     for (std::byte* const buffer : buffers) {
-      if (!finder.Covers(buffer)) [[unlikely]] {
-        DieOfMisuse(buffer);
-      }
-      const std::atomic_ref holder(states[finder.Find(buffer)].holder);
-      if (holder.load(std::memory_order::relaxed) != InHands(buffer, from))
+      const uint64_t key = finder.KeyOf(buffer);
+      const std::atomic_ref<uint64_t> word = finder.WordOf(states, key);
+      if (word.load(std::memory_order::relaxed) != InHands(key, from))
           [[unlikely]] {
         DieOfMisuse(buffer);
       }
-      holder.store(nullptr, std::memory_order::relaxed);
+      word.store(kIdle, std::memory_order::relaxed);
     }
   }
 
@@ -94,30 +94,37 @@ class BufferGuard {
 
  private:
   struct alignas(kCacheLine) State {
-    const std::byte* holder;  // InHands while it is taken
-    bool filled;              // with the pattern of DebugOptions::integrity
-    const void* caller;       // who last took or released it
+    uint64_t holder;     // InHands while it is taken, kIdle else
+    bool filled;         // with the pattern of DebugOptions::integrity
+    const void* caller;  // who last took or released it
   };
+  static constexpr uint64_t kIdle = 0;  // as memory is at first
 
-  // Finds a buffer's state: the largest power of two within a stride tells all
-  // buffers apart.
+  // Finds a buffer's state. A key is the distance from an origin, which is the
+  // largest power of two within a stride, a unit, before the first buffer: so
+  // no buffer has the key 0, nor has null, and no two are in the same unit.
+  // Units are numbered modulo a power of two that is more than there are.
   struct Finder {
-    size_t Find(const std::byte* buffer) const {
-      return static_cast<size_t>(buffer - base) >> shift;
+    uint64_t KeyOf(const std::byte* pointer) const {
+      return reinterpret_cast<uintptr_t>(pointer) - origin;
     }
-    bool Covers(const std::byte* pointer) const {
-      return static_cast<size_t>(reinterpret_cast<uintptr_t>(pointer) -
-                                 reinterpret_cast<uintptr_t>(base)) < bytes;
+    size_t PlaceOf(uint64_t key) const { return (key >> shift) & mask; }
+    std::atomic_ref<uint64_t> WordOf(std::byte* states, uint64_t key) const {
+      return std::atomic_ref(
+          reinterpret_cast<State*>(states + PlaceOf(key))->holder);
     }
 
-    const std::byte* base;
-    size_t bytes;
+    uintptr_t origin;
+    size_t mask;  // of bytes within all states
     int shift;
   };
 
-  // What a state's `holder` says of a buffer. Addresses of buffers are even.
-  static const std::byte* InHands(const std::byte* buffer, Holder holder) {
-    return buffer + static_cast<size_t>(holder);
+  // What a state's word says of the buffer with this key.
+  static uint64_t InHands(uint64_t key, Holder holder) {
+    return key | uint64_t{static_cast<uint8_t>(holder)} << 63;
+  }
+  uint64_t InHands(const std::byte* buffer, Holder holder) const {
+    return InHands(finder_.KeyOf(buffer), holder);
   }
 
   BufferGuard(const PoolOptions& options, const Region& region, Mapping states);
@@ -125,17 +132,18 @@ class BufferGuard {
   [[noreturn, gnu::cold]] void DieOfMisuse(const std::byte* buffer) const;
   // `seen` is what the buffer's state says instead of what it should.
   [[noreturn, gnu::cold]] void DieOfHands(const std::byte* buffer,
-                                          const std::byte* seen) const;
+                                          uint64_t seen) const;
   [[noreturn]] void DieOf(const std::byte* buffer, const Message& what) const;
 
   State& StateOf(const std::byte* buffer) const {
-    return states_[finder_.Find(buffer)];
+    return *reinterpret_cast<State*>(states_ +
+                                     finder_.PlaceOf(finder_.KeyOf(buffer)));
   }
 
   Finder finder_;
   bool has_extras_;
-  State* states_;       // null: none are kept
-  State* fast_states_;  // states_; null if there are extras
+  std::byte* states_;       // null: none are kept
+  std::byte* fast_states_;  // states_; null if there are extras
   bool strict_;
   bool zero_on_release_;
   bool record_caller_;

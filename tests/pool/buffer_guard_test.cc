@@ -58,6 +58,16 @@ TEST_F(BufferGuardDeathTest, EndOfTheRegionIsForeign) {
                "foreign");
 }
 
+// P7: wherever the check looks for it.
+TEST_F(BufferGuardDeathTest, PointersAroundTheRegionAreForeign) {
+  std::byte* const start = pool_->region().data();
+  for (ptrdiff_t distance = 1; distance < ptrdiff_t{1} << 40; distance *= 2) {
+    EXPECT_DEATH(pool_->Release(start - distance), "foreign");
+  }
+  const ptrdiff_t stride = pool_->AddressOf(BufferIndex{1}) - start;
+  EXPECT_DEATH(pool_->Release(start - stride), "foreign");
+}
+
 // P7
 TEST_F(BufferGuardDeathTest, MisalignedPointerIsNamed) {
   const Buffer buffer = pool_->AcquireBuffer();
