@@ -38,6 +38,7 @@ PoolMetrics MetricsOf(const SessionAllocator& sessions);
 //                         tandem_session_wait_seconds, a histogram
 //
 // Numbers that only grow since creation are counters.
+// docs/grafana_dashboard.json plots what matters most.
 std::string PrometheusText(std::span<const PoolMetrics> pools);
 
 // The same, among other families.

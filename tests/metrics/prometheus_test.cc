@@ -2,7 +2,10 @@
 
 #include "tandem/metrics/prometheus.h"
 
+#include <fstream>
+#include <iterator>
 #include <memory>
+#include <regex>
 #include <set>
 #include <string>
 #include <string_view>
@@ -20,6 +23,7 @@ namespace tandem {
 namespace {
 
 using ::testing::Contains;
+using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
@@ -97,6 +101,22 @@ TEST_F(PrometheusTest, EachFamilyIsInOnePieceAndEachMetricOnce) {
     }
   }
   EXPECT_GT(families.size(), 30u);
+}
+
+// docs/grafana_dashboard.json asks for nothing that is not there.
+TEST_F(PrometheusTest, DashboardKnowsItsMetrics) {
+  std::ifstream file("docs/grafana_dashboard.json");
+  const std::string dashboard(std::istreambuf_iterator<char>(file), {});
+  pool_->ReleaseMany(TakeAll(*pool_));  // Or there is no cache to tell of.
+  const std::string text = PrometheusText(std::vector{MetricsOf(*sessions_)});
+  const std::regex name("tandem_[a-z_]+");
+  int names = 0;
+  for (std::sregex_iterator it(dashboard.begin(), dashboard.end(), name);
+       it != std::sregex_iterator(); ++it) {
+    EXPECT_THAT(text, HasSubstr("\n" + it->str() + "{pool=\"served\""));
+    ++names;
+  }
+  EXPECT_GT(names, 10);
 }
 
 }  // namespace
