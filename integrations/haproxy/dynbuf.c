@@ -4,12 +4,13 @@
 #include <haproxy/activity.h>
 #include <haproxy/api.h>
 #include <haproxy/cfgparse.h>
-#include <haproxy/channel-t.h>
+#include <haproxy/channel.h>
 #include <haproxy/dynbuf.h>
 #include <haproxy/errors.h>
 #include <haproxy/global.h>
 #include <haproxy/list.h>
 #include <haproxy/pool.h>
+#include <haproxy/stream.h>
 #include <haproxy/task.h>
 #include <haproxy/ticks.h>
 #include <haproxy/tools.h>
@@ -30,7 +31,7 @@ struct dynbuf_wait {
 };
 
 // First in, first out.
-struct dynbuf_queue {
+struct dynbuf_fifo {
   struct dynbuf_wait* first;
   struct dynbuf_wait** last;
 };
@@ -41,7 +42,7 @@ static struct dynbuf_thread {
   struct task* returns;        // gives back what no owner has come for
   struct list waiting;         // buffer_waits
   struct dynbuf_wait* unused;
-  struct dynbuf_queue granted[DYNBUF_LEVELS];
+  struct dynbuf_fifo granted[DYNBUF_LEVELS];
   enum dynbuf_level failed;   // of the last allocation that failed
   unsigned int in_wakeup_cb;  // how deep
 } THREAD_ALIGNED(64) threads[MAX_THREADS];
@@ -53,20 +54,20 @@ static tandem_class classes[DYNBUF_LEVELS];
 // How long what was granted waits for its owner's turn, in milliseconds.
 static const int kPatience = 10;
 
-static void queue_init(struct dynbuf_queue* queue) {
-  queue->first = NULL;
-  queue->last = &queue->first;
+static void fifo_init(struct dynbuf_fifo* fifo) {
+  fifo->first = NULL;
+  fifo->last = &fifo->first;
 }
-static void queue_append(struct dynbuf_queue* queue, struct dynbuf_wait* wait) {
+static void fifo_append(struct dynbuf_fifo* fifo, struct dynbuf_wait* wait) {
   wait->next = NULL;
-  *queue->last = wait;
-  queue->last = &wait->next;
+  *fifo->last = wait;
+  fifo->last = &wait->next;
 }
-static struct dynbuf_wait* queue_pop(struct dynbuf_queue* queue) {
-  struct dynbuf_wait* const wait = queue->first;
+static struct dynbuf_wait* fifo_pop(struct dynbuf_fifo* fifo) {
+  struct dynbuf_wait* const wait = fifo->first;
   if (wait == NULL) return NULL;
-  queue->first = wait->next;
-  if (queue->first == NULL) queue->last = &queue->first;
+  fifo->first = wait->next;
+  if (fifo->first == NULL) fifo->last = &fifo->first;
   return wait;
 }
 
@@ -110,9 +111,7 @@ static void ask(struct dynbuf_wait* wait) {
 void dynbuf_wait_for(enum dynbuf_level level, struct buffer_wait* bw) {
   struct dynbuf_thread* const me = &threads[tid];
   // The allocation that failed before knew better what it was for.
-  if (level == DYNBUF_CHANNEL && me->failed == DYNBUF_COMPLETE) {
-    level = DYNBUF_COMPLETE;
-  }
+  if (level == DYNBUF_REQUEST) level = MIN(level, me->failed);
   if (LIST_INLIST(&bw->list)) {
     if (bw->wait == NULL || bw->wait->level <= level) return;
     dynbuf_leave(bw);
@@ -161,7 +160,7 @@ static void tell(struct dynbuf_thread* me, struct dynbuf_wait* wait) {
   wait->owner = NULL;
   bw->wait = NULL;
   wait->granted_at = now_ms;
-  queue_append(&me->granted[wait->level], wait);
+  fifo_append(&me->granted[wait->level], wait);
   task_schedule(me->returns, tick_add(now_ms, kPatience));
   // It stays in the list meanwhile: what it then wants is there. Who says that
   // it takes none now asks again once it wants one.
@@ -197,14 +196,14 @@ static struct task* return_unclaimed(struct task* task, void* context,
   (void)state;
   task->expire = TICK_ETERNITY;
   for (int level = 0; level < DYNBUF_LEVELS; ++level) {
-    struct dynbuf_queue* const queue = &me->granted[level];
-    while (queue->first != NULL) {
-      const int until = tick_add(queue->first->granted_at, kPatience);
+    struct dynbuf_fifo* const fifo = &me->granted[level];
+    while (fifo->first != NULL) {
+      const int until = tick_add(fifo->first->granted_at, kPatience);
       if (!tick_is_expired(until, now_ms)) {
         task->expire = tick_first(task->expire, until);
         break;
       }
-      decline(me, queue_pop(queue));
+      decline(me, fifo_pop(fifo));
     }
   }
   return task;
@@ -215,7 +214,7 @@ static struct task* return_unclaimed(struct task* task, void* context,
 static char* take_granted(struct dynbuf_thread* me, int level, int lower) {
   const int end = lower ? DYNBUF_LEVELS : level + 1;
   for (; level < end; ++level) {
-    struct dynbuf_wait* const wait = queue_pop(&me->granted[level]);
+    struct dynbuf_wait* const wait = fifo_pop(&me->granted[level]);
     if (wait == NULL) continue;
     char* const area = session_detach(&wait->session, TANDEM_REQUEST).buffer;
     recycle(me, wait);
@@ -224,14 +223,18 @@ static char* take_granted(struct dynbuf_thread* me, int level, int lower) {
   return NULL;
 }
 
+// The level of a channel's buffer.
+static enum dynbuf_level level_of_channel(const struct buffer* buf) {
+  struct channel* const channel = container_of(buf, struct channel, buf);
+  const int above = IS_HTX_STRM(chn_strm(channel)) ? 1 : 0;
+  return (channel->flags & CF_ISRESP ? DYNBUF_SENT : DYNBUF_RESPONSE) + above;
+}
+
 struct buffer* dynbuf_take(struct buffer* buf, enum dynbuf_level level,
                            unsigned int manner) {
   struct dynbuf_thread* const me = &threads[tid];
   char* area = NULL;
-  if ((manner & DYNBUF_OF_CHANNEL) &&
-      (container_of(buf, struct channel, buf)->flags & CF_ISRESP)) {
-    level = DYNBUF_COMPLETE;
-  }
+  if (manner & DYNBUF_OF_CHANNEL) level = level_of_channel(buf);
   // In wakeup_cb it is the owner itself that asks, for whatever it wants first.
   if (me->in_wakeup_cb || (manner & DYNBUF_WOKEN)) {
     area = take_granted(me, level, me->in_wakeup_cb);
@@ -277,7 +280,7 @@ static int create_pool_of_process(void) {
   char why[TANDEM_MESSAGE_SIZE] = "";
   const unsigned int capacity = capacity_of_process();
   // No more is kept than others can have.
-  const unsigned int most = MIN(3, capacity - 1);
+  const unsigned int most = MIN(4, capacity - 1);
   const tandem_pool_options pool_options = {
       .size = sizeof(pool_options),
       .name = "buffer",
@@ -285,9 +288,10 @@ static int create_pool_of_process(void) {
       .capacity = capacity,
       .reserve = most == 0 ? TANDEM_NONE : most};
   const tandem_wait_class declared[] = {
-      {.name = "channel", .keep = MIN(1, most), .rank = 10},
-      {.name = "se_rx", .keep = MIN(2, most), .rank = 20},
-      {.name = "mux_rx", .keep = most, .rank = 30}};
+      {.name = "response", .keep = MIN(1, most), .rank = 10},
+      {.name = "request", .keep = MIN(2, most), .rank = 20},
+      {.name = "se_rx", .keep = MIN(3, most), .rank = 30},
+      {.name = "mux_rx", .keep = most, .rank = 40}};
   // Of each connection, its stream and its two multiplexers may wait.
   const tandem_allocator_options options = {
       .size = sizeof(options),
@@ -302,8 +306,9 @@ static int create_pool_of_process(void) {
     ha_alert("buffers: %s\n", why);
     return 0;
   }
-  classes[DYNBUF_COMPLETE] = tandem_find_class(allocator, "complete");
-  classes[DYNBUF_CHANNEL] = tandem_find_class(allocator, "channel");
+  classes[DYNBUF_SENT] = tandem_find_class(allocator, "complete");
+  classes[DYNBUF_RESPONSE] = tandem_find_class(allocator, "response");
+  classes[DYNBUF_REQUEST] = tandem_find_class(allocator, "request");
   classes[DYNBUF_SE_RX] = tandem_find_class(allocator, "se_rx");
   classes[DYNBUF_MUX_RX] = tandem_find_class(allocator, "mux_rx");
   return 1;
@@ -316,7 +321,7 @@ static int start_thread(void) {
   me->failed = DYNBUF_MUX_RX;
   LIST_INIT(&me->waiting);
   for (int level = 0; level < DYNBUF_LEVELS; ++level) {
-    queue_init(&me->granted[level]);
+    fifo_init(&me->granted[level]);
   }
   me->tells = tasklet_new();
   me->returns = task_new_here();
@@ -345,7 +350,7 @@ static int parse_number(char** args, int section_type, struct proxy* curpx,
     return -1;
   }
   if (strcmp(args[0], "tune.buffers.limit") == 0) {
-    // With 2, all streams in mode tcp go on; in mode http they want 4.
+    // With 2, all streams in mode tcp go on; in mode http they want 5.
     global.tune.buf_limit = number == 0 ? 0 : MAX(number, 2);
   } else {
     global.tune.reserved_bufs = number;
@@ -368,7 +373,7 @@ static void report_missing(void) {
     tell_all(NULL, it, 0);
     for (int level = 0; level < DYNBUF_LEVELS; ++level) {
       while (it->granted[level].first != NULL) {
-        decline(it, queue_pop(&it->granted[level]));
+        decline(it, fifo_pop(&it->granted[level]));
       }
     }
   }

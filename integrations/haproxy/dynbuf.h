@@ -19,26 +19,24 @@
 // HAProxy's buffers out of one Tandem pool for the whole process, written from
 // what HAProxy's other files need.
 //
-// A level is a class of Tandem's (S8): a keep, which stands for HAProxy's
-// emergency buffers, and a rank.
-//
-//   COMPLETE  keep 0  what lets somebody else's buffer go: the response of a
-//                     stream, what a connection sends. First, never held back.
-//   CHANNEL   keep 1  the request of a stream
-//   SE_RX     keep 2  what a multiplexer or an applet has received
-//   MUX_RX    keep 3  what a connection has received
-//
-// Where HAProxy asks for a stream's request and its response in one class, all
-// streams can hold the one and wait for the other, for ever.
+// A level is a class of Tandem's (S8): level i keeps i buffers for those below
+// it, which stands for HAProxy's emergency buffers, and goes after them. All
+// streams go on if who holds a buffer asks for more in lower levels only
+// (docs/design.md, section 8), so a stream's response is below its request:
+// HAProxy itself asks for both in one class, and all streams can hold the one
+// and wait for the other, for ever. A stream in mode tcp has no multiplexer
+// that would need buffers of its own: its request and response are one level
+// lower.
 //
 // A waiter is served by whichever thread releases a buffer, and told on its own
 // thread. What it was granted waits for it there; if it does not come, it goes
 // back after a while.
 enum dynbuf_level {
-  DYNBUF_COMPLETE,
-  DYNBUF_CHANNEL,
-  DYNBUF_SE_RX,
-  DYNBUF_MUX_RX,
+  DYNBUF_SENT,      // what a connection sends: first, and never held back
+  DYNBUF_RESPONSE,  // of a stream
+  DYNBUF_REQUEST,
+  DYNBUF_SE_RX,   // what a multiplexer or an applet has received for a stream
+  DYNBUF_MUX_RX,  // what a connection has received
   DYNBUF_LEVELS,
 };
 
@@ -76,9 +74,9 @@ static inline enum dynbuf_level dynbuf_level_of(unsigned int crit) {
   switch (crit & ~DB_F_NOQUEUE) {
     case DB_PERMANENT:
     case DB_MUX_TX:
-      return DYNBUF_COMPLETE;
+      return DYNBUF_SENT;
     case DB_CHANNEL:
-      return DYNBUF_CHANNEL;
+      return DYNBUF_REQUEST;
     case DB_SE_RX:
       return DYNBUF_SE_RX;
     default:
@@ -89,9 +87,8 @@ static inline enum dynbuf_level dynbuf_level_of(unsigned int crit) {
 // Ensures that `buf_` has a buffer: itself, or NULL if there is none.
 //
 // HAProxy does not say which side of a stream asks, so the arguments' text
-// does: stream_alloc_work_buffer's is the response's, channel_alloc_buffer's is
-// that of a channel, which knows its side; and who never says DB_F_NOQUEUE may
-// have been woken.
+// does: two functions ask for a channel's buffer, and a channel knows its side;
+// and who never says DB_F_NOQUEUE may have been woken.
 #define b_alloc(buf_, crit_)                                                  \
   ({                                                                          \
     struct buffer* const to_ = (buf_);                                        \
@@ -99,13 +96,11 @@ static inline enum dynbuf_level dynbuf_level_of(unsigned int crit) {
     to_->size                                                                 \
         ? to_                                                                 \
         : dynbuf_take(                                                        \
-              to_,                                                            \
-              __builtin_strcmp(#buf_, "&s->res.buf") == 0                     \
-                  ? DYNBUF_COMPLETE                                           \
-                  : dynbuf_level_of(as_),                                     \
+              to_, dynbuf_level_of(as_),                                      \
               ((as_ & DB_F_NOQUEUE) ? DYNBUF_WOKEN : DYNBUF_FRESH) |          \
                   (__builtin_strstr(#crit_, "NOQUEUE") ? 0 : DYNBUF_SILENT) | \
-                  (__builtin_strcmp(#buf_, "&chn->buf") == 0                  \
+                  (__builtin_strcmp(#buf_, "&chn->buf") == 0 ||               \
+                           __builtin_strcmp(#buf_, "&s->res.buf") == 0        \
                        ? DYNBUF_OF_CHANNEL                                    \
                        : 0));                                                 \
   })

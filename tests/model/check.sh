@@ -119,7 +119,7 @@ search holds sessions -DCOARSE -DLIVENESS
 search holds sessions -DCOARSE -DLIVENESS -DCAPACITY=3 -DRESERVE=2
 search holds sessions -DCOARSE -DLIVENESS -DCAPACITY=4 -DRESERVE=3
 search holds levels
-search holds levels -DLEVELS=4
+search holds levels -DLEVELS=5 -DSTREAMS=3
 
 echo "Faults, each of which must be found:"
 twice=EveryBufferIsInOnePlace
@@ -169,7 +169,7 @@ search "${starved}" sessions -DCOARSE -DLIVENESS -DCAPACITY=4 -DRESERVE=3 \
 search "${dead}" levels -DKEEPS_NOTHING
 search "${dead}" levels -DASKS_AS_BEFORE
 search "${dead}" levels -DCAPACITY=1
-search "${dead}" levels -DLEVELS=4 -DCAPACITY=3
+search "${dead}" levels -DLEVELS=5 -DCAPACITY=4
 
 if "${long}"; then
   echo "What must hold, in larger bounds:"

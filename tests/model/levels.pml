@@ -14,7 +14,7 @@
  * buffers than levels.
  */
 #ifndef LEVELS
-#define LEVELS 2     /* of mode tcp: request, response; of HTTP/1: 4 */
+#define LEVELS 2     /* of mode tcp: request, response; of HTTP/1: 5 */
 #endif
 #ifndef CAPACITY
 #define CAPACITY LEVELS
@@ -34,11 +34,11 @@
 #endif
 
 byte free = CAPACITY;
-byte waiting[4]; /* by level */
+byte waiting[5]; /* by level */
 
 #define GoesFirst(level) \
   ((level < 1 || waiting[0] == 0) && (level < 2 || waiting[1] == 0) && \
-   (level < 3 || waiting[2] == 0))
+   (level < 3 || waiting[2] == 0) && (level < 4 || waiting[3] == 0))
 
 /* Chooses a level, from this one down. */
 inline Choose(from) {
