@@ -295,6 +295,24 @@ class Insistent {
   int turns_ = 0;
 };
 
+// The buffers of a grant come first, whatever the thread's cache could serve.
+TEST(WaitingTest, AllocatingCollectsAGrantThoughTheCacheHasBuffers) {
+  Service service({.capacity = 8});
+  service.TakeAllBut(0);
+  SessionBuffers session(service.sessions());
+  ASSERT_EQ(session.AllocateBuffers(Waker{}), Allocation::kWaiting);
+  service.GiveBackAll();
+  // Until the cache is the thread's own again.
+  for (int i = 0; i < 200'000; ++i) {
+    service.pool().Release(service.pool().Acquire());
+  }
+  EXPECT_EQ(session.AllocateBuffers(), Allocation::kGranted);
+  EXPECT_EQ(service.Free(), 6u);
+  EXPECT_EQ(session.FinishWait(), WaitStatus::kNone);
+  session.ReleaseBuffers();
+  EXPECT_EQ(service.Free(), 8u);
+}
+
 TEST(WaitingTest, WakeUpMayAskAgainAndThenComesLast) {
   Service service({.capacity = 2, .reserve = 0});
   service.TakeAllBut(0);
