@@ -115,7 +115,7 @@ void RegisterMempool(std::vector<std::string>& missing) {
   if (StartDpdk()) {
     // Its ring holds one fewer than a power of two.
     shared_pool = rte_mempool_create("buffers", kCapacity - 1, kBufferSize,
-                                     kThreadBuffers, 0, nullptr, nullptr,
+                                     kCachedBuffers, 0, nullptr, nullptr,
                                      nullptr, nullptr, SOCKET_ID_ANY, 0);
     loop_pool = rte_mempool_create("loop", kLoopCapacity, kLoopBufferSize,
                                    kLoopCacheSize, 0, nullptr, nullptr, nullptr,

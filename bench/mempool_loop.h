@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <utility>
 
@@ -38,11 +39,14 @@ void MempoolLoop(benchmark::State& state) {
   };
   for (int i = 0; i < 100; ++i) round();
   const Measurement measurement(state);
+  const RmwCount rmw;
   for (auto _ : state) {
     round();
     benchmark::ClobberMemory();
   }
-  measurement.Finish(state.iterations() * state.threads() * kKeep);
+  const int64_t operations = state.iterations() * state.threads() * kKeep;
+  rmw.Finish(state, operations);
+  measurement.Finish(operations);
 }
 
 // Adds the loop for each bulk and keep.

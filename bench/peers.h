@@ -14,8 +14,10 @@ namespace tandem::bench {
 
 inline constexpr size_t kBufferSize = 16 * 1024;
 inline constexpr size_t kCapacity = 4096;
-// Buffers that a thread keeps: Tandem's cache of a pool of kCapacity.
+// Buffers that a thread keeps: in an array of its own, and in rte_mempool, as
+// many as in Tandem.
 inline constexpr size_t kThreadBuffers = 128;
+inline constexpr size_t kCachedBuffers = 512;
 static_assert(kCapacity >= 16 * kThreadBuffers, "enough for 16 threads");
 
 // What Tandem is measured against, behind one interface, that of Tandem itself:

@@ -21,15 +21,18 @@ LEDGER_MOVES = 1.5
 # The part of its time for which the line may be on its way: waiting for it then
 # takes half as long again as moving it (M/D/1).
 LOAD = 0.5
-# Batches that a cache of at most 1,023 buffers could move.
-BATCHES = [16, 64, 256, 511]
+# Batches: those of caches up to 512, and what larger ones could move.
+BATCHES = [16, 64, 128, 256, 512]
+# Addresses on a line of a magazine.
+SLOTS = 8
 RATES = [0.1e6, 1e6, 10e6]  # buffers taken or returned, per second and core
 
 # What the counted program calls it, with how many threads, and how many buffers
 # an operation takes and returns.
 SCENARIOS = [
     ("served by the cache", "one_buffer", 2, 1),
-    ("burst of 512", "burst_of_512", 2, 512),
+    ("keeping 1,024, 32 at a time", "loop_32_of_1024", 2, 1),
+    ("keeping 2,048, 32 at a time", "loop_32_of_2048", 2, 1),
     ("hand-off to another thread", "hand_off", 2, 1),
     ("exhaustion, 2 threads", "exhaustion", 2, 128),
     ("exhaustion, 8 threads on 2 cores", "exhaustion", 8, 128),
@@ -71,17 +74,19 @@ def moves(batch, cores):
     """Moves of lines for a buffer taken or returned, by scenario."""
     other = apart(cores)
     ledger = LEDGER_MOVES / batch * other
+    # Its slots, and the line that says what is below.
+    magazine = 1 / SLOTS + 1 / batch
     # In a hand-off the line's last user is always another core.  On the shared
-    # list a push and a pop read the head and then swap it.
+    # stack a push and a pop read the head and then swap it.
     return [
         ("served by the cache", 0),
         ("burst: ledger", ledger),
-        ("burst: links beside others' links, at most", other),
+        ("burst: magazine, at most", magazine * other),
         ("hand-off: ledger", ledger),
-        ("hand-off: head of the shared list", 2 / batch),
-        ("hand-off: link", 1),
+        ("hand-off: head of the stack", 2 / batch),
+        ("hand-off: magazine", magazine),
         ("hand-off: misuse check", 1),
-        # One by one: ledger, head and link.
+        # One by one, loose: ledger, head and link.
         ("exhaustion, at the first try", (LEDGER_MOVES + 2 + 1) * other),
     ]
 
@@ -91,8 +96,8 @@ def main():
     root = pathlib.Path(__file__).resolve().parent.parent
     parser.add_argument("--counted", help="the program that counts",
                         default=root / "bazel-bin/bench/throughput_counted")
-    parser.add_argument("--batch", type=int, default=64,
-                        help="buffers that move at once: half a thread's cache")
+    parser.add_argument("--batch", type=int, default=128,
+                        help="buffers that move at once: a magazine")
     options = parser.parse_args()
     batch = options.batch
 

@@ -302,6 +302,7 @@ void RegisterTandem() {
   RegisterAll<Tandem>(kTandem);
   RegisterExhaustion<true>(kTandem);
   Register(kWaiting, kTandem, TandemWaiting, kWaitingThreads);
+  RegisterMempoolLoop<LoopPeer<Variant::kDefault>>(kTandem);
 }
 
 void RegisterPeers() {
@@ -309,7 +310,6 @@ void RegisterPeers() {
   Register(kHandOff, kTandemUnchecked, HandOff<TandemUnchecked>, {{2}});
   RegisterTakeAndReturn<TandemShared>(kTandemShared, {{1}});
   RegisterExhaustion<false>(kTandemUncached);
-  RegisterMempoolLoop<LoopPeer<Variant::kDefault>>(kTandem);
   RegisterMempoolLoop<LoopPeer<Variant::kUnchecked>>(kTandemUnchecked);
   if (CoreCount() > 1) Register(kContendedLine, kWord, ContendedLine, {{2}});
   RegisterAll<ThreadArray>(kThreadArray);

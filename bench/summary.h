@@ -60,15 +60,20 @@ class Summary {
   bool empty() const { return measured_.empty(); }
   void Print(std::ostream& out) const;
 
+  // The median processor time of an operation, where it was measured.
+  std::optional<double> Nanos(const RunKey& key) const;
+  // Buffers per second of DPDK's loop, over those of rte_mempool.
+  std::optional<double> LoopRatio(const char* peer, size_t bulk, size_t keep,
+                                  int threads) const;
+
  private:
   // The repetitions of one benchmark, by the name of a counter.
   using Measured = std::map<std::string, std::vector<double>>;
 
-  // Medians, where they were measured: of a counter, of the processor time of
-  // an operation, of the operations per second of all threads together.
+  // Medians, where they were measured: of a counter, of the operations per
+  // second of all threads together.
   std::optional<double> Median(const RunKey& key,
                                const std::string& counter) const;
-  std::optional<double> Nanos(const RunKey& key) const;
   std::optional<double> Rate(const RunKey& key) const;
   // Operations per second with all threads over those with one.
   std::optional<double> Speedup(const RunKey& key) const;
@@ -81,10 +86,7 @@ class Summary {
   // lies: the median of all benchmarks that were repeated.
   std::optional<double> Noise() const;
 
-  // Buffers per second of DPDK's loop, over those of rte_mempool, and the least
-  // of some.
-  std::optional<double> LoopRatio(const char* peer, size_t bulk, size_t keep,
-                                  int threads) const;
+  // The least of some of the loop's ratios.
   std::optional<double> LeastLoopRatio(const char* peer,
                                        std::span<const size_t> bulks,
                                        std::span<const size_t> keeps) const;

@@ -3,7 +3,7 @@
 //   bazel run -c opt //bench:throughput
 //   bazel run -c opt //bench:throughput -- --benchmark_filter=one_buffer
 //
-// takes about a minute and a half, prints Google Benchmark's lines and then one
+// takes about three minutes, prints Google Benchmark's lines and then one
 // table with the ratios between them. Every flag of Google Benchmark works;
 // --benchmark_out=FILE keeps each repetition.
 //
@@ -30,11 +30,13 @@
 //   session_pair  the same through a session (SessionBuffers)
 //   batch_of_32   takes 32 together and returns them together
 //   burst_of_64   takes 64 one by one, then returns them one by one
-//   burst_of_512  likewise: more than a thread caches
+//   burst_of_512  likewise: as many as a thread caches
 //   hand_off      one thread takes a buffer, another returns it
 //   exhaustion    80 buffers for each thread, which wants 128: it takes them
 //                 one by one, and when it finds none left returns what it has
 //                 and starts again
+//   loop_32_of_512, and so on: the loop of DPDK's own test, mempool_perf: takes
+//                 512 in bulks of 32, then returns them; see loop_names.h
 //   waiting       8 buffers and more sessions than that is enough for: takes
 //                 two, blocking the thread until it can, yields, returns them
 //
@@ -58,23 +60,29 @@
 
 #include <malloc.h>
 
+#include <algorithm>
 #include <climits>
 #include <cstdlib>
+#include <fstream>
 #include <iostream>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "benchmark/benchmark.h"
 #include "tandem/bench/allocators.h"
 #include "tandem/bench/counted_run.h"
 #include "tandem/bench/measurement.h"
 #include "tandem/bench/mempool.h"
+#include "tandem/bench/plot.h"
 #include "tandem/bench/scenarios.h"
 #include "tandem/bench/summary.h"
 #include "tandem/pool/snapshot.h"
+#include "tandem/pool/types.h"
 
 namespace tandem::bench {
 namespace {
@@ -117,8 +125,27 @@ void PrintHelp() {
          "Names are <scenario>/<peer>: --benchmark_filter=hand_off/tandem.\n"
          "Set unless given: --benchmark_repetitions=7, --benchmark_min_time "
          "at\n"
-         "0.05 s, --benchmark_enable_random_interleaving. All flags:\n\n";
+         "0.05 s, --benchmark_enable_random_interleaving. --plot=FILE.svg "
+         "draws\n"
+         "times by threads, and the ratios of DPDK's loop. All flags:\n\n";
   benchmark::PrintDefaultHelp();
+}
+
+// The value of the last argument that begins with `flag`, which is taken out
+// with all others that do; empty if there is none.
+std::string TakeFlag(std::string_view flag, std::vector<char*>& arguments) {
+  std::string value;
+  std::erase_if(arguments, [&](std::string_view argument) {
+    if (!argument.starts_with(flag)) return false;
+    value = argument.substr(flag.size());
+    // `bazel run` starts elsewhere.
+    const char* const folder = std::getenv("BUILD_WORKING_DIRECTORY");
+    if (folder != nullptr && !value.starts_with('/')) {
+      value = absl::StrCat(folder, "/", value);
+    }
+    return true;
+  });
+  return value;
 }
 
 int Main(int argc, char** argv) {
@@ -133,6 +160,7 @@ int Main(int argc, char** argv) {
   std::vector<char*> arguments = {argv[0], interleaving.data(),
                                   repetitions.data(), min_time.data()};
   arguments.insert(arguments.end(), argv + 1, argv + argc);
+  const std::string plot = TakeFlag("--plot=", arguments);
   int count = static_cast<int>(arguments.size());
   arguments.push_back(nullptr);
   benchmark::Initialize(&count, arguments.data(), PrintHelp);
@@ -148,7 +176,7 @@ int Main(int argc, char** argv) {
   const PoolSnapshot tandem = TandemNow();
   Summary summary({.cores = CoreCount(),
                    .biased = tandem.biased,
-                   .batch = (tandem.cache_limit + 1) / 2,
+                   .batch = std::min((tandem.cache_limit + 1) / 2, kMaxBatch),
                    .missing = std::move(missing)});
   const auto& display = benchmark::CreateDefaultDisplayReporter();
   SummaryReporter reporter(*display, summary);
@@ -162,6 +190,14 @@ int Main(int argc, char** argv) {
       dynamic_cast<benchmark::ConsoleReporter*>(&*display) != nullptr;
   std::ostream& out = for_people ? std::cout : std::cerr;
   summary.Print(out);
+  if (!plot.empty()) {
+    std::ofstream file(plot);
+    WritePlot(summary, file);
+    if (!file.flush()) {
+      std::cerr << "--plot=" << plot << " could not be written\n";
+      return EXIT_FAILURE;
+    }
+  }
   if (!counted.ok()) {
     out << "Read-modify-writes were not counted: " << counted.message() << "\n";
   }

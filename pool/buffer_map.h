@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -56,6 +57,9 @@ class BufferMap {
     if (index == kNoBuffer) [[unlikely]]
       DieOfForeign(pointer);
     return index;
+  }
+  void Check(std::span<std::byte* const> pointers) const {
+    for (const std::byte* const pointer : pointers) IndexOf(pointer);
   }
   [[noreturn]] void DieOfForeign(const void* pointer) const;
 

@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -85,8 +86,11 @@ absl::StatusOr<std::unique_ptr<BufferPool>> BufferPool::CreateOrThrow(
   if (!region.ok()) return std::move(region).status();
   absl::StatusOr<BufferGuard> guard = BufferGuard::Create(options, *region);
   if (!guard.ok()) return std::move(guard).status();
-  std::unique_ptr<BufferPool> pool(
-      new BufferPool(options, *std::move(region), *std::move(guard), biased));
+  absl::StatusOr<Tables> tables = Tables::Create(options);
+  if (!tables.ok()) return std::move(tables).status();
+  std::unique_ptr<BufferPool> pool(new BufferPool(options, *std::move(region),
+                                                  *std::move(guard),
+                                                  *std::move(tables), biased));
   const std::optional<PoolPass> pass = ThreadBinder::AddPool(
       &pool->core_, !pool->tampers_ && !pool->guard_.has_extras());
   if (!pass) {
@@ -97,23 +101,39 @@ absl::StatusOr<std::unique_ptr<BufferPool>> BufferPool::CreateOrThrow(
   return pool;
 }
 
-BufferPool::Tables::Tables(const PoolOptions& options)
-    : links(options.capacity),
-      cores(CorePoolCount(options)),
-      caches(RulesOf(options).most == 0 ? 0 : options.max_threads),
-      // Where one barrier serves all caches, looking at all costs little more.
-      hints(caches.size() <= kSweepPiece
-                ? 0
-                : (caches.size() + Core::Registry::kHintsPerWord - 1) /
-                      Core::Registry::kHintsPerWord) {}
+absl::StatusOr<BufferPool::Tables> BufferPool::Tables::Create(
+    const PoolOptions& options) {
+  const size_t cache_count =
+      RulesOf(options).most == 0 ? 0 : options.max_threads;
+  auto links = MappedArray<Core::Link>::Create(options.capacity);
+  if (!links.ok()) return std::move(links).status();
+  auto magazines = MappedArray<Core::Box>::Create(
+      CorePools<StdPlatform>::MagazinesFor(options.capacity));
+  if (!magazines.ok()) return std::move(magazines).status();
+  auto caches = MappedArray<Cache>::Create(cache_count);
+  if (!caches.ok()) return std::move(caches).status();
+  // Where one barrier serves all caches, looking at all costs little more.
+  const size_t hint_words =
+      cache_count <= kSweepPiece
+          ? 0
+          : (cache_count + Core::Registry::kHintsPerWord - 1) /
+                Core::Registry::kHintsPerWord;
+  return Tables{
+      .links = *std::move(links),
+      .magazines = *std::move(magazines),
+      .caches = *std::move(caches),
+      .cores = std::vector<CorePool<StdPlatform>>(CorePoolCount(options)),
+      .hints = std::vector<Core::Registry::HintWord>(hint_words)};
+}
 
 BufferPool::Core::Layout BufferPool::Tables::Layout(const PoolOptions& options,
                                                     const BufferMap& map,
                                                     bool biased) {
   return {.map = map,
-          .links = links,
+          .links = links.get(),
+          .magazines = magazines.get(),
           .cores = cores,
-          .caches = caches,
+          .caches = caches.get(),
           .hints = hints,
           .reserve = ReserveOf(options),
           .rules = RulesOf(options),
@@ -121,7 +141,7 @@ BufferPool::Core::Layout BufferPool::Tables::Layout(const PoolOptions& options,
 }
 
 BufferPool::BufferPool(const PoolOptions& options, Region region,
-                       BufferGuard guard, bool biased)
+                       BufferGuard guard, Tables tables, bool biased)
     : debug_(options.debug),
       tampers_(Tampers(debug_)),
       stays_(options.pinned        ? "pinned"
@@ -129,7 +149,7 @@ BufferPool::BufferPool(const PoolOptions& options, Region region,
                                    : nullptr),
       region_(std::move(region)),
       guard_(std::move(guard)),
-      tables_(options),
+      tables_(std::move(tables)),
       core_(tables_.Layout(options, map(), biased)) {
   guard_.OnCreate(region_);
 }
@@ -197,7 +217,7 @@ bool BufferPool::AcquireManyUnbiased(std::span<std::byte*> out,
     if (!core_.Reserve(cache, static_cast<uint32_t>(out.size()), kAnyBuffer)) {
       return false;
     }
-    core_.depot().Collect(out);
+    core_.depot().Collect(out, cache == nullptr ? nullptr : &cache->spares);
   }
   HandOut(out, Holder::kUser, caller);
   return true;
@@ -245,13 +265,14 @@ bool BufferPool::Tamper(Cache* cache) {
 }
 
 absl::Status BufferPool::AttachThread() noexcept {
-  if (tables_.caches.empty() || ThisThreadCache() != nullptr) {
+  if (tables_.caches.get().empty() || ThisThreadCache() != nullptr) {
     return absl::OkStatus();
   }
   return WithoutThrowing<absl::Status>("no memory for a message", [&] {
     return absl::ResourceExhaustedError(absl::StrCat(
         "pool \"", name(), "\" has no cache for this thread: no memory, or ",
-        "PoolOptions.max_threads, ", tables_.caches.size(), ", have one"));
+        "PoolOptions.max_threads, ", tables_.caches.get().size(),
+        ", have one"));
   });
 }
 
@@ -268,8 +289,7 @@ absl::StatusOr<size_t> BufferPool::TrimOrThrow() {
         stays_, " is true); Trim is refused"));
   }
   // relaxed: the thread's own. It is not bound for this.
-  const Cache* const own =
-      thread_caches[pass_.slot].load(std::memory_order::relaxed);
+  Cache* const own = thread_caches[pass_.slot].load(std::memory_order::relaxed);
   if (core_.EmptyIdleCaches(own)) {
     const timespec pause = {.tv_sec = 0, .tv_nsec = Core::kIdleNanos};
     nanosleep(&pause, nullptr);
@@ -314,13 +334,17 @@ PoolSnapshot BufferPool::Snapshot() const noexcept {
   snapshot.barriers = core_.barriers().barriers.Get();
   snapshot.refusals = core_.barriers().refusals.Get();
   const auto core_of = [&](const CorePool<StdPlatform>& core) {
-    return PoolSnapshot::Core{.buffers = depot.core_pools().Count(core),
-                              .changes = core.stack.changes()};
+    return PoolSnapshot::Core{
+        .buffers = depot.core_pools().Count(core),
+        .changes = core.magazines.changes() + core.loose.changes()};
   };
   for (const auto& core : depot.core_pools().cores()) {
     if (has_memory) snapshot.cores.push_back(core_of(core));
   }
-  snapshot.cold = core_of(depot.core_pools().cold());
+  snapshot.cold = {.buffers = depot.core_pools().CountCold(),
+                   .changes = depot.core_pools().cold_changes()};
+  snapshot.magazines = depot.core_pools().magazines_used();
+  snapshot.loose_batches = depot.core_pools().lots_without_magazine();
   for (const Cache& cache : caches) {
     const auto& counters = cache.counters;
     snapshot.cached += cache.size();

@@ -19,6 +19,7 @@
 #include "tandem/pool/buffer_map.h"
 #include "tandem/pool/core_pools.h"
 #include "tandem/pool/counters.h"
+#include "tandem/pool/mapped_array.h"
 #include "tandem/pool/options.h"
 #include "tandem/pool/platform.h"
 #include "tandem/pool/pool_core.h"
@@ -70,9 +71,10 @@ class Buffer;
 class BufferPool {
  public:
   // InvalidArgument for a wrong option, as Validate says; the system's error
-  // for a region, or states of the misuse check, that can't be had;
-  // ResourceExhausted, with no message where there is no memory for one, where
-  // operator new has none for the rest, 4 bytes a buffer and what caches take,
+  // for memory that can't be mapped: the region, states of the misuse check,
+  // and for each buffer 4 bytes and two addresses, for each thread 5 KiB, all
+  // of it committed as it is first used; ResourceExhausted, with no message
+  // where there is no memory for one, where operator new has none for the rest,
   // or the process no pthread key.
   static absl::StatusOr<std::unique_ptr<BufferPool>> Create(
       const PoolOptions& options) noexcept;
@@ -191,15 +193,17 @@ class BufferPool {
 
   const BufferMap& map() const { return region_.map(); }
 
-  // The arrays that the core works on.
+  // The arrays that the core works on. What grows with the capacity, or with
+  // max_threads, takes no memory until it is used.
   struct Tables {
-    explicit Tables(const PoolOptions& options);
+    static absl::StatusOr<Tables> Create(const PoolOptions& options);
     Core::Layout Layout(const PoolOptions& options, const BufferMap& map,
                         bool biased);
 
-    std::vector<Core::Link> links;
+    MappedArray<Core::Link> links;
+    MappedArray<Core::Box> magazines;
+    MappedArray<Cache> caches;
     std::vector<CorePool<StdPlatform>> cores;
-    std::vector<Cache> caches;
     std::vector<Core::Registry::HintWord> hints;
   };
 
@@ -207,7 +211,7 @@ class BufferPool {
   static constexpr Claim kAnyBuffer{.keep = 0, .rank = Rank{0xFF}};
 
   BufferPool(const PoolOptions& options, Region region, BufferGuard guard,
-             bool biased);
+             Tables tables, bool biased);
   // As Create and Trim, but operator new may throw.
   static absl::StatusOr<std::unique_ptr<BufferPool>> CreateOrThrow(
       const PoolOptions& options);

@@ -88,11 +88,11 @@ class CacheKeeper {
     if (out.size() + surplus <= storage.size()) {
       // Together, as one flush may have left them.
       const auto all = std::span(storage).first(out.size() + surplus);
-      depot_.Collect(all);
+      depot_.Collect(all, &cache.spares);
       std::ranges::copy(all.last(out.size()), out.begin());
     } else {
-      depot_.Collect(out);
-      depot_.Collect(std::span(storage).first(surplus));
+      depot_.Collect(out, &cache.spares);
+      depot_.Collect(std::span(storage).first(surplus), &cache.spares);
     }
     const auto rest = std::span(storage).first(surplus);
     cache.counters.refills.Add(1);
@@ -100,7 +100,7 @@ class CacheKeeper {
     if (Push(cache, rest)) {
       cache.counters.refilled.Add(surplus);
     } else {
-      depot_.Publish(rest);
+      depot_.Publish(rest, &cache.spares);
     }
   }
 
@@ -118,19 +118,19 @@ class CacheKeeper {
     if (past == size) return false;
     if (past < over && !Flush(cache, batch)) return false;
     const auto rest = in.first(size - past);
-    if (past != 0) depot_.Publish(in.last(past));
-    if (!Push(cache, rest)) depot_.Publish(rest);
+    if (past != 0) depot_.Publish(in.last(past), &cache.spares);
+    if (!Push(cache, rest)) depot_.Publish(rest, &cache.spares);
     return true;
   }
 
   // Publishes all that is in `cache`, whoever owns it; `own` is the calling
   // thread's cache, or null.
-  void Empty(Cache& cache, const Cache* own) {
+  void Empty(Cache& cache, Cache* own) {
     Cache* const piece[] = {&cache};
     SweepPiece<Platform>(
         piece, own, batch_, barriers_,
         [&](Cache&, std::span<std::byte* const> buffers) {
-          depot_.Publish(buffers);
+          depot_.Publish(buffers, own == nullptr ? nullptr : &own->spares);
           return false;
         },
         [&](const Cache& emptied) { registry_.HintEmpty(emptied); });
@@ -153,7 +153,7 @@ class CacheKeeper {
     if (count == 0) return false;
     cache.counters.flushes.Add(1);
     cache.counters.flushed.Add(count);
-    depot_.Publish({storage.data(), count});
+    depot_.Publish({storage.data(), count}, &cache.spares);
     return true;
   }
 

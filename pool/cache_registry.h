@@ -33,7 +33,8 @@ class CacheRegistry {
   using HintWord = typename Platform::template Atomic<uint64_t>;
   static constexpr size_t kHintsPerWord = 64;
 
-  // Either no hints are kept, or `hints` has a bit for each cache.
+  // Either no hints are kept, or `hints` has a bit for each cache. `caches` may
+  // be zeros: who claims one makes it.
   CacheRegistry(std::span<Cache> caches, std::span<HintWord> hints)
       : caches_(caches), hints_(hints), high_water_(0), owned_(0) {}
 

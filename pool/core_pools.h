@@ -9,35 +9,67 @@
 #include <span>
 
 #include "tandem/pool/buffer_map.h"
+#include "tandem/pool/counters.h"
+#include "tandem/pool/magazine_stack.h"
+#include "tandem/pool/spare_magazines.h"
 #include "tandem/pool/tagged_stack.h"
 #include "tandem/pool/types.h"
 
 namespace tandem {
 
-// One shard of the shared free list, on a cache line of its own.
+// One shard of the shared store, on a cache line of its own.
 template <class Platform>
 struct alignas(kCacheLine) CorePool {
-  TaggedStack<Platform, BufferIndex> stack;
+  MagazineStack<Platform> magazines;
+  MagazineStack<Platform> empties;
+  TaggedStack<Platform, BufferIndex> loose;
 };
 
-// The shared free list, sharded by core: every buffer that is in no cache and
-// in nobody's hands. Inside, buffers are known by number. A thread uses its own
-// core's shard first, then the others, and last the cold one, where buffers lie
-// whose memory has not been used yet or has been given back to the system.
+// The shared store: every buffer that is in no cache and in nobody's hands. It
+// is sharded by core. What comes together lies together, in a magazine; what
+// comes in lots of less than half a magazine is loose, known by number and
+// linked. A thread uses its own core's shard first, then the others, then the
+// cold buffers, whose memory has been given back to the system, and last those
+// that have never been used, which are a range of numbers.
+//
+// Magazines are taken into use one by one, twice as many as hold all buffers.
+// Empty ones are kept by the thread that has emptied them, a few, and else by
+// the shard that they were taken from. They can run out: a lot takes one
+// however few of its buffers will be left in it. Then lots are loose.
+//
+// No buffer that is credited moves from one place to another without having
+// been reserved: so who has reserved finds it.
 //
 // Threads:  any, signal handlers included. Progress: lock-free.
-// Cost:     a push or a pop of n, up to kMaxBatch, is one compare-and-swap
-//           and n link accesses.
+// Cost:     a push or a pop in magazines is one compare-and-swap for any number
+//           of buffers, and one more for up to four magazines where the thread
+//           has no spare one, or too many; of loose buffers one, and a link
+//           access for each.
 template <class Platform>
 class CorePools {
  public:
   using Stack = TaggedStack<Platform, BufferIndex>;
   using Link = typename Stack::Link;
+  using Box = Magazine<Platform>;
+  using Spares = SpareMagazines<Platform>;
 
-  // All must outlive this object; links has an entry for each buffer.
+  // All must outlive this object, zero or made by default; links has an entry
+  // for each buffer. No buffer has been used.
   CorePools(const BufferMap& map, std::span<CorePool<Platform>> cores,
-            std::span<Link> links)
-      : map_(map), cores_(cores), links_(links) {}
+            std::span<Link> links, std::span<Box> magazines)
+      : map_(map),
+        cores_(cores),
+        links_(links),
+        magazines_(magazines),
+        used_(0),
+        magazines_used_(0) {}
+
+  // How many magazines a pool is given: as many as lots of half a magazine
+  // take, within what a position can name.
+  static constexpr uint32_t MagazinesFor(uint32_t capacity) {
+    constexpr uint32_t kHalf = Box::kSize / 2;
+    return std::min(capacity / kHalf, Box::kMostMagazines);
+  }
 
   CoreId CurrentCore() const {
     return CoreId{Platform::CurrentCore() %
@@ -45,18 +77,31 @@ class CorePools {
   }
 
   // Gives up `buffers` to the caller's core. Not counted yet: Ledger::Credit.
-  void Push(CoreId core, std::span<std::byte* const> buffers) {
-    PushOn(cores_[static_cast<uint32_t>(core)], buffers);
+  // `spares`, here and below, are the calling thread's, or null.
+  void Push(CoreId core, std::span<std::byte* const> buffers, Spares* spares) {
+    CorePool<Platform>& pool = PoolOf(core);
+    MagazineChain chain;
+    while (buffers.size() >= Box::kSize / 2) {
+      const auto lot =
+          buffers.first(std::min<size_t>(buffers.size(), Box::kSize));
+      if (!Fill(chain, lot, pool, spares)) break;
+      buffers = buffers.subspan(lot.size());
+    }
+    if (!chain.empty()) pool.magazines.Push(magazines_, chain);
+    PushLinked(pool.loose, buffers);
   }
-  void PushCold(std::span<std::byte* const> buffers) { PushOn(cold_, buffers); }
+  void PushCold(std::span<std::byte* const> buffers) {
+    PushLinked(cold_, buffers);
+  }
 
   // Fills `out`, for which the caller holds a reservation. The ledger's rule
-  // promises that enough buffers lie in the shards: a round over all of them
-  // that finds none means that another operation has made progress.
-  void Collect(CoreId core, std::span<std::byte*> out) {
+  // promises that enough buffers lie in the store: a round over all of it that
+  // finds none means that another operation has made progress.
+  void Collect(CoreId core, std::span<std::byte*> out, Spares* spares) {
     while (!out.empty()) {
-      out = out.subspan(PopWarm(core, out));
-      out = out.subspan(PopFrom(cold_, out));
+      out = out.subspan(PopWarm(core, out, spares));
+      out = out.subspan(PopLinked(cold_, out));
+      out = out.subspan(TakeUnused(out));
     }
   }
 
@@ -72,58 +117,173 @@ class CorePools {
         BufferIndex{links_[NumberOf(first)].load(std::memory_order::relaxed)});
   }
 
-  // Takes up to out.size() buffers, none of them cold. Returns how many.
-  size_t PopWarm(CoreId core, std::span<std::byte*> out) {
+  // Takes up to out.size() buffers, none of them cold or never used. Returns
+  // how many.
+  size_t PopWarm(CoreId core, std::span<std::byte*> out, Spares* spares) {
     size_t count = 0;
     const auto own = static_cast<uint32_t>(core);
     for (size_t i = 0; i < cores_.size() && count < out.size(); ++i) {
       const size_t shard =
           own + i < cores_.size() ? own + i : own + i - cores_.size();
-      count += PopFrom(cores_[shard], out.subspan(count));
+      count += PopBoxed(cores_[shard], out.subspan(count), spares);
+      count += PopLinked(cores_[shard].loose, out.subspan(count));
     }
     return count;
   }
 
-  // Goes over all of the buffers in the pool.
+  // Goes over all magazines, and all loose buffers, of the shard.
   size_t Count(const CorePool<Platform>& pool) const {
-    return pool.stack.Count(links_);
+    return pool.magazines.Count(magazines_) + pool.loose.Count(links_);
+  }
+  // Goes over those that are cold, but not over those that were never used.
+  size_t CountCold() const {
+    return cold_.Count(links_) + map_.capacity() - used_.load();
+  }
+  uint64_t cold_changes() const { return cold_.changes(); }
+  uint32_t magazines_used() const { return magazines_used_.load(); }
+  // Lots that were large enough for a magazine and found none.
+  uint64_t lots_without_magazine() const {
+    return lots_without_magazine_.Get();
   }
 
   std::span<const CorePool<Platform>> cores() const { return cores_; }
-  const CorePool<Platform>& cold() const { return cold_; }
 
  private:
   // Pieces in which addresses become numbers and back.
-  using Piece = std::array<BufferIndex, kMaxBatch>;
+  using Piece = std::array<BufferIndex, Box::kSize>;
+  using Count32 = typename Platform::template Atomic<uint32_t>;
 
+  CorePool<Platform>& PoolOf(CoreId core) {
+    return cores_[static_cast<uint32_t>(core)];
+  }
   uint32_t NumberOf(const std::byte* buffer) const {
     return static_cast<uint32_t>(map_.IndexOf(buffer));
   }
 
-  void PushOn(CorePool<Platform>& pool, std::span<std::byte* const> buffers) {
+  // Puts a magazine with `lot` in it on `chain`. False if there is none.
+  bool Fill(MagazineChain& chain, std::span<std::byte* const> lot,
+            CorePool<Platform>& pool, Spares* spares) {
+    map_.Check(lot);
+    const uint32_t number = TakeMagazine(pool, spares);
+    if (number == kNone) {
+      lots_without_magazine_.Add(1);
+      return false;
+    }
+    const auto count = static_cast<uint32_t>(lot.size());
+    Box& magazine = magazines_[number];
+    Platform::CopySlots(lot.data(), count, magazine.slots.data());
+    magazine.SetBelow(chain.top);
+    chain.last = chain.empty() ? number : chain.last;
+    chain.top = Box::PositionOf(number, count);
+    return true;
+  }
+
+  // The number of an empty magazine that is the caller's now, or kNone.
+  uint32_t TakeMagazine(CorePool<Platform>& pool, Spares* spares) {
+    MagazineChain chain;
+    if (spares != nullptr) chain = spares->TakeAll(magazines_);
+    if (chain.empty()) {
+      chain = pool.empties.PopMagazines(magazines_,
+                                        spares == nullptr ? 1 : Spares::kMost);
+    }
+    if (!chain.empty()) {
+      const uint32_t number = Box::NumberOf(chain.top);
+      if (number != chain.last) {
+        chain.top = magazines_[number].Below();
+        LeaveEmpty(pool, chain, spares);
+      }
+      return number;
+    }
+    const Range range =
+        TakeRange(magazines_used_, static_cast<uint32_t>(magazines_.size()), 1);
+    if (range.count != 0) return range.first;
+    for (CorePool<Platform>& other : cores_) {
+      chain = other.empties.PopMagazines(magazines_, 1);
+      if (!chain.empty()) return chain.last;
+    }
+    return kNone;
+  }
+
+  // Gives up magazines that have become empty, and are the caller's.
+  void LeaveEmpty(CorePool<Platform>& pool, MagazineChain chain,
+                  Spares* spares) {
+    if (spares != nullptr) {
+      magazines_[chain.last].SetBelow(kNoPosition);
+      if (spares->TryPut(magazines_, chain, spares->TakeAll(magazines_))) {
+        return;
+      }
+    }
+    pool.empties.Push(magazines_, chain);
+  }
+
+  // As PopWarm, of the magazines of one shard.
+  size_t PopBoxed(CorePool<Platform>& pool, std::span<std::byte*> out,
+                  Spares* spares) {
+    if (out.empty() || pool.magazines.Empty()) return 0;
+    MagazineChain emptied;
+    const size_t count = pool.magazines.PopBuffers(magazines_, out, emptied);
+    if (!emptied.empty()) LeaveEmpty(pool, emptied, spares);
+    return count;
+  }
+
+  void PushLinked(Stack& stack, std::span<std::byte* const> buffers) {
     Piece piece;
     while (!buffers.empty()) {
       const size_t count = std::min(buffers.size(), piece.size());
       for (size_t i = 0; i < count; ++i) piece[i] = map_.IndexOf(buffers[i]);
-      pool.stack.Push(links_, {piece.data(), count});
+      stack.Push(links_, {piece.data(), count});
       buffers = buffers.subspan(count);
     }
   }
 
   // Up to out.size(), or a piece.
-  size_t PopFrom(CorePool<Platform>& pool, std::span<std::byte*> out) {
-    if (out.empty() || pool.stack.Empty()) return 0;
+  size_t PopLinked(Stack& stack, std::span<std::byte*> out) {
+    if (out.empty() || stack.Empty()) return 0;
     Piece piece;
-    const size_t count = pool.stack.Pop(
+    const size_t count = stack.Pop(
         links_, std::span(piece).first(std::min(out.size(), piece.size())));
     for (size_t i = 0; i < count; ++i) out[i] = map_.Address(piece[i]);
     return count;
   }
 
+  size_t TakeUnused(std::span<std::byte*> out) {
+    const auto wanted =
+        static_cast<uint32_t>(std::min<size_t>(out.size(), map_.capacity()));
+    const Range range = TakeRange(used_, map_.capacity(), wanted);
+    for (uint32_t i = 0; i < range.count; ++i) {
+      out[i] = map_.Address(BufferIndex{range.first + i});
+    }
+    return range.count;
+  }
+
+  struct Range {
+    uint32_t first;
+    uint32_t count;
+  };
+
+  // Takes up to `most` numbers from `next` up, all of them below `end`. `next`
+  // never passes it, however many ask in vain.
+  static Range TakeRange(Count32& next, uint32_t end, uint32_t most) {
+    // seq_cst, by default: off every path that repeats.
+    uint32_t first = next.load();
+    uint32_t count;
+    do {
+      count = std::min(most, end - first);
+      if (count == 0) return {first, 0};
+    } while (!next.compare_exchange_weak(first, first + count));
+    return {first, count};
+  }
+
+  static constexpr uint32_t kNone = ~0u;
+
   const BufferMap& map_;
   const std::span<CorePool<Platform>> cores_;
   const std::span<Link> links_;
-  CorePool<Platform> cold_;
+  const std::span<Box> magazines_;
+  alignas(kCacheLine) Stack cold_;
+  Count32 used_;            // buffers that have been, from the first up
+  Count32 magazines_used_;  // likewise
+  SharedCounter<Platform> lots_without_magazine_;
 };
 
 }  // namespace tandem

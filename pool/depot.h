@@ -31,15 +31,15 @@ template <class Platform>
 class Depot {
  public:
   using Link = typename CorePools<Platform>::Link;
+  using Box = typename CorePools<Platform>::Box;
+  using Spares = typename CorePools<Platform>::Spares;
 
-  // All must outlive the depot. All buffers are free, and cold.
+  // All must outlive the depot, as CorePools says. All buffers are free.
   Depot(const BufferMap& map, std::span<CorePool<Platform>> cores,
-        std::span<Link> links, uint32_t reserve)
-      : reserve_(reserve), map_(map), core_pools_(map, cores, links) {
-    for (uint32_t i = map.capacity(); i-- > 0;) {
-      std::byte* const buffer = map.Address(BufferIndex{i});
-      core_pools_.PushCold({&buffer, 1});
-    }
+        std::span<Link> links, std::span<Box> magazines, uint32_t reserve)
+      : reserve_(reserve),
+        map_(map),
+        core_pools_(map, cores, links, magazines) {
     ledger_.Credit(map.capacity());
   }
 
@@ -48,9 +48,11 @@ class Depot {
   bool HasWaitlist() const { return waitlist_ != nullptr; }
 
   // Onto the caller's core pool, counted, and on to who waits. Requires a
-  // non-empty span.
-  [[gnu::noinline]] void Publish(std::span<std::byte* const> buffers) {
-    core_pools_.Push(core_pools_.CurrentCore(), buffers);
+  // non-empty span. `spares`, here and below, are those of the calling thread's
+  // cache, or null.
+  [[gnu::noinline]] void Publish(std::span<std::byte* const> buffers,
+                                 Spares* spares = nullptr) {
+    core_pools_.Push(core_pools_.CurrentCore(), buffers, spares);
     CreditAndServe(Size(buffers));
   }
   void PublishCold(std::span<std::byte* const> buffers) {
@@ -110,8 +112,8 @@ class Depot {
 
   // Fetches buffers that have been reserved, in as many pieces as the caller
   // likes.
-  void Collect(std::span<std::byte*> out) {
-    core_pools_.Collect(core_pools_.CurrentCore(), out);
+  void Collect(std::span<std::byte*> out, Spares* spares = nullptr) {
+    core_pools_.Collect(core_pools_.CurrentCore(), out, spares);
   }
 
   // Takes out.size() buffers for who waits already: all caches are empty,
@@ -122,7 +124,7 @@ class Depot {
     do {
       if (view.available() < Size(out) + keep) return false;
     } while (!ledger_.TryReserve(view, Size(out)));
-    Collect(out);
+    Collect(out, nullptr);
     return true;
   }
 
@@ -136,8 +138,8 @@ class Depot {
       count = std::min(Size(out), view.available() - reserve_);
       if (count == 0) return 0;
     } while (!ledger_.TryReserve(view, count));
-    const size_t warm =
-        core_pools_.PopWarm(core_pools_.CurrentCore(), out.first(count));
+    const size_t warm = core_pools_.PopWarm(core_pools_.CurrentCore(),
+                                            out.first(count), nullptr);
     if (warm < count) CreditAndServe(count - static_cast<uint32_t>(warm));
     return warm;
   }

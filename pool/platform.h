@@ -56,6 +56,31 @@ struct StdPlatform {
   using SectionArea = tandem::SectionArea;
   static bool Barrier() { return RseqSection::Barrier(); }
 
+  // Slots of a Magazine, and copies of at least one of them, each a relaxed
+  // load or store: plain instructions, but many at once, where the compiler
+  // goes one by one.
+  static constexpr uint32_t kMagazineSize = kMaxBatch;
+  static void CopySlots(const Atomic<std::byte*>* from, uint32_t count,
+                        std::byte** to) {
+#if defined(__x86_64__)
+    CopyAtOnce(from, to, count);
+#else
+    for (uint32_t i = 0; i < count; ++i) {
+      to[i] = from[i].load(std::memory_order::relaxed);
+    }
+#endif
+  }
+  static void CopySlots(std::byte* const* from, uint32_t count,
+                        Atomic<std::byte*>* to) {
+#if defined(__x86_64__)
+    CopyAtOnce(from, to, count);
+#else
+    for (uint32_t i = 0; i < count; ++i) {
+      to[i].store(from[i], std::memory_order::relaxed);
+    }
+#endif
+  }
+
   // Keeps the compiler from moving accesses across, seen from a signal handler
   // on the same thread. No instruction.
   static void SignalFence() {
@@ -78,6 +103,41 @@ struct StdPlatform {
   static int64_t NowNanos();
 
  private:
+#if defined(__x86_64__)
+  // Copies pointers, each of which is single-copy atomic, as it is aligned.
+  static void CopyAtOnce(const void* from, void* to, size_t count) {
+    static_assert(sizeof(Atomic<std::byte*>) == sizeof(std::byte*));
+    // One, two, then four at a time.
+    asm volatile(
+        "testl $1, %k[count]\n"
+        "jz 1f\n"
+        "movq (%[from]), %%rax\n"
+        "movq %%rax, (%[to])\n"
+        "addq $8, %[from]\n"
+        "addq $8, %[to]\n"
+        "1: testl $2, %k[count]\n"
+        "jz 2f\n"
+        "movups (%[from]), %%xmm0\n"
+        "movups %%xmm0, (%[to])\n"
+        "addq $16, %[from]\n"
+        "addq $16, %[to]\n"
+        "2: shrq $2, %[count]\n"
+        "jz 4f\n"
+        "3: movups (%[from]), %%xmm0\n"
+        "movups 16(%[from]), %%xmm1\n"
+        "movups %%xmm0, (%[to])\n"
+        "movups %%xmm1, 16(%[to])\n"
+        "addq $32, %[from]\n"
+        "addq $32, %[to]\n"
+        "decq %[count]\n"
+        "jnz 3b\n"
+        "4:\n"
+        : [from] "+r"(from), [to] "+r"(to), [count] "+r"(count)
+        :
+        : "rax", "xmm0", "xmm1", "cc", "memory");
+  }
+#endif
+
   template <class T>
   [[gnu::tls_model("initial-exec")]] static constinit inline thread_local T*
       per_thread_pointer = nullptr;

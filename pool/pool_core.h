@@ -70,10 +70,12 @@ class PoolCore {
   using Cache = ThreadCache<Platform>;
   using Registry = CacheRegistry<Platform>;
   using Link = typename Depot<Platform>::Link;
+  using Box = typename Depot<Platform>::Box;
 
   struct Layout {
     const BufferMap& map;
     std::span<Link> links;                         // one for each buffer
+    std::span<Box> magazines;                      // may be empty
     std::span<CorePool<Platform>> cores;           // at least one
     std::span<Cache> caches;                       // may be empty
     std::span<typename Registry::HintWord> hints;  // see CacheRegistry
@@ -82,11 +84,13 @@ class PoolCore {
     bool biased;  // caches may be; the platform can
   };
 
-  // What `layout` names must outlive the pool. All buffers are free and cold.
+  // What `layout` names must outlive the pool, zero or made by default. All
+  // buffers are free.
   explicit PoolCore(const Layout& layout)
       : batch_(std::clamp((layout.rules.most + 1) / 2, 1u, kMaxBatch)),
         biased_(layout.biased),
-        depot_(layout.map, layout.cores, layout.links, layout.reserve),
+        depot_(layout.map, layout.cores, layout.links, layout.magazines,
+               layout.reserve),
         registry_(layout.caches, layout.hints),
         budget_(layout.rules),
         keeper_(depot_, registry_, barriers_, batch_, layout.biased) {}
@@ -139,7 +143,7 @@ class PoolCore {
       if (keeper_.PushShared(*cache, in) || MakeRoom(*cache, in)) return;
       cache->counters.bypasses.Add(1);
     }
-    depot_.Publish(in);
+    depot_.Publish(in, SparesOf(cache));
   }
 
   // Reserves n buffers past the cache, all or none, for Depot::Collect.
@@ -179,7 +183,7 @@ class PoolCore {
     // Reserve and Collect.
     [[nodiscard]] bool Take(std::span<std::byte*> out, Claim claim) {
       if (!Reserve(Size(out), claim)) return false;
-      core_.depot_.Collect(out);
+      core_.depot_.Collect(out, SparesOf(cache_));
       return true;
     }
 
@@ -199,7 +203,7 @@ class PoolCore {
         return SweepPiece<Platform>(
             caches, cache_, core_.batch_, core_.barriers_,
             [&](const Cache& victim, std::span<std::byte* const> loot) {
-              core_.depot_.Publish(loot);
+              core_.depot_.Publish(loot, SparesOf(cache_));
               if (cache_ != nullptr && &victim != cache_) {
                 cache_->counters.steals.Add(1);
               }
@@ -221,11 +225,12 @@ class PoolCore {
   // null if none is free.
   Cache* ClaimCache(ThreadToken thread) {
     Cache* cache = registry_.Find(thread);
-    if (cache == nullptr) {
-      cache = registry_.Claim(thread);
-      if (cache != nullptr) budget_.Start(*cache, Platform::NowNanos());
-    }
-    if (cache != nullptr && biased_) cache->Arm();
+    const bool claims = cache == nullptr;
+    if (claims) cache = registry_.Claim(thread);
+    if (cache == nullptr) return nullptr;
+    cache->MakeOnce();
+    if (claims) budget_.Start(*cache, Platform::NowNanos());
+    if (biased_) cache->Arm();
     return cache;
   }
 
@@ -242,7 +247,7 @@ class PoolCore {
   // takes what they might hold for the others; `own` is the calling thread's
   // cache, or null. True if others hold buffers, of which it can tell only when
   // it is called again after that time.
-  bool EmptyIdleCaches(const Cache* own) {
+  bool EmptyIdleCaches(Cache* own) {
     bool wait = false;
     for (Cache& cache : registry_.InUse()) {
       if (cache.size() != 0 && !EmptyIfIdle(cache, own)) wait = true;
@@ -267,6 +272,10 @@ class PoolCore {
   bool biased() const { return biased_; }
 
  private:
+  static SpareMagazines<Platform>* SparesOf(Cache* cache) {
+    return cache == nullptr ? nullptr : &cache->spares;
+  }
+
   static uint32_t Size(std::span<std::byte* const> buffers) {
     return static_cast<uint32_t>(buffers.size());
   }
@@ -274,7 +283,8 @@ class PoolCore {
   [[gnu::noinline]] bool TakeUnbiased(Cache* cache, std::span<std::byte*> out,
                                       Claim claim) {
     if (cache != nullptr && keeper_.PopShared(*cache, out, claim)) return true;
-    if (cache == nullptr || depot_.Pressed()) return TakeFree(out, claim);
+    if (cache == nullptr || depot_.Pressed())
+      return TakeFree(cache, out, claim);
     return TakeWithRefill(*cache, out, claim);
   }
 
@@ -304,12 +314,12 @@ class PoolCore {
     // Reserved first: who finds too few leaves the cache as it is. Somebody
     // else may have emptied it since.
     if (cached != 0 && !keeper_.Pop(cache, out.first(cached), claim) &&
-        !TakeFree(out.first(cached), claim)) {
+        !TakeFree(&cache, out.first(cached), claim)) {
       depot_.CancelReservation(reserved);
       return false;
     }
     if (reserved == missing) {
-      depot_.Collect(out.last(missing));
+      depot_.Collect(out.last(missing), &cache.spares);
     } else {
       keeper_.Refill(cache, out.last(missing), reserved - missing);
     }
@@ -317,9 +327,9 @@ class PoolCore {
   }
 
   // Past the caches, without touching the reserve.
-  bool TakeFree(std::span<std::byte*> out, Claim claim) {
+  bool TakeFree(Cache* cache, std::span<std::byte*> out, Claim claim) {
     if (!depot_.ReserveFree(Size(out), claim)) return false;
-    depot_.Collect(out);
+    depot_.Collect(out, SparesOf(cache));
     return true;
   }
 
@@ -345,7 +355,7 @@ class PoolCore {
 
   // Takes what the cache may hold, and what it holds, if its owner has not used
   // it for long. True if so.
-  bool EmptyIfIdle(Cache& cache, const Cache* own) {
+  bool EmptyIfIdle(Cache& cache, Cache* own) {
     if (!cache.IsIdle(Platform::NowNanos(), kIdleNanos)) return false;
     const uint32_t limit = budget_.Reclaim(cache);
     keeper_.Empty(cache, own);

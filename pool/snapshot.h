@@ -52,6 +52,10 @@ struct PoolSnapshot {
 
   std::vector<Core> cores;  // by core pool
   Core cold;                // where buffers lie whose memory is not committed
+  // Magazines that have been in use, and batches that found none left: they
+  // went back buffer by buffer, slower.
+  uint32_t magazines = 0;
+  uint64_t loose_batches = 0;
   std::vector<Thread> threads;
 };
 

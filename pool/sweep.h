@@ -24,7 +24,7 @@ struct BarrierCounters {
 };
 
 // Most caches whose bias is taken by one barrier.
-inline constexpr size_t kSweepPiece = 128;
+inline constexpr size_t kSweepPiece = 64;
 
 namespace internal_sweep {
 

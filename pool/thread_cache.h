@@ -11,6 +11,7 @@
 #include "tandem/pool/bias_policy.h"
 #include "tandem/pool/cache_words.h"
 #include "tandem/pool/idle_watch.h"
+#include "tandem/pool/spare_magazines.h"
 #include "tandem/pool/thread_counters.h"
 #include "tandem/pool/types.h"
 
@@ -106,6 +107,21 @@ class alignas(kCacheLine) ThreadCache {
     for (auto& slot : words_.slots) {
       slot.store(nullptr, std::memory_order::relaxed);
     }
+  }
+
+  // The owner: makes of zeros an empty cache with a closed gate, unless that
+  // has been done. A thief that comes before finds nothing to take, and at most
+  // closes the gate of an epoch before the first. A handler that interrupts
+  // this may do it, too.
+  void MakeOnce() {
+    if (Word::EpochOf(words_.word.load()) != 0) return;
+    Disarm();
+    spares.MakeEmpty();
+    policy = {};
+    uint64_t zeros = 0;
+    words_.gate.compare_exchange_strong(zeros, CacheGate::Closed(1).bits());
+    zeros = 0;
+    words_.word.compare_exchange_strong(zeros, Word::Pack(1, 0, 0));
   }
 
   // Lets the owner, which calls this, use sections, if the kernel restarts them
@@ -327,6 +343,9 @@ class alignas(kCacheLine) ThreadCache {
     // relaxed: the owner, whose word it is.
     idle_watch_.Start(words_.word.load(std::memory_order::relaxed), now);
   }
+
+  // Of the owner alone, and its handlers. They stay when it goes.
+  SpareMagazines<Platform> spares;
 
   // Written by the owner alone.
   ThreadCounters<Platform> counters;

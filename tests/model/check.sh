@@ -110,6 +110,9 @@ search holds "${one_session[@]}" -DOPERATIONS=4 -DCACHE=1
 search holds pool_cache -DOPERATIONS=1
 search holds pool_cache -DOPERATIONS=2 -DSECOND=RECLAIM
 search holds "${one_session[@]}" -DOPERATIONS=4 -DREFUSALS
+search holds magazines -DROUNDS=1
+search holds magazines -DROUNDS=1 -DBUFFERS=4 -DMAGAZINES=4
+search holds magazines -DROUNDS=1 -DMAGAZINES=2
 search holds sessions -DSESSIONS=2
 search holds sessions -DSESSIONS=2 -DCAPACITY=3 -DRESERVE=2
 search holds sessions -DCOARSE
@@ -150,6 +153,15 @@ search "${margin}" "${one_session[@]}" -DRECEIVE_TAKES_RESERVE
 search "${beside}" pool_cache -DOPERATIONS=2 -DNO_SERVE_AFTER_SUBSCRIBE
 search "${beside}" pool_cache -DOPERATIONS=2 -DNO_SERVE_AFTER_CREDIT
 
+boxes=EveryMagazineHasOneOwner
+search "${twice}" magazines -DCOPY_AFTER_SWAP
+search "${twice}" magazines -DNO_TAG
+search "${boxes}" magazines -DNO_TAG_ON_EMPTIES
+search "${boxes}" magazines -DEMPTY_TOO_EARLY
+search NoMoreInHandsThanAskedFor magazines -DPARTIAL_POP_HOLDS
+search ThePoolHoldsWhatIsCounted magazines -DTIDIES
+search ThePoolHoldsWhatIsCounted magazines -DCREDIT_BEFORE_PUSH
+
 dead="invalid end state"
 starved="acceptance cycle"
 search "${dead}" sessions -DCOARSE -DRESERVE=0
@@ -174,6 +186,8 @@ search "${dead}" levels -DLEVELS=5 -DCAPACITY=4
 if "${long}"; then
   echo "What must hold, in larger bounds:"
   search holds "${one_session[@]}" -DOPERATIONS=8 -DEPOCHS=4 -DROUNDS=2
+  search holds magazines -DROUNDS=2
+  search holds magazines -DROUNDS=1 -DTHREADS=3
   search holds pool_cache -DOPERATIONS=2
   search holds pool_cache -DOPERATIONS=2 -DFIRST=RECEIVE
   search holds pool_cache -DOPERATIONS=1 -DROUNDS=2

@@ -26,6 +26,7 @@
 #include "absl/strings/str_format.h"
 #include "tandem/pool/bias_policy.h"
 #include "tandem/pool/buffer_map.h"
+#include "tandem/pool/core_pools.h"
 #include "tandem/pool/platform.h"
 #include "tandem/pool/pool_core.h"
 #include "tandem/pool/rseq_section.h"
@@ -78,10 +79,12 @@ class Stress {
         map_(reinterpret_cast<std::byte*>(slots_.data()), sizeof(Slot),
              capacity_, "stress"),
         links_(capacity_),
+        magazines_(CorePools<StdPlatform>::MagazinesFor(capacity_)),
         cores_(2),
         caches_(owners + thieves),
         core_({.map = map_,
                .links = links_,
+               .magazines = magazines_,
                .cores = cores_,
                .caches = caches_,
                .hints = {},
@@ -223,6 +226,7 @@ class Stress {
   std::vector<Slot> slots_;
   const BufferMap map_;
   std::vector<Core::Link> links_;
+  std::vector<Core::Box> magazines_;
   std::vector<CorePool<StdPlatform>> cores_;
   std::vector<Core::Cache> caches_;
   Core core_;

@@ -267,6 +267,31 @@ TEST_P(StoppedThreadTest, StoppedInAReleaseManyInPiecesHidesOnlyWhatItHeld) {
       /*stride=*/97);
 }
 
+// P4: who takes a part of a magazine, or fills one, never has more of it than
+// is its own.
+TEST_P(StoppedThreadTest, StoppedWithAPartOfAMagazineHidesOnlyWhatItAskedFor) {
+  constexpr uint32_t kPart = kMaxBatch - 28;
+  options_.capacity = 3 * kMaxBatch + kCapacity;
+  constexpr Operation kAcquirePart = [](BufferPool& pool, Held& held) {
+    held.resize(kPart);
+    if (!pool.AcquireMany(held)) held.clear();
+  };
+  constexpr Operation kReleaseAll = [](BufferPool& pool, Held& held) {
+    pool.ReleaseMany(held);
+    held.clear();
+  };
+  CheckStops(
+      kPart + kCacheSize / 2,
+      [](BufferPool& pool, Held& held) {
+        held.resize(2 * kMaxBatch);
+        ASSERT_TRUE(pool.AcquireMany(held));
+        kReleaseAll(pool, held);
+        ASSERT_GT(pool.Snapshot().magazines, 0u);
+      },
+      kAcquirePart, /*stride=*/47);
+  CheckStops(kCacheSize / 2, kAcquirePart, kReleaseAll, /*stride=*/47);
+}
+
 // It has a batch of 64 in its hands, of buffers that have been used and are no
 // longer, and gives the memory of each back to the system.
 TEST_P(StoppedThreadTest, StoppedInATrimHidesABatch) {

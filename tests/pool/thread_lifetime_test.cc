@@ -48,6 +48,29 @@ TEST_P(ThreadLifetimeTest, NextThreadUsesTheFinishedOnesRecord) {
   EXPECT_EQ(pool->Snapshot().threads.size(), 1u);
 }
 
+// P1, P6: a cache's record is made when a thread first takes it.
+TEST_P(ThreadLifetimeTest, ThreadsThatComeAtOnceHaveACacheEach) {
+  constexpr uint32_t kThreads = 8;
+  std::array<Companion, kThreads> threads;
+  for (int round = 0; round < 200; ++round) {
+    const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
+    std::atomic<uint32_t> ready = 0;
+    for (Companion& thread : threads) {
+      thread.Start([&] {
+        ready.fetch_add(1);
+        while (ready.load() < kThreads) std::this_thread::yield();
+        pool->Release(pool->Acquire());
+      });
+    }
+    for (Companion& thread : threads) thread.Wait();
+    const PoolSnapshot snapshot = pool->Snapshot();
+    ASSERT_EQ(snapshot.threads.size(), kThreads);
+    for (const PoolSnapshot::Thread& thread : snapshot.threads) {
+      EXPECT_TRUE(thread.owned);
+    }
+  }
+}
+
 // P6
 TEST_P(ThreadLifetimeTest, FinishedThreadReturnsItsCachesOfAllPools) {
   std::vector<std::unique_ptr<BufferPool>> pools(5);

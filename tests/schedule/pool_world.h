@@ -84,6 +84,9 @@ class PoolWorld {
  private:
   const BufferMap map_ = PretendedMap(kShape.capacity);
   std::array<typename Core::Link, kShape.capacity> links_;
+  std::array<typename Core::Box,
+             CorePools<RelacyPlatform>::MagazinesFor(kShape.capacity)>
+      magazines_;
   std::array<CorePool<RelacyPlatform>, kShape.cores> cores_;
   std::array<Cache, kShape.caches> caches_;
 
@@ -98,6 +101,7 @@ class PoolWorld {
   PoolWorld()
       : core({.map = map_,
               .links = links_,
+              .magazines = magazines_,
               .cores = cores_,
               .caches = caches_,
               .hints = {},
@@ -210,10 +214,11 @@ class PoolWorld {
     Require(left == 0, "the core pools hold what the ledger counts");
     Require(custody.held() == kShape.capacity, "no buffer is lost");
     for (const auto& pool : core.depot().core_pools().cores()) {
-      Require(pool.stack.Empty(), "the core pools hold nothing uncounted");
+      Require(pool.magazines.Empty() && pool.loose.Empty(),
+              "the core pools hold nothing uncounted");
     }
-    Require(core.depot().core_pools().cold().stack.Empty(),
-            "nor does the cold one");
+    Require(core.depot().core_pools().CountCold() == 0,
+            "nor do the cold and the unused");
   }
 
   size_t Cached() const {

@@ -171,6 +171,20 @@ struct RelacyPlatform {
 
   static constexpr uint32_t kCacheSlots = 16;
 
+  static constexpr uint32_t kMagazineSize = 4;
+  static void CopySlots(const Atomic<std::byte*>* from, uint32_t count,
+                        std::byte** to) {
+    for (uint32_t i = 0; i < count; ++i) {
+      to[i] = from[i].load(std::memory_order::relaxed);
+    }
+  }
+  static void CopySlots(std::byte* const* from, uint32_t count,
+                        Atomic<std::byte*>* to) {
+    for (uint32_t i = 0; i < count; ++i) {
+      to[i].store(from[i], std::memory_order::relaxed);
+    }
+  }
+
   using SectionArea = SimulatedArea;
 
   template <class Words>

@@ -1,0 +1,209 @@
+#ifndef TANDEM_POOL_MAGAZINE_STACK_H_
+#define TANDEM_POOL_MAGAZINE_STACK_H_
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "tandem/pool/types.h"
+
+namespace tandem {
+
+// A slot of a magazine, by number, over all magazines of a pool; on a stack of
+// empty magazines, which names none of them, any slot of the magazine.
+enum class Position : uint32_t {};
+inline constexpr Position kNoPosition{kMaxCapacity};
+
+// Buffers, by address, that lie side by side and change hands as one. On a
+// stack it lies on the position `below`.
+//
+// A record of zeros is an empty one: magazines need no construction.
+template <class Platform>
+struct alignas(kCacheLine) Magazine {
+  template <class T>
+  using Atomic = typename Platform::template Atomic<T>;
+
+  static constexpr uint32_t kSize = Platform::kMagazineSize;
+  static_assert(std::has_single_bit(kSize));
+  // So many that kNoPosition is in none of them.
+  static constexpr uint32_t kMostMagazines = (1u << kIndexBits) / kSize - 1;
+
+  static constexpr uint32_t NumberOf(Position position) {
+    return static_cast<uint32_t>(position) / kSize;
+  }
+  // How many slots of its magazine are up to `position`.
+  static constexpr uint32_t CountTo(Position position) {
+    return static_cast<uint32_t>(position) % kSize + 1;
+  }
+  static constexpr Position PositionOf(uint32_t number, uint32_t count) {
+    return Position{number * kSize + count - 1};
+  }
+
+  // relaxed, all accesses: published by the head of the stack that it goes on,
+  // and validated by the head of the stack that it comes from.
+  Position Below() const {
+    return Position{below.load(std::memory_order::relaxed)};
+  }
+  void SetBelow(Position position) {
+    below.store(static_cast<uint32_t>(position), std::memory_order::relaxed);
+  }
+
+  Atomic<uint32_t> below;
+  alignas(kCacheLine) std::array<Atomic<std::byte*>, kSize> slots;
+};
+
+// Magazines that lie on each other: the first on top, `last` at the bottom.
+struct MagazineChain {
+  bool empty() const { return top == kNoPosition; }
+
+  Position top = kNoPosition;
+  uint32_t last = 0;  // by number
+};
+
+// A lock-free stack of magazines whose tops are full up to where the stack
+// says, so that some of a magazine's buffers can be taken: the count that is
+// left in the top one is part of the head. Nobody ever holds a magazine of
+// which it wants a part (P4).
+//
+// Another one keeps magazines that are empty.
+//
+// Threads:   any thread, any time, signal handlers included.
+// Progress:  lock-free; a retry means that another operation succeeded.
+// Cost:      one compare-and-swap for any number of magazines or buffers; a
+//            buffer costs 8 bytes of lines that lie side by side.
+// Invariant: slots, and `below`, of a magazine are written only by who owns it,
+//            before the push that gives it up.
+// ABA (P5):  the head is {tag 40, position 24}; every change adds one to the
+//            tag, so a head repeats only after 2^40 changes of this one stack.
+template <class Platform>
+class MagazineStack {
+ public:
+  using Box = Magazine<Platform>;
+
+  MagazineStack() : head_(Pack(0, kNoPosition)) {}
+
+  // Gives up the magazines of `chain`, which is not empty.
+  void Push(std::span<Box> magazines, const MagazineChain& chain) {
+    // (1) relaxed: only compared and copied, never followed.
+    uint64_t head = head_.load(std::memory_order::relaxed);
+    do {
+      magazines[chain.last].SetBelow(PositionOf(head));
+      // (2) release: pairs with (3); without it a popper could copy what was in
+      // the slots before they were filled, or follow an old `below`.
+    } while (!head_.compare_exchange_weak(
+        head, Pack(TagOf(head) + 1, chain.top), std::memory_order::release,
+        std::memory_order::relaxed));  // relaxed: as (1).
+  }
+
+  // Takes up to out.size() buffers from the top, by one compare-and-swap.
+  // Returns how many, 0 only if the stack was empty. Magazines that have become
+  // empty are the caller's: `emptied`.
+  size_t PopBuffers(std::span<Box> magazines, std::span<std::byte*> out,
+                    MagazineChain& emptied) {
+    // (3) acquire: pairs with (2), so that slots and `below` of what is on the
+    // stack are seen. Every change of the head is a read-modify-write: one
+    // acquire sees the pushes of all magazines below as well (release
+    // sequence).
+    uint64_t head = head_.load(std::memory_order::acquire);
+    for (;;) {
+      const Position top = PositionOf(head);
+      Position position = top;
+      size_t count = 0;
+      emptied = {};
+      while (position != kNoPosition && count < out.size()) {
+        Box& magazine = magazines[Box::NumberOf(position)];
+        const uint32_t left = Box::CountTo(position);
+        const auto taken =
+            static_cast<uint32_t>(std::min<size_t>(left, out.size() - count));
+        // Relaxed loads, as far as the memory model goes. If (4) succeeds, no
+        // slot has changed since (3); if it fails, what was read is dropped,
+        // and so is a stale `below`, which is a position or none.
+        Platform::CopySlots(&magazine.slots[left - taken], taken,
+                            out.data() + count);
+        count += taken;
+        if (taken < left) {
+          position = Position{static_cast<uint32_t>(position) - taken};
+        } else {
+          emptied = {.top = top, .last = Box::NumberOf(position)};
+          position = magazine.Below();
+        }
+      }
+      if (count == 0) return 0;
+      // (4) Replaces the very value that (3) read (P5). release: the copies
+      // above come before it, and so before who takes the rest of the magazine
+      // (3) and fills it anew: with acquire alone they may be performed after
+      // that, and a buffer is handed out twice. acquire: what the caller does
+      // with emptied magazines comes after. Failure, acquire: as (3).
+      if (head_.compare_exchange_weak(head, Pack(TagOf(head) + 1, position),
+                                      std::memory_order::acq_rel,
+                                      std::memory_order::acquire)) {
+        return count;
+      }
+    }
+  }
+
+  // Takes up to `most` magazines, at least one, with what is in them, where
+  // they lie on each other: a chain of them, empty only if the stack was.
+  MagazineChain PopMagazines(std::span<Box> magazines, uint32_t most) {
+    uint64_t head = head_.load(std::memory_order::acquire);  // as (3)
+    for (;;) {
+      MagazineChain chain;
+      Position position = chain.top = PositionOf(head);
+      for (uint32_t i = 0; i < most && position != kNoPosition; ++i) {
+        chain.last = Box::NumberOf(position);
+        position = magazines[chain.last].Below();
+      }
+      if (chain.empty()) return chain;
+      // acquire: as (4); no slot has been read. Failure, acquire: as (3).
+      if (head_.compare_exchange_weak(head, Pack(TagOf(head) + 1, position),
+                                      std::memory_order::acquire,
+                                      std::memory_order::acquire)) {
+        return chain;
+      }
+    }
+  }
+
+  // Pushes and pops so far, modulo 2^40.
+  uint64_t changes() const {
+    // relaxed: a statistic.
+    return TagOf(head_.load(std::memory_order::relaxed));
+  }
+
+  // How many buffers there are, by going over all magazines: exact if nobody
+  // changes the stack meanwhile, else about.
+  size_t Count(std::span<const Box> magazines) const {
+    // acquire: as (3).
+    Position position = PositionOf(head_.load(std::memory_order::acquire));
+    size_t count = 0;
+    for (size_t i = 0; position != kNoPosition && i < magazines.size(); ++i) {
+      count += Box::CountTo(position);
+      position = magazines[Box::NumberOf(position)].Below();
+    }
+    return count;
+  }
+
+  // True if the stack was empty at some moment of the call.
+  bool Empty() const {
+    // relaxed: a hint, nothing is followed.
+    return PositionOf(head_.load(std::memory_order::relaxed)) == kNoPosition;
+  }
+
+ private:
+  static constexpr uint64_t Pack(uint64_t tag, Position position) {
+    return tag << kIndexBits | static_cast<uint32_t>(position);
+  }
+  static constexpr Position PositionOf(uint64_t head) {
+    return Position(head & kIndexMask);
+  }
+  static constexpr uint64_t TagOf(uint64_t head) { return head >> kIndexBits; }
+
+  typename Platform::template Atomic<uint64_t> head_;
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_POOL_MAGAZINE_STACK_H_
