@@ -500,7 +500,7 @@ typedef struct tandem_notifier tandem_notifier;
 // What the event loop is to do for one waiter; embedded by the server, not
 // moved. Not posted again before its function has been called.
 typedef struct tandem_node {
-  uint64_t opaque[5];
+  uint64_t opaque[6];
 } tandem_node;
 
 void tandem_node_init(tandem_node* node,

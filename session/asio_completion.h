@@ -6,82 +6,139 @@
 #include <asio/async_result.hpp>
 #include <asio/dispatch.hpp>
 #include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+#include <asio/post.hpp>
+#include <atomic>
 #include <memory>
 #include <tuple>
 #include <utility>
 
 namespace tandem {
 
-// The completion handler of an asynchronous operation of Asio's, kept until
-// somebody completes it.
+// The completion handler of an asynchronous operation of Asio's, kept until it
+// is called, once: through its own executor, or where it has none, that of the
+// operation's context. An exception that it throws goes where Asio's own go:
+// out of run(), if an io_context runs it.
 //
-//   AsioCompletion<int> done;
-//   const int answer = co_await done.AsyncWait(asio::use_awaitable);
-//   // meanwhile, in the same loop: done.Complete(42)
-//
-// Threads: one at a time, the loop's.
-// Memory:  one allocation for each wait.
+// Threads: one at a time.
+// Memory:  one allocation, and what Asio takes to call it.
 template <class... Args>
-class AsioCompletion {
+class AsioHandler {
  public:
-  AsioCompletion() = default;
-  AsioCompletion(const AsioCompletion&) = delete;
-  AsioCompletion& operator=(const AsioCompletion&) = delete;
+  AsioHandler() = default;
 
-  bool pending() const { return pending_ != nullptr; }
+  template <class Handler>
+  AsioHandler(Handler handler, asio::io_context& context)
+      : kept_(std::make_unique<Kept<Handler>>(std::move(handler), context)) {}
 
-  // An asynchronous operation that ends with the next Complete. One at a time.
-  // `on_start` is called once the handler is kept, with the handler's
-  // cancellation slot.
-  template <class CompletionToken, class OnStart>
-  auto AsyncWait(CompletionToken&& token, OnStart on_start) {
-    return asio::async_initiate<CompletionToken, void(Args...)>(
-        [this, on_start](auto handler) {
-          const auto slot = asio::get_associated_cancellation_slot(handler);
-          pending_ =
-              std::make_unique<Kept<decltype(handler)>>(std::move(handler));
-          on_start(slot);
-        },
-        token);
-  }
-  template <class CompletionToken>
-  auto AsyncWait(CompletionToken&& token) {
-    return AsyncWait(std::forward<CompletionToken>(token), [](const auto&) {});
+  // `on_cancel` is called when the handler's cancellation slot is told to
+  // cancel, but not once Dispatch or Post has been called. As with Asio's own
+  // operations, who tells it must run where the handler will.
+  template <class Handler, class OnCancel>
+  AsioHandler(Handler handler, asio::io_context& context, OnCancel on_cancel)
+      : AsioHandler(std::move(handler), context) {
+    auto slot = asio::get_associated_cancellation_slot(
+        static_cast<Kept<Handler>&>(*kept_).handler);
+    if (!slot.is_connected()) return;
+    slot.assign([&called = kept_->called, on_cancel](auto) {
+      if (!called) on_cancel();
+    });
   }
 
-  // Calls the handler through its executor: in place, if that is this loop's.
-  // Nothing happens if there is none.
-  void Complete(Args... args) {
-    // Moved out first: the handler may wait again, or destroy this.
-    if (const auto ended = std::move(pending_)) ended->Run(args...);
-  }
+  explicit operator bool() const { return kept_ != nullptr; }
+
+  // Calls it, in place if that is its executor's.
+  void Dispatch(Args... args) && { Run(kInPlace, args...); }
+  // Calls it, but not before this returns.
+  void Post(Args... args) && { Run(kLater, args...); }
 
  private:
+  enum When { kInPlace, kLater };
+
   struct Base {
     virtual ~Base() = default;
-    virtual void Run(Args... args) = 0;
+    virtual void Run(std::unique_ptr<Base> self, When when, Args... args) = 0;
+
+    std::atomic<bool> called{false};
   };
 
   template <class Handler>
   struct Kept final : Base {
-    explicit Kept(Handler h)
-        : handler(std::move(h)), work(asio::get_associated_executor(handler)) {}
+    Kept(Handler h, asio::io_context& context)
+        : handler(std::move(h)),
+          work(asio::get_associated_executor(handler, context.get_executor())) {
+    }
 
-    void Run(Args... args) override {
-      asio::get_associated_cancellation_slot(handler).clear();
+    void Run(std::unique_ptr<Base> self, When when, Args... args) override {
+      this->called = true;
       const auto executor = work.get_executor();
-      asio::dispatch(executor, [h = std::move(handler),
-                                bound = std::tuple(args...)]() mutable {
-        std::apply(std::move(h), bound);
-      });
+      auto call = [self = std::move(self),
+                   bound = std::tuple(args...)]() mutable {
+        Handler h = std::move(static_cast<Kept&>(*self).handler);
+        asio::get_associated_cancellation_slot(h).clear();
+        self.reset();
+        std::apply(std::move(h), std::move(bound));
+      };
+      if (when == kLater) {
+        asio::post(executor, std::move(call));
+      } else {
+        asio::dispatch(executor, std::move(call));
+      }
     }
 
     Handler handler;
     // The handler's context goes on running until it has been called.
-    asio::executor_work_guard<asio::associated_executor_t<Handler>> work;
+    asio::executor_work_guard<
+        asio::associated_executor_t<Handler, asio::io_context::executor_type>>
+        work;
   };
 
-  std::unique_ptr<Base> pending_;
+  void Run(When when, Args... args) {
+    Base& kept = *kept_;
+    kept.Run(std::move(kept_), when, args...);
+  }
+
+  std::unique_ptr<Base> kept_;
+};
+
+// An asynchronous operation of Asio's that ends when somebody completes it.
+//
+//   AsioCompletion<int> done(context);
+//   const int answer = co_await done.AsyncWait(asio::use_awaitable);
+//   // meanwhile, in the same loop: done.Complete(42)
+//
+// Threads: one at a time, the loop's.
+template <class... Args>
+class AsioCompletion {
+ public:
+  explicit AsioCompletion(asio::io_context& context) : context_(context) {}
+  AsioCompletion(const AsioCompletion&) = delete;
+  AsioCompletion& operator=(const AsioCompletion&) = delete;
+
+  bool pending() const { return static_cast<bool>(pending_); }
+
+  // Ends with the next Complete. One at a time.
+  template <class CompletionToken>
+  auto AsyncWait(CompletionToken&& token) {
+    return asio::async_initiate<CompletionToken, void(Args...)>(
+        [this](auto handler) {
+          pending_ = AsioHandler<Args...>(std::move(handler), context_);
+        },
+        token);
+  }
+
+  // Calls the handler, in place if this is its executor's. Nothing happens if
+  // there is none.
+  void Complete(Args... args) {
+    // Moved out first: the handler may wait again, or destroy this.
+    if (AsioHandler<Args...> ended = std::move(pending_)) {
+      std::move(ended).Dispatch(args...);
+    }
+  }
+
+ private:
+  asio::io_context& context_;
+  AsioHandler<Args...> pending_;
 };
 
 }  // namespace tandem

@@ -1,8 +1,14 @@
 #include "tandem/session/asio_wait.h"
 
+#include <asio/system_error.hpp>
 #include <memory>
+#include <mutex>
+#include <new>
+#include <optional>
+#include <thread>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 namespace tandem {
@@ -11,36 +17,73 @@ absl::StatusOr<std::unique_ptr<AsioLoop>> AsioLoop::Create(
     asio::io_context& context) {
   auto notifier = EventNotifier::Create();
   if (!notifier.ok()) return std::move(notifier).status();
-  return std::unique_ptr<AsioLoop>(new AsioLoop(context, *std::move(notifier)));
+  try {
+    std::unique_ptr<AsioLoop> loop(new AsioLoop(context, *std::move(notifier)));
+    loop->Watch();
+    return loop;
+  } catch (const asio::system_error& error) {
+    return absl::ErrnoToStatus(error.code().value(), "watching an eventfd");
+  } catch (const std::bad_alloc&) {
+    // No message, which would take memory.
+    return absl::Status(absl::StatusCode::kResourceExhausted, "");
+  }
 }
 
 AsioLoop::AsioLoop(asio::io_context& context,
                    std::unique_ptr<EventNotifier> notifier)
-    : notifier_(std::move(notifier)),
-      descriptor_(context, notifier_->fd()),
-      timer_(context) {
-  Watch();
+    : context_(context),
+      notifier_(std::move(notifier)),
+      timer_(context),
+      descriptor_(context, notifier_->fd()) {
+  gate_->loop = this;
 }
 
-AsioLoop::~AsioLoop() {
-  // The notifier closes it.
-  descriptor_.release();
-}
+AsioLoop::~AsioLoop() { Stop(); }
 
 void AsioLoop::Stop() {
-  stopped_ = true;
-  descriptor_.cancel();
+  const std::lock_guard lock(gate_->mutex);
+  if (stopped()) return;
+  gate_->loop = nullptr;
+  // The notifier closes it.
+  descriptor_.release();
   timer_.cancel();
+  deadlines_.Expire(DeadlineList::Time::max());
+  DispatchUntil([this] { return waits_ == 0; });
 }
 
 void AsioLoop::Watch() {
-  if (stopped_) return;
   descriptor_.async_wait(asio::posix::descriptor_base::wait_read,
-                         [this](asio::error_code error) {
-                           if (error) return;
-                           notifier_->Dispatch();
-                           Watch();
+                         [gate = gate_](asio::error_code error) {
+                           const std::lock_guard lock(gate->mutex);
+                           AsioLoop* const loop = gate->loop;
+                           if (error || loop == nullptr) return;
+                           loop->watching_ = false;
+                           loop->Dispatch();
                          });
+  watching_ = true;
+}
+
+void AsioLoop::Dispatch() {
+  // Watches in any case: what is left if there is no memory to post a handler
+  // is for the next time.
+  try {
+    notifier_->Dispatch();
+  } catch (...) {
+    Watch();
+    throw;
+  }
+  Watch();
+}
+
+template <class Over>
+void AsioLoop::DispatchUntil(Over over) {
+  while (!over()) {
+    try {
+      if (notifier_->Dispatch() == 0) std::this_thread::yield();
+    } catch (const std::bad_alloc&) {
+      // One handler is gone that Asio had no memory to post; the others follow.
+    }
+  }
 }
 
 void AsioLoop::AddDeadline(DeadlineList::Node& node,
@@ -50,14 +93,18 @@ void AsioLoop::AddDeadline(DeadlineList::Node& node,
 }
 
 void AsioLoop::ArmTimer() {
-  armed_ = deadlines_.earliest();
-  if (stopped_ || armed_ == DeadlineList::Time::max()) return;
-  timer_.expires_at(armed_);
-  timer_.async_wait([this](asio::error_code error) {
-    if (error) return;
-    deadlines_.Expire(DeadlineList::Time::clock::now());
-    ArmTimer();
+  armed_ = DeadlineList::Time::max();
+  const DeadlineList::Time earliest = deadlines_.earliest();
+  if (stopped() || earliest == DeadlineList::Time::max()) return;
+  timer_.expires_at(earliest);
+  timer_.async_wait([gate = gate_](asio::error_code error) {
+    const std::lock_guard lock(gate->mutex);
+    AsioLoop* const loop = gate->loop;
+    if (error || loop == nullptr) return;
+    loop->deadlines_.Expire(DeadlineList::Time::clock::now());
+    loop->ArmTimer();
   });
+  armed_ = earliest;
 }
 
 AsioWait::AsioWait(AsioLoop& loop, SessionBuffers& session)
@@ -70,18 +117,61 @@ AsioWait::AsioWait(AsioLoop& loop, SessionBuffers& session)
   };
 }
 
+AsioWait::~AsioWait() {
+  if (!waiting_) return;
+  const std::lock_guard lock(loop_.gate_->mutex);
+  End();
+}
+
 Waker AsioWait::waker() {
-  Waker waker = loop_.notifier().WakerFor(*this);
+  Waker waker = loop_.notifier_->WakerFor(*this);
   waker.on_cancel = true;
   return waker;
 }
 
+void AsioWait::Begin(Time deadline) {
+  const std::lock_guard lock(loop_.gate_->mutex);
+  // Another thread of the context may have seen it end already.
+  if (ended_) return;
+  waiting_ = true;
+  ++loop_.waits_;
+  loop_.AddDeadline(*this, deadline);
+  if (loop_.stopped()) {
+    End();
+  } else if (!loop_.watching_) {
+    loop_.Watch();
+  }
+}
+
+void AsioWait::Keep(AsioHandler<Allocation> handler) {
+  const std::lock_guard lock(loop_.gate_->mutex);
+  if (ended_) {
+    std::move(handler).Post(*std::exchange(ended_, std::nullopt));
+  } else {
+    handler_ = std::move(handler);
+  }
+}
+
 void AsioWait::Finish() {
   // Before the deadline can meet the session's next wait.
-  loop_.RemoveDeadline(*this);
-  completion_.Complete(session_.FinishWait() == WaitStatus::kGranted
-                           ? Allocation::kGranted
-                           : Allocation::kExhausted);
+  loop_.deadlines_.Remove(*this);
+  const Allocation got = session_.FinishWait() == WaitStatus::kGranted
+                             ? Allocation::kGranted
+                             : Allocation::kExhausted;
+  AsioHandler<Allocation> handler = std::move(handler_);
+  if (!handler) ended_ = got;
+  if (waiting_) {
+    --loop_.waits_;
+    waiting_ = false;
+  }
+  // This may be gone from here on.
+  if (handler) std::move(handler).Post(got);
+}
+
+void AsioWait::End() {
+  session_.CancelWait();
+  // Lost or won, the waker is called once (Waker::on_cancel).
+  loop_.DispatchUntil([this] { return !waiting_; });
 }
 
 asio::awaitable<Allocation> BuffersFor(SessionBuffers& session, AsioLoop& loop,

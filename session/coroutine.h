@@ -8,6 +8,7 @@
 #include <coroutine>
 #include <utility>
 
+#include "tandem/session/coroutine_frame.h"
 #include "tandem/session/deadline_list.h"
 #include "tandem/session/event_notifier.h"
 #include "tandem/session/session_allocator.h"
@@ -19,18 +20,26 @@ namespace tandem {
 // Waits by suspending a C++20 coroutine, which the event loop of a notifier
 // resumes, never the thread that serves it.
 //
-//   if (co_await BuffersFor(session, notifier) != Allocation::kGranted) …
+//   const Allocation got = co_await BuffersFor(session, notifier);
+//   if (got != Allocation::kGranted) co_return;
 //
 // With a deadline, or to be cancelled by somebody else:
 //
-//   co_await BuffersFor(session, notifier, deadlines, now + 5s);
+//   got = co_await BuffersFor(session, notifier, deadlines, now + 5s);
 //   // meanwhile, on any thread: session.CancelWait()
 //
 // The answer is kGranted, kOverloaded (too many wait, S7), or kExhausted: the
 // wait was cancelled, or its deadline passed.
 //
-// Threads:  awaited, resumed and expired on the loop's thread.
-// Lifetime: the coroutine must not be destroyed while it is suspended here.
+// `if (co_await BuffersFor(...) != ...)` is right as well, with Clang and newer
+// g++. In g++ 12.2 a condition may await only inside of a block that declares a
+// variable; elsewhere CheckFrame aborts and says so.
+//
+// Threads:  awaited, resumed, expired and destroyed on the loop's thread.
+// Lifetime: session, notifier and deadlines must outlive the wait. A coroutine
+//           may be destroyed while it is suspended here: its wait ends, and if
+//           it had been granted already, the session has the buffers. That
+//           waits for a thread that is just delivering the wake-up.
 template <class Request>
 class BufferAwaitable : private EventNotifier::Node,
                         private DeadlineList::Node {
@@ -40,7 +49,8 @@ class BufferAwaitable : private EventNotifier::Node,
                   Request request)
       : session_(session), notifier_(notifier), request_(std::move(request)) {
     on_ready = [](EventNotifier::Node& node) {
-      static_cast<BufferAwaitable&>(node).waiter_.resume();
+      std::exchange(static_cast<BufferAwaitable&>(node).waiter_, nullptr)
+          .resume();
     };
     on_expired = [](DeadlineList::Node& node) {
       static_cast<BufferAwaitable&>(node).session_.CancelWait();
@@ -56,9 +66,23 @@ class BufferAwaitable : private EventNotifier::Node,
     deadline_ = deadline;
   }
 
+  BufferAwaitable(const BufferAwaitable&) = delete;
+  BufferAwaitable& operator=(const BufferAwaitable&) = delete;
+
+  ~BufferAwaitable() {
+    if (!waiter_) return;
+    // Suspended, so the coroutine is being destroyed.
+    if (deadlines_ != nullptr) deadlines_->Remove(*this);
+    session_.CancelWait();
+    // Lost or won, the waker is called once (Waker::on_cancel).
+    notifier_.TakeBack(*this);
+    session_.FinishWait();
+  }
+
   bool await_ready() const { return false; }
 
   bool await_suspend(std::coroutine_handle<> waiter) {
+    CheckFrame(waiter);
     waiter_ = waiter;
     // All set before: the loop may resume and end this while it still
     // allocates.
@@ -69,6 +93,7 @@ class BufferAwaitable : private EventNotifier::Node,
     const Allocation result = request_(session_, waker);
     if (result == Allocation::kWaiting) return true;
     result_ = result;
+    waiter_ = nullptr;
     return false;
   }
 
@@ -87,7 +112,7 @@ class BufferAwaitable : private EventNotifier::Node,
   Request request_;
   DeadlineList* deadlines_ = nullptr;
   DeadlineList::Time deadline_;
-  std::coroutine_handle<> waiter_;
+  std::coroutine_handle<> waiter_;  // null unless it is suspended
   Allocation result_ = Allocation::kWaiting;
 };
 

@@ -44,7 +44,9 @@ class DeadlineList {
     Node* next_ = nullptr;
   };
 
-  DeadlineList() { ends_.previous_ = ends_.next_ = &ends_; }
+  DeadlineList() {
+    for (Node* ends : {&ends_, &due_}) ends->previous_ = ends->next_ = ends;
+  }
   DeadlineList(const DeadlineList&) = delete;
   DeadlineList& operator=(const DeadlineList&) = delete;
 
@@ -52,9 +54,7 @@ class DeadlineList {
   void Add(Node& node, Time deadline) {
     Remove(node);
     node.deadline_ = deadline;
-    node.previous_ = ends_.previous_;
-    node.next_ = &ends_;
-    node.previous_->next_ = node.next_->previous_ = &node;
+    Append(node, ends_);
     earliest_ = std::min(earliest_, deadline);
   }
 
@@ -68,29 +68,31 @@ class DeadlineList {
 
   // Until when the loop may sleep: no deadline is earlier, though after a
   // Remove all may be later. Time::max(): for ever.
-  Time earliest() const { return earliest_; }
+  Time earliest() const {
+    return due_.next_ == &due_ ? earliest_ : Time::min();
+  }
 
   // Removes each node whose deadline is not after `now` and calls its function,
-  // which may add and remove nodes. Returns how many.
+  // which may add and remove nodes. Returns how many. If a function throws, the
+  // next Expire calls the others.
   size_t Expire(Time now) {
-    if (now < earliest_) return 0;
-    // Expired nodes move to a list of their own first: a function may remove
+    if (now < earliest()) return 0;
+    // Expired nodes move to a ring of their own first: a function may remove
     // any node, also one that is about to be called.
-    DeadlineList expired;
     earliest_ = Time::max();
     for (Node* node = ends_.next_; node != &ends_;) {
       Node& seen = *node;
       node = node->next_;
       if (seen.deadline_ <= now) {
         Remove(seen);
-        expired.Add(seen, seen.deadline_);
+        Append(seen, due_);
       } else {
         earliest_ = std::min(earliest_, seen.deadline_);
       }
     }
     size_t count = 0;
-    while (expired.ends_.next_ != &expired.ends_) {
-      Node& node = *expired.ends_.next_;
+    while (due_.next_ != &due_) {
+      Node& node = *due_.next_;
       Remove(node);
       ++count;
       node.on_expired(node);
@@ -99,7 +101,15 @@ class DeadlineList {
   }
 
  private:
+  static void Append(Node& node, Node& ends) {
+    node.previous_ = ends.previous_;
+    node.next_ = &ends;
+    node.previous_->next_ = ends.previous_ = &node;
+  }
+
+  // The ends of two rings: those to come, and those about to be called.
   Node ends_;
+  Node due_;
   Time earliest_ = Time::max();
 };
 

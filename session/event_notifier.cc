@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <thread>
 #include <utility>
 
@@ -20,7 +21,11 @@ namespace tandem {
 absl::StatusOr<std::unique_ptr<EventNotifier>> EventNotifier::Create() {
   const int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   if (fd < 0) return absl::ErrnoToStatus(errno, "eventfd");
-  return std::unique_ptr<EventNotifier>(new EventNotifier(fd));
+  std::unique_ptr<EventNotifier> notifier(new (std::nothrow) EventNotifier(fd));
+  if (notifier != nullptr) return notifier;
+  close(fd);
+  // No message, which would take memory.
+  return absl::Status(absl::StatusCode::kResourceExhausted, "");
 }
 
 EventNotifier::~EventNotifier() {
@@ -66,36 +71,69 @@ void EventNotifier::Link(Node& node) {
   // wrote.
   const uint64_t reading = readings_.load();
   if (written_.load() == reading) return;
+  Write();
+  written_.store(reading);
+}
+
+void EventNotifier::Write() {
   const int saved_errno = errno;
   const uint64_t one = 1;
   // Not eventfd_write(3), which is a cancellation point.
   syscall(SYS_write, fd_, &one, sizeof(one));
   errno = saved_errno;
-  written_.store(reading);
 }
 
 size_t EventNotifier::Dispatch() {
   // In this order: a write that was told of as of this reading makes the
-  // descriptor readable once more, or its node is on the list below.
+  // descriptor readable once more, or its node is collected below.
   eventfd_t ignored;
   eventfd_read(fd_, &ignored);
   readings_.fetch_add(1);
-  // (3) seq_cst: acquire pairs with (2); and it comes after the addition.
-  Node* last = posted_.exchange(nullptr);
-  Node* first = nullptr;
-  while (last != nullptr) {
-    Node* const before = std::exchange(last->next_, first);
-    first = std::exchange(last, before);
-  }
+  CollectPosted();
+  // However this is left, the descriptor tells of what remains.
+  struct Leaving {
+    EventNotifier& notifier;
+    ~Leaving() {
+      if (notifier.ready_.next_ != &notifier.ready_) notifier.Write();
+    }
+  } const leaving{*this};
   size_t count = 0;
-  while (first != nullptr) {
-    Node& node = *first;
+  while (ready_.next_ != &ready_) {
+    Node& node = *ready_.next_;
     // Before the call, which may post the node again or destroy it.
-    first = node.next_;
+    RemoveFromRing(node);
     ++count;
     node.on_ready(node);
   }
   return count;
+}
+
+void EventNotifier::TakeBack(Node& node) {
+  for (CollectPosted(); !node.ready(); CollectPosted()) {
+    std::this_thread::yield();
+  }
+  RemoveFromRing(node);
+}
+
+void EventNotifier::CollectPosted() {
+  // (3) seq_cst: acquire pairs with (2); and in Dispatch it comes after the
+  // addition. In TakeBack nothing is read: what the descriptor tells of, or is
+  // about to, is for the next Dispatch as before.
+  Node* posted = posted_.exchange(nullptr);
+  // Last first: each goes before the one that was posted after it.
+  Node* after = &ready_;
+  while (posted != nullptr) {
+    Node* const earlier = std::exchange(posted->next_, after);
+    posted->previous_ = after->previous_;
+    posted->previous_->next_ = after->previous_ = posted;
+    after = std::exchange(posted, earlier);
+  }
+}
+
+void EventNotifier::RemoveFromRing(Node& node) {
+  node.previous_->next_ = node.next_;
+  node.next_->previous_ = node.previous_;
+  node.next_ = node.previous_ = nullptr;
 }
 
 }  // namespace tandem

@@ -26,11 +26,12 @@ namespace tandem {
 //   when notifier->fd() is readable: notifier->Dispatch()
 //
 // Threads:  Post and the wakers: any, signal handlers included; lock-free.
-//           Dispatch: the event loop's thread.
+//           Dispatch and TakeBack: the event loop's thread.
 // Memory:   none beyond the nodes, which their owners embed.
-// Lifetime: a node must live until its function has been called, or until its
-//           wait was cancelled with success; the notifier longer than all
-//           nodes. Its destructor waits for threads that are still in Post.
+// Lifetime: a node must live until its function has been called, until its
+//           wait was cancelled with success, or until it was taken back; the
+//           notifier longer than all nodes. Its destructor waits for threads
+//           that are still in Post.
 // Stopped:  a thread that stops while it posts keeps its own node from the
 //           loop, and nobody else's (P4).
 class EventNotifier {
@@ -47,11 +48,15 @@ class EventNotifier {
 
    private:
     friend class EventNotifier;
+    bool ready() const { return previous_ != nullptr; }
+
     EventNotifier* notifier_ = nullptr;
     Node* next_ = nullptr;
+    Node* previous_ = nullptr;  // in the ring of what is ready
   };
 
-  // The system's error if no eventfd(2) can be had.
+  // The system's error if no eventfd(2) can be had, ResourceExhausted if there
+  // is no memory.
   static absl::StatusOr<std::unique_ptr<EventNotifier>> Create();
 
   ~EventNotifier();
@@ -68,13 +73,26 @@ class EventNotifier {
   void Post(Node& node);
 
   // Calls what has been posted, in the order of posting, and returns how many.
+  // If a function throws, the next Dispatch calls those behind it, and the
+  // descriptor is readable until then.
   size_t Dispatch();
 
+  // Takes back a node that was posted and has not been called: it is not
+  // called any more. If another thread is about to post it, this waits for
+  // that.
+  void TakeBack(Node& node);
+
  private:
-  explicit EventNotifier(int fd) : fd_(fd) {}
+  explicit EventNotifier(int fd) : fd_(fd) {
+    ready_.next_ = ready_.previous_ = &ready_;
+  }
 
   // Puts the node on the list, and writes if nobody has.
   void Link(Node& node);
+  void Write();
+  // Moves what has been posted to the end of the ring.
+  void CollectPosted();
+  static void RemoveFromRing(Node& node);
 
   const int fd_;
   // How many times the descriptor has been read, and as of which reading it has
@@ -83,6 +101,9 @@ class EventNotifier {
   std::atomic<uint64_t> written_{0};
   std::atomic<Node*> posted_{nullptr};  // last first
   std::atomic<uint32_t> posting_{0};    // calls of Post under way
+  // The ends of a ring, the loop's own: what is to be called, first first. It
+  // does not live in Dispatch, which a function that throws leaves early.
+  Node ready_;
 };
 
 }  // namespace tandem

@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "tandem/pool/die.h"
+#include "tandem/pool/no_throw.h"
 
 namespace tandem {
 namespace {
@@ -99,7 +100,23 @@ SessionAllocator::RankClasses(const BufferPool& pool,
 }
 
 absl::StatusOr<std::unique_ptr<SessionAllocator>> SessionAllocator::Create(
-    BufferPool* pool, const SessionOptions& options) {
+    BufferPool* pool, const SessionOptions& options) noexcept {
+  absl::StatusOr<std::unique_ptr<SessionAllocator>> sessions =
+      absl::Status(absl::StatusCode::kResourceExhausted, {});
+  if (!HasMemoryFor([&] { sessions = CreateOrThrow(pool, options); })) {
+    // A message takes memory, too.
+    (void)HasMemoryFor([&] {
+      sessions = absl::ResourceExhaustedError(
+          "no memory for a session layer, most of it for "
+          "SessionOptions.max_waiters");
+    });
+  }
+  return sessions;
+}
+
+absl::StatusOr<std::unique_ptr<SessionAllocator>>
+SessionAllocator::CreateOrThrow(BufferPool* pool,
+                                const SessionOptions& options) {
   if (absl::Status valid = CheckNumbers(options); !valid.ok()) return valid;
   if (BufferPool::SessionDoor(*pool).waits().HasWaitlist()) {
     return absl::FailedPreconditionError(absl::StrCat(

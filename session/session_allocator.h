@@ -79,8 +79,9 @@ class SessionAllocator {
   // the option, its value and what is allowed: among others, a class whose need
   // + keep exceeds the pool's capacity would wait for ever, and that includes
   // receive, which needs 1 and keeps the reserve, and pair, which needs 2.
+  // ResourceExhausted if there is no memory; nothing throws.
   static absl::StatusOr<std::unique_ptr<SessionAllocator>> Create(
-      BufferPool* pool, const SessionOptions& options = {});
+      BufferPool* pool, const SessionOptions& options = {}) noexcept;
 
   ~SessionAllocator();
   SessionAllocator(const SessionAllocator&) = delete;
@@ -122,6 +123,9 @@ class SessionAllocator {
   SessionAllocator(BufferPool* pool, const SessionOptions& options,
                    std::vector<RankedClass> classes);
 
+  // bad_alloc if there is no memory.
+  static absl::StatusOr<std::unique_ptr<SessionAllocator>> CreateOrThrow(
+      BufferPool* pool, const SessionOptions& options);
   // The built-in and the declared classes in order of rank, or what is wrong.
   static absl::StatusOr<std::vector<RankedClass>> RankClasses(
       const BufferPool& pool, const SessionOptions& options);

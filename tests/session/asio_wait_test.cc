@@ -11,11 +11,15 @@
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
+#include <asio/strand.hpp>
 #include <asio/use_awaitable.hpp>
+#include <atomic>
 #include <chrono>
 #include <deque>
+#include <exception>
 #include <memory>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -255,6 +259,205 @@ TEST_F(AsioWaitTest, CompletesInTheContextOfItsHandler) {
   EXPECT_EQ(log_, "A");
 }
 
+// Handlers without an executor of their own run on the context, and what they
+// throw leaves run(), as with Asio's own operations. Nobody else is the worse
+// for it.
+TEST_F(AsioWaitTest, FieldWhatAHandlerThrowsLeavesRun) {
+  Service service({.capacity = 6});
+  service.TakeAllBut(0);
+  std::deque<SessionBuffers> sessions;
+  std::deque<AsioWait> waits;
+  for (char name = 'a'; name <= 'c'; ++name) {
+    SessionBuffers& session = sessions.emplace_back(service.sessions());
+    AsioWait& wait = waits.emplace_back(*loop_, session);
+    ASSERT_EQ(session.AllocateBuffers(wait.waker()), Allocation::kWaiting);
+    wait.AsyncFinish([this, name](Allocation got) {
+      if (name == 'b') throw std::runtime_error("thrown");
+      Note(name, got);
+      if (name == 'c') loop_->Stop();
+    });
+  }
+  service.GiveBackAll();
+  EXPECT_THROW(context_.run(), std::runtime_error);
+  EXPECT_EQ(log_, "A");
+  context_.run();
+  EXPECT_EQ(log_, "AC");
+  for (SessionBuffers& session : sessions) session.ReleaseBuffers();
+  EXPECT_EQ(service.Free(), 6u);
+}
+
+TEST_F(AsioWaitTest, FieldWhatACoroutineThrowsLeavesRun) {
+  Service service({.capacity = 4});
+  service.TakeAllBut(0);
+  SessionBuffers first(service.sessions());
+  SessionBuffers second(service.sessions());
+  asio::co_spawn(
+      context_,
+      [&]() -> asio::awaitable<void> {
+        const Allocation got = co_await BuffersFor(first, *loop_);
+        if (got == Allocation::kGranted) throw std::runtime_error("thrown");
+      },
+      [](std::exception_ptr error) {
+        if (error) std::rethrow_exception(error);
+      });
+  Pair(second, 'b');
+  service.GiveBackAll();
+  EXPECT_THROW(context_.run(), std::runtime_error);
+  RunUntil(1);
+  EXPECT_EQ(log_, "B");
+}
+
+TEST_F(AsioWaitTest, FieldStopEndsTheWaits) {
+  Service service({.capacity = 4});
+  service.TakeAllBut(0);
+  SessionBuffers first(service.sessions());
+  SessionBuffers second(service.sessions());
+  Pair(first, 'a');
+  Pair(second, 'b', steady_clock::now() + hours(1));
+  loop_->Stop();
+  EXPECT_EQ(log_, "");
+  EXPECT_EQ(service.Waiting(), 0u);
+  context_.run();
+  EXPECT_EQ(log_, "a.b.");
+  // So do those that begin later.
+  context_.restart();
+  Pair(first, 'a');
+  EXPECT_EQ(log_, "a.b.a.");
+  loop_->Stop();
+  service.GiveBackAll();
+  EXPECT_EQ(service.Free(), 4u);
+}
+
+TEST_F(AsioWaitTest, FieldStopLeavesBuffersToWhoWasServed) {
+  Service service({.capacity = 4});
+  service.TakeAllBut(0);
+  SessionBuffers first(service.sessions());
+  SessionBuffers second(service.sessions());
+  Pair(first, 'a');
+  Pair(second, 'b');
+  service.GiveBack(2);
+  loop_->Stop();
+  context_.run();
+  EXPECT_EQ(log_, "Ab.");
+  EXPECT_TRUE(first.has_buffer(Side::kRequest));
+  service.GiveBackAll();
+}
+
+// Nothing is touched after it is gone, though the context has yet to run what
+// was due: a timer, and a wake-up.
+TEST_F(AsioWaitTest, FieldDestroyedWithWaitersTheLoopEndsTheirWaits) {
+  Service service({.capacity = 6});
+  service.TakeAllBut(0);
+  std::deque<SessionBuffers> sessions;
+  Pair(sessions.emplace_back(service.sessions()), 'a');
+  Pair(sessions.emplace_back(service.sessions()), 'b');
+  asio::post(context_, [&] {
+    const auto soon = steady_clock::now() + milliseconds(5);
+    Pair(sessions.emplace_back(service.sessions()), 'c', soon);
+    std::this_thread::sleep_until(soon);
+    service.GiveBack(2);
+    // The context looks for what is due, and finds this before it.
+    asio::post(context_, [&] { loop_.reset(); });
+  });
+  context_.run();
+  for (const char* ended : {"A", "b.", "c."}) {
+    EXPECT_NE(log_.find(ended), std::string::npos) << log_;
+  }
+  EXPECT_EQ(log_.size(), 5u);
+  service.GiveBackAll();
+  EXPECT_EQ(service.Free(), 4u);
+}
+
+// A server that ends in the middle: neither frames nor buffers leak.
+TEST(AsioEndTest, FieldLoopAndContextMayGoWhileCoroutinesWait) {
+  Service service({.capacity = 4});
+  service.TakeAllBut(0);
+  const auto alive = std::make_shared<int>(0);
+  for (const bool served : {false, true}) {
+    asio::io_context context;
+    const auto loop = AsioLoop::Create(context).value();
+    for (int i = 0; i < 3; ++i) {
+      asio::co_spawn(
+          context,
+          [&service, &loop, alive]() -> asio::awaitable<void> {
+            const std::shared_ptr<int> in_frame = alive;
+            SessionBuffers session(service.sessions());
+            const Allocation got = co_await BuffersFor(session, *loop);
+            ADD_FAILURE() << static_cast<int>(got);
+          },
+          asio::detached);
+    }
+    context.poll();
+    EXPECT_EQ(service.Waiting(), 3u);
+    EXPECT_GT(alive.use_count(), 1);
+    if (served) service.GiveBackAll();
+  }
+  EXPECT_EQ(alive.use_count(), 1);
+  EXPECT_EQ(service.Waiting(), 0u);
+  EXPECT_EQ(service.Free(), 4u);
+}
+
+TEST_F(AsioWaitTest, FieldDestroyedWhileItWaitsItEndsTheWait) {
+  Service service({.capacity = 4});
+  service.TakeAllBut(0);
+  SessionBuffers session(service.sessions());
+  asio::cancellation_signal cancel;
+  {
+    AsioWait wait(*loop_, session);
+    ASSERT_EQ(session.AllocateBuffers(wait.waker()), Allocation::kWaiting);
+    wait.AsyncFinish(
+        asio::bind_cancellation_slot(cancel.slot(),
+                                     [&](Allocation got) { Note('a', got); }),
+        steady_clock::now() + hours(1));
+  }
+  EXPECT_EQ(service.Waiting(), 0u);
+  EXPECT_EQ(log_, "");
+  cancel.emit(asio::cancellation_type::terminal);
+  RunUntil(2);
+  EXPECT_EQ(log_, "a.");
+  service.GiveBackAll();
+  EXPECT_FALSE(session.has_buffer(Side::kRequest));
+}
+
+TEST_F(AsioWaitTest, AwaitsAtEveryPlaceOfAnExpression) {
+  Service service({.capacity = 20});
+  service.TakeAllBut(0);
+  std::deque<SessionBuffers> sessions;
+  const auto wait = [&] {
+    return BuffersFor(sessions.emplace_back(service.sessions()), *loop_);
+  };
+  asio::co_spawn(
+      context_,
+      [&]() -> asio::awaitable<void> {
+        constexpr Allocation kGranted = Allocation::kGranted;
+        const auto both = [](Allocation a, Allocation b) { return a == b; };
+        const auto inner = [&]() -> asio::awaitable<Allocation> {
+          co_return co_await wait();
+        };
+        int rounds = 0;
+        if (co_await wait() != kGranted) co_return;
+        while (co_await wait() == kGranted && rounds < 2) ++rounds;
+        if (!both(co_await wait(), co_await wait())) co_return;
+        const Allocation got =
+            co_await inner() == kGranted ? co_await wait() : kGranted;
+        if (got == kGranted && co_await inner() == kGranted) Note('a', got);
+      },
+      [](std::exception_ptr error) {
+        if (error) std::rethrow_exception(error);
+      });
+  for (int waits = 0; log_.empty(); ++waits) {
+    context_.poll();
+    if (!log_.empty()) {
+      EXPECT_EQ(waits, 9);
+      break;
+    }
+    ASSERT_EQ(service.Waiting(), 1u);
+    service.GiveBack(2);
+  }
+  EXPECT_EQ(log_, "A");
+  service.GiveBackAll();
+}
+
 TEST_F(AsioWaitTest, StopLetsTheContextEnd) {
   loop_->Stop();
   context_.run();
@@ -321,6 +524,81 @@ TEST(AsioWaitRaceTest, S5EveryWaitEndsOnceHoweverLoopsRace) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(ended, kLoops * kSessions * rounds);
+  EXPECT_EQ(service.Free(), 4u);
+  EXPECT_EQ(service.Waiting(), 0u);
+}
+
+// Several threads run one context, one strand a session: takes, holds, returns,
+// deadlines, cancels through slots, and in the end Stop while some wait.
+TEST(AsioWaitRaceTest, FieldSeveralThreadsMayRunOneContext) {
+  constexpr int kThreads = 3;
+  constexpr int kSessions = 12;
+  const uint32_t seed = std::random_device()();
+  RecordProperty("seed", std::to_string(seed));
+  SCOPED_TRACE(seed);
+  const int rounds = Rounds(1'000);
+  Service service({.capacity = 4});
+  asio::io_context context(kThreads);
+  auto loop = AsioLoop::Create(context).value();
+  struct Client {
+    Client(SessionAllocator& allocator, asio::io_context& on, uint32_t with)
+        : session(allocator), strand(asio::make_strand(on)), random(with) {}
+    SessionBuffers session;
+    asio::strand<asio::io_context::executor_type> strand;
+    asio::cancellation_signal cancel;
+    std::minstd_rand random;
+    int inside = 0;  // not atomic: the strand's
+  };
+  std::deque<Client> clients;
+  std::atomic<int> open{kSessions};
+  std::atomic<int> ended{0};
+  for (uint32_t i = 0; i < kSessions; ++i) {
+    Client& client =
+        clients.emplace_back(service.sessions(), context, seed + i);
+    asio::co_spawn(
+        client.strand,
+        [&]() -> asio::awaitable<void> {
+          for (int round = 0; round < rounds; ++round) {
+            auto deadline = AsioWait::Time::max();
+            if (client.random() % 4 == 0) {
+              deadline =
+                  steady_clock::now() + microseconds(client.random() % 200);
+            }
+            if (client.random() % 8 == 0) {
+              asio::post(client.strand, [&] {
+                client.cancel.emit(asio::cancellation_type::terminal);
+              });
+            }
+            AsioWait wait(*loop, client.session);
+            Allocation got = client.session.AllocateBuffers(wait.waker());
+            if (got == Allocation::kWaiting) {
+              got = co_await wait.AsyncFinish(
+                  asio::bind_cancellation_slot(client.cancel.slot(),
+                                               asio::use_awaitable),
+                  deadline);
+            }
+            EXPECT_EQ(client.inside++, 0);
+            if (got == Allocation::kGranted) {
+              --client.inside;
+              co_await asio::post(client.strand, asio::use_awaitable);
+              ++client.inside;
+              client.session.ReleaseBuffers();
+            }
+            --client.inside;
+            ++ended;
+          }
+          if (--open == 1) loop->Stop();
+        },
+        [](std::exception_ptr error) {
+          if (error) std::rethrow_exception(error);
+        });
+  }
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&] { context.run(); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(ended, kSessions * rounds);
   EXPECT_EQ(service.Free(), 4u);
   EXPECT_EQ(service.Waiting(), 0u);
 }

@@ -2,11 +2,14 @@
 
 #include "tandem/session/coroutine.h"
 
+#include <array>
+#include <atomic>
 #include <chrono>
-#include <coroutine>
+#include <cstddef>
 #include <deque>
-#include <exception>
 #include <memory>
+#include <optional>
+#include <stdexcept>
 #include <string>
 #include <thread>
 
@@ -14,6 +17,7 @@
 #include "tandem/session/deadline_list.h"
 #include "tandem/session/event_notifier.h"
 #include "tandem/session/session_buffers.h"
+#include "tandem/tests/session/coroutines.h"
 #include "tandem/tests/session/session_test_util.h"
 
 namespace tandem {
@@ -21,17 +25,6 @@ namespace {
 
 using std::chrono::seconds;
 using std::chrono::steady_clock;
-
-// A coroutine that runs at once and belongs to nobody.
-struct Detached {
-  struct promise_type {
-    Detached get_return_object() { return {}; }
-    std::suspend_never initial_suspend() noexcept { return {}; }
-    std::suspend_never final_suspend() noexcept { return {}; }
-    void return_void() {}
-    void unhandled_exception() { std::terminate(); }
-  };
-};
 
 class CoroutineTest : public ::testing::Test {
  protected:
@@ -50,6 +43,21 @@ class CoroutineTest : public ::testing::Test {
   }
   Detached Receive(SessionBuffers& session, Side side, char name) {
     Note(name, co_await ReceiveBufferFor(session, side, *notifier_));
+  }
+
+  // To be destroyed at will.
+  Owned OwnedPair(SessionBuffers& session, char name) {
+    Note(name, co_await BuffersFor(session, *notifier_));
+  }
+  Owned OwnedPairUntil(SessionBuffers& session, char name,
+                       DeadlineList::Time deadline) {
+    Note(name, co_await BuffersFor(session, *notifier_, deadlines_, deadline));
+  }
+  // Throws once it is served.
+  Owned Thrower(SessionBuffers& session) {
+    (void)co_await BuffersFor(session, *notifier_);
+    session.ReleaseBuffers();
+    throw std::runtime_error("thrown");
   }
 
   template <class Awaitable>
@@ -217,6 +225,128 @@ TEST_F(CoroutineTest, CancelThatComesTooLateChangesNothing) {
   EXPECT_FALSE(session.CancelWait());
   EXPECT_EQ(notifier_->Dispatch(), 1u);
   EXPECT_EQ(log_, "A");
+}
+
+// A coroutine that is destroyed while it waits takes itself out.
+TEST_F(CoroutineTest, FieldDestroyedWhileItWaitsItLeavesTheQueue) {
+  Service service({.capacity = 8});
+  service.TakeAllBut(0);
+  SessionBuffers session(service.sessions());
+  SessionBuffers next(service.sessions());
+  {
+    const Owned coroutine = OwnedPair(session, 'a');
+    Pair(next, 'b');
+    EXPECT_EQ(service.Waiting(), 2u);
+  }
+  EXPECT_EQ(service.Waiting(), 1u);
+  service.GiveBackAll();
+  EXPECT_EQ(notifier_->Dispatch(), 1u);
+  EXPECT_EQ(log_, "B");
+  EXPECT_FALSE(session.has_buffer(Side::kRequest));
+  // The session is as good as any.
+  EXPECT_EQ(session.AllocateBuffers(), Allocation::kGranted);
+}
+
+TEST_F(CoroutineTest, FieldDestroyedAfterItWasServedItLeavesItsBuffers) {
+  Service service({.capacity = 8});
+  service.TakeAllBut(0);
+  SessionBuffers session(service.sessions());
+  SessionBuffers next(service.sessions());
+  {
+    const Owned coroutine = OwnedPair(session, 'a');
+    Pair(next, 'b');
+    service.GiveBackAll();
+  }
+  EXPECT_TRUE(session.has_buffer(Side::kRequest));
+  EXPECT_TRUE(session.has_buffer(Side::kResponse));
+  EXPECT_EQ(notifier_->Dispatch(), 1u);
+  EXPECT_EQ(log_, "B");
+  session.ReleaseBuffers();
+  next.ReleaseBuffers();
+  EXPECT_EQ(service.Free(), 8u);
+}
+
+TEST_F(CoroutineTest, FieldDestroyedItLeavesNoDeadlineBehind) {
+  Service service({.capacity = 8});
+  service.TakeAllBut(0);
+  const auto start = steady_clock::now();
+  SessionBuffers session(service.sessions());
+  {
+    const Owned coroutine = OwnedPairUntil(session, 'a', start + seconds(100));
+  }
+  EXPECT_EQ(deadlines_.Expire(start + seconds(100)), 0u);
+  EXPECT_EQ(notifier_->Dispatch(), 0u);
+  EXPECT_EQ(log_, "");
+  service.GiveBackAll();
+}
+
+// One is served, and destroys the other, which was served as well.
+TEST_F(CoroutineTest, FieldDestroyedByAnotherItIsNotResumed) {
+  Service service({.capacity = 8});
+  service.TakeAllBut(0);
+  SessionBuffers first(service.sessions());
+  SessionBuffers second(service.sessions());
+  std::optional<Owned> victim;
+  [](auto& t, SessionBuffers& session,
+     std::optional<Owned>& other) -> Detached {
+    const Allocation got = co_await BuffersFor(session, *t.notifier_);
+    t.Note('a', got);
+    other.reset();
+  }(*this, first, victim);
+  victim.emplace(OwnedPair(second, 'b'));
+  service.GiveBackAll();
+  EXPECT_EQ(notifier_->Dispatch(), 1u);
+  EXPECT_EQ(notifier_->Dispatch(), 0u);
+  EXPECT_EQ(log_, "A");
+}
+
+// Destroyed while another thread serves it.
+TEST_F(CoroutineTest, FieldDestroyedItOutlivesWhoServesIt) {
+  Service service({.capacity = 4});
+  std::atomic<int> round{0};
+  const int rounds = Rounds(5'000);
+  std::array<std::byte*, 4> taken;
+  std::thread server([&] {
+    for (int i = 1; i <= rounds; ++i) {
+      while (round != i) std::this_thread::yield();
+      service.pool().ReleaseMany(taken);
+    }
+  });
+  for (int i = 1; i <= rounds; ++i) {
+    while (!service.pool().AcquireMany(taken)) std::this_thread::yield();
+    SessionBuffers session(service.sessions());
+    {
+      const Owned coroutine = OwnedPair(session, 'a');
+      round = i;
+      for (int spin = i % 64; spin > 0; --spin) (void)service.Waiting();
+    }
+    EXPECT_EQ(service.Waiting(), 0u);
+    EXPECT_EQ(notifier_->Dispatch(), 0u);
+  }
+  server.join();
+  EXPECT_EQ(log_, "");
+  EXPECT_EQ(service.Free(), 4u);
+}
+
+// Ten wait, the fourth throws when it is resumed: the others are resumed, and
+// no buffer is lost.
+TEST_F(CoroutineTest, FieldOneThatThrowsLosesNoOtherWakeUp) {
+  Service service({.capacity = 20});
+  service.TakeAllBut(0);
+  std::deque<SessionBuffers> sessions;
+  std::deque<Owned> coroutines;
+  for (char name = 'a'; name <= 'j'; ++name) {
+    SessionBuffers& session = sessions.emplace_back(service.sessions());
+    coroutines.push_back(name == 'd' ? Thrower(session)
+                                     : OwnedPair(session, name));
+  }
+  service.GiveBackAll();
+  EXPECT_THROW(notifier_->Dispatch(), std::runtime_error);
+  EXPECT_EQ(log_, "ABC");
+  EXPECT_EQ(notifier_->Dispatch(), 6u);
+  EXPECT_EQ(log_, "ABCEFGHIJ");
+  for (SessionBuffers& session : sessions) session.ReleaseBuffers();
+  EXPECT_EQ(service.Free(), 20u);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -121,6 +122,45 @@ TEST_F(EventNotifierTest, NodeMayBeDestroyedByItsFunction) {
   }
   EXPECT_EQ(notifier_->Dispatch(), 3u);
   EXPECT_EQ(died, 3);
+}
+
+// A function that throws ends the dispatch; those behind it are called by the
+// next, of which the descriptor tells.
+TEST_F(EventNotifierTest, FieldOneThatThrowsLosesNoOther) {
+  struct Thrower : EventNotifier::Node {
+  } thrower;
+  thrower.on_ready = [](EventNotifier::Node&) {
+    throw std::runtime_error("thrown");
+  };
+  notifier_->Post(a_);
+  notifier_->Post(thrower);
+  notifier_->Post(b_);
+  EXPECT_THROW(notifier_->Dispatch(), std::runtime_error);
+  EXPECT_EQ(log_, "a");
+  EXPECT_TRUE(IsReadable(notifier_->fd()));
+  notifier_->Post(c_);
+  EXPECT_EQ(notifier_->Dispatch(), 2u);
+  EXPECT_EQ(log_, "abc");
+  EXPECT_FALSE(IsReadable(notifier_->fd()));
+  // The last one leaves nothing to tell of.
+  notifier_->Post(thrower);
+  EXPECT_THROW(notifier_->Dispatch(), std::runtime_error);
+  EXPECT_FALSE(IsReadable(notifier_->fd()));
+}
+
+TEST_F(EventNotifierTest, OneThatIsTakenBackIsNotCalled) {
+  notifier_->Post(a_);
+  notifier_->Post(b_);
+  notifier_->Post(c_);
+  notifier_->TakeBack(b_);
+  EXPECT_EQ(notifier_->Dispatch(), 2u);
+  EXPECT_EQ(log_, "ac");
+  notifier_->Post(b_);
+  notifier_->TakeBack(b_);
+  EXPECT_EQ(notifier_->Dispatch(), 0u);
+  notifier_->Post(b_);
+  EXPECT_EQ(notifier_->Dispatch(), 1u);
+  EXPECT_EQ(log_, "acb");
 }
 
 // One write for all sessions that one release serves.

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <random>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -227,6 +228,33 @@ TEST_F(FarDeadlineTest, ListKeepsBothEndsOfTime) {
   EXPECT_EQ(never.calls, 0);
   EXPECT_EQ(deadlines.earliest(), Time::max());
   deadlines.Remove(never);
+}
+
+// S7: a function that throws ends an Expire; the next one calls the others.
+TEST_F(FarDeadlineTest, FieldOneThatThrowsLosesNoOtherDeadline) {
+  struct Thrower : DeadlineList::Node {
+  } thrower;
+  thrower.on_expired = [](DeadlineList::Node&) {
+    throw std::runtime_error("thrown");
+  };
+  const Time now = Time::clock::now();
+  DeadlineList deadlines;
+  CountingNode first, removed, last, later;
+  deadlines.Add(first, now);
+  deadlines.Add(thrower, now);
+  deadlines.Add(removed, now);
+  deadlines.Add(last, now);
+  deadlines.Add(later, now + std::chrono::seconds(1));
+  EXPECT_THROW(deadlines.Expire(now), std::runtime_error);
+  EXPECT_EQ(first.calls, 1);
+  EXPECT_LE(deadlines.earliest(), now);
+  deadlines.Remove(removed);
+  EXPECT_EQ(deadlines.Expire(now), 1u);
+  EXPECT_EQ(removed.calls, 0);
+  EXPECT_EQ(last.calls, 1);
+  EXPECT_EQ(deadlines.earliest(), now + std::chrono::seconds(1));
+  EXPECT_EQ(deadlines.Expire(now + std::chrono::seconds(1)), 1u);
+  EXPECT_EQ(later.calls, 1);
 }
 
 // S7: a clock that jumps ahead ends what is due by then; one that jumps back

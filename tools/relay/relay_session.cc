@@ -68,11 +68,12 @@ RelaySession::RelaySession(RelayLoop& loop, RelayEntries::iterator place,
       directions_{Direction{client_, backend_, Side::kRequest,
                             loop.counters_.bytes_to_backend},
                   Direction{backend_, client_, Side::kResponse,
-                            loop.counters_.bytes_to_client}} {}
+                            loop.counters_.bytes_to_client}},
+      event_(loop.context_) {}
 
 asio::awaitable<void> RelaySession::Run() {
-  // One co_await a statement: in conditions, g++ 12 destroys what is awaited
-  // too early.
+  // One co_await a statement: g++ 12.2 compiles some conditions that await
+  // wrong (session/coroutine_frame.h).
   bool goes_on = co_await Connect();
   while (goes_on) {
     goes_on = co_await Movable();

@@ -1,0 +1,37 @@
+#ifndef TANDEM_TESTS_POOL_REFUSED_MEMORY_H_
+#define TANDEM_TESTS_POOL_REFUSED_MEMORY_H_
+
+#include <cstddef>
+
+namespace tandem {
+
+// Refuses the calling thread memory, whenever it asks operator new, in any
+// form.
+class RefusedMemory {
+ public:
+  enum Which { kOne, kAllFromThere };
+
+  // Until this goes: the request numbered `nth` from here on, 0 first.
+  RefusedMemory(size_t nth, Which which);
+  ~RefusedMemory();
+  RefusedMemory(const RefusedMemory&) = delete;
+  RefusedMemory& operator=(const RefusedMemory&) = delete;
+
+  // Whether a request has been refused.
+  bool refused() const;
+};
+
+// Calls attempt(nth, which) for each request in turn, in both ways, until one
+// answers false: nothing was refused. Returns how many were.
+template <class Attempt>
+size_t ForEachRequest(Attempt attempt) {
+  size_t places = 0;
+  for (const auto which : {RefusedMemory::kOne, RefusedMemory::kAllFromThere}) {
+    for (size_t nth = 0; attempt(nth, which); ++nth) ++places;
+  }
+  return places;
+}
+
+}  // namespace tandem
+
+#endif  // TANDEM_TESTS_POOL_REFUSED_MEMORY_H_
