@@ -12,6 +12,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <thread>
 
 #include "absl/status/status.h"
 #include "gtest/gtest.h"
@@ -70,6 +71,29 @@ TEST(RefusedMemoryTest, FieldCreatingAnAsioLoopIsRefusedWithAStatus) {
       ExpectStatusForEachRequest([&] { return AsioLoop::Create(context); }),
       2 * 3u);
   context.poll();
+}
+
+// A thread's first use of the pool, by a session: each request in turn, if it
+// makes any, is done without.
+TEST(RefusedMemoryTest, FieldAThreadsFirstUseDoesWithoutMemory) {
+  Service service({.capacity = 8});
+  const size_t places = ForEachRequest([&](size_t nth, auto which) {
+    bool refused = false;
+    std::thread([&] {
+      const RefusedMemory memory(nth, which);
+      SessionBuffers session(service.sessions());
+      EXPECT_EQ(session.AllocateBuffers(), Allocation::kGranted);
+      session.ReleaseBuffers();
+      EXPECT_EQ(session.AllocateReceiveBuffer(Side::kRequest),
+                Allocation::kGranted);
+      EXPECT_EQ(session.AllocateBuffers(), Allocation::kGranted);
+      session.ReleaseBuffers();
+      refused = memory.refused();
+    }).join();
+    EXPECT_EQ(service.Free(), 8u);
+    return refused;
+  });
+  ::testing::Test::RecordProperty("places", std::to_string(places));
 }
 
 // Once it has been used, nothing asks for memory: neither what is met nor what
