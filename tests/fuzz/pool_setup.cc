@@ -48,7 +48,7 @@ SequentialPool::Rules PoolSetup::Rules() const {
   std::map<int, SequentialPool::Class> by_rank = {
       {kCompleteRank, {.need = 1, .keep = 0}},
       {kPairRank, {.need = 2, .keep = 0}},
-      {kReceiveRank, {.need = 1, .keep = pool.reserve}}};
+      {kReceiveRank, {.need = 1, .keep = ReserveOf(pool)}}};
   for (const WaitClass& c : sessions.classes) {
     by_rank[c.rank] = {.need = 1, .keep = c.keep};
   }
@@ -62,7 +62,7 @@ SequentialPool::Rules PoolSetup::Rules() const {
 
 std::string PoolSetup::ToString() const {
   std::string text = absl::StrCat(
-      "capacity ", pool.capacity, ", reserve ", pool.reserve, ", cache_size ",
+      "capacity ", pool.capacity, ", reserve ", ReserveOf(pool), ", cache_size ",
       pool.cache_size ? absl::StrCat(*pool.cache_size) : "unset",
       ", max_threads ", pool.max_threads, ", core_pools ", *pool.core_pools,
       pool.bias == Bias::kShared ? ", shared" : "",
