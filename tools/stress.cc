@@ -4,9 +4,10 @@
 //   bazel run -c opt //tools:stress -- --seconds=60 --threads=8
 //   bazel run --config=tsan //tools:stress -- --seconds=600
 //
-// Exit code 0: nothing was violated. 1: something was, and a message says what.
-// 2: a flag is wrong. The same seed gives every thread the same decisions; what
-// comes of them depends on the machine.
+// Exit code 0: nothing was violated. 1: something was, or memory, threads or
+// descriptors ran out, and a message says what. 2: a flag is wrong. The same
+// seed gives every thread the same decisions; what comes of them depends on the
+// machine.
 
 #include <unistd.h>
 
@@ -20,22 +21,26 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "tandem/pool/options.h"
+#include "tandem/tools/out_of_memory.h"
 #include "tandem/tools/stress_invariants.h"
 #include "tandem/tools/stress_worker.h"
 #include "tandem/tools/stress_world.h"
 
 ABSL_FLAG(int64_t, seconds, 10, "how long: 1 to 1,000,000");
 ABSL_FLAG(int64_t, threads, 4, "workers at once: 1 to 256");
-ABSL_FLAG(int64_t, capacity, 64, "buffers in the pool: 8 to 1,000,000");
+ABSL_FLAG(int64_t, capacity, 64, "buffers in the pool: 2 to 1,000,000");
 ABSL_FLAG(
     std::string, bias, "any",
     "thread caches: auto (biased where they can be), shared, or any of the "
@@ -79,7 +84,7 @@ Options OptionsFromFlags() {
           .threads = static_cast<uint32_t>(
               Checked("threads", absl::GetFlag(FLAGS_threads), 1, 256)),
           .capacity = static_cast<uint32_t>(
-              Checked("capacity", absl::GetFlag(FLAGS_capacity), 8, 1'000'000)),
+              Checked("capacity", absl::GetFlag(FLAGS_capacity), 2, 1'000'000)),
           .bias = BiasFromFlag(),
           .seed = seed};
 }
@@ -152,8 +157,25 @@ void Watch(World& world) {
   }
 }
 
-void Run(const Options& options) {
-  const std::unique_ptr<World> world = World::Create(options);
+// A thread; ends the program where none can be had.
+template <class... Args>
+std::thread StartThread(Args&&... args) {
+  try {
+    return std::thread(std::forward<Args>(args)...);
+  } catch (const std::system_error& error) {
+    absl::FPrintF(stderr, "stress: no thread: %s\n", error.code().message());
+    std::_Exit(1);
+  }
+}
+
+// False if it could not begin; says why.
+bool Run(const Options& options) {
+  absl::StatusOr<std::unique_ptr<World>> created = World::Create(options);
+  if (!created.ok()) {
+    absl::FPrintF(stderr, "stress: %s\n", created.status().message());
+    return false;
+  }
+  const std::unique_ptr<World> world = *std::move(created);
   DescribeOnFailure(world->pool.get());
   const PoolSnapshot fresh = world->pool->Snapshot();
   absl::PrintF("thread caches: %d buffers, %s\n", fresh.cache_limit,
@@ -163,13 +185,15 @@ void Run(const Options& options) {
   for (uint32_t i = 0; i < options.threads; ++i) {
     workers.push_back(std::make_unique<Worker>(*world, i));
     // Never uses the pool itself: one thread after the other does.
-    lives.emplace_back([&world = *world, &worker = *workers.back(), i] {
-      while (!world.finished) {
-        Tally::Count(world.tallies[i].births);
-        std::thread(&Worker::Live, &worker).join();
-      }
-    });
+    lives.push_back(
+        StartThread([&world = *world, &worker = *workers.back(), i] {
+          while (!world.finished) {
+            Tally::Count(world.tallies[i].births);
+            StartThread(&Worker::Live, &worker).join();
+          }
+        }));
   }
+  Begun(/*goes_on=*/false);
   Watch(*world);
   for (std::thread& life : lives) life.join();
   for (const auto& worker : workers) worker->ReleaseAll();
@@ -180,6 +204,7 @@ void Run(const Options& options) {
   }
   PrintTotals("in all:", *world);
   DescribeOnFailure(nullptr);
+  return true;
 }
 
 }  // namespace
@@ -202,7 +227,7 @@ int main(int argc, char** argv) {
   absl::PrintF("stress: %d s, %d threads, capacity %d, --bias=%s --seed=%d\n",
                options.seconds, options.threads, options.capacity,
                absl::GetFlag(FLAGS_bias), options.seed);
-  Run(options);
+  if (!Run(options)) return 1;
   absl::PrintF("OK: no invariant was violated\n");
   return 0;
 }

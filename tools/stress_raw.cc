@@ -33,7 +33,8 @@ void Worker::UseRawBuffers() {
   for (std::byte* const buffer : buffers) {
     world_.table->Take(buffer, raw_tag(), decisions_.OneIn(8));
   }
-  if (decisions_.OneIn(2)) {
+  const uint32_t mailboxes = world_.mailboxes_in_use();
+  if (mailboxes == 0 || decisions_.OneIn(2)) {
     for (std::byte* const buffer : buffers) {
       world_.table->Give(buffer, raw_tag());
     }
@@ -42,7 +43,7 @@ void Worker::UseRawBuffers() {
   }
   // Swapped for what another thread has left.
   for (std::byte* const buffer : buffers) {
-    auto& mailbox = world_.mailboxes[decisions_.Below(World::kMailboxes)];
+    auto& mailbox = world_.mailboxes[decisions_.Below(mailboxes)];
     std::byte* const other =
         mailbox.exchange(buffer, std::memory_order::acq_rel);
     if (other != nullptr) ReleaseRaw(other);

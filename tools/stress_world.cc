@@ -8,13 +8,16 @@
 #include <thread>
 #include <utility>
 
-#include "absl/log/check.h"
+#include "absl/status/statusor.h"
 
 namespace tandem::stress {
 namespace {
 
 // Where Trim has whole pages to discard.
 constexpr size_t kBufferSize = 4096;
+
+// From here on a pool has the reserve that is its default.
+constexpr uint32_t kRoomy = 8;
 
 }  // namespace
 
@@ -31,7 +34,7 @@ void Meeting::Meet(const std::function<void()>& idle) {
   }
 }
 
-std::unique_ptr<World> World::Create(const Options& options) {
+absl::StatusOr<std::unique_ptr<World>> World::Create(const Options& options) {
   auto world = std::make_unique<World>();
   world->options = options;
   Decisions decisions(options.seed);
@@ -44,8 +47,12 @@ std::unique_ptr<World> World::Create(const Options& options) {
   if (decisions.OneIn(2)) pool_options.cache_size = decisions.Below(33);
   if (decisions.OneIn(2)) pool_options.bias = Bias::kShared;
   if (options.bias) pool_options.bias = *options.bias;
+  // A receive needs one buffer beside the reserve.
+  if (options.capacity < kRoomy) {
+    pool_options.reserve = 1 + decisions.Below(options.capacity - 1);
+  }
   auto pool = BufferPool::Create(pool_options);
-  CHECK_OK(pool.status());
+  if (!pool.ok()) return std::move(pool).status();
   world->pool = *std::move(pool);
   const uint32_t reserve = world->pool->reserve();
   const uint32_t sessions = options.capacity + 8 * options.threads;
@@ -54,8 +61,10 @@ std::unique_ptr<World> World::Create(const Options& options) {
       {.max_waiters = std::max(8u, sessions / (decisions.OneIn(2) ? 2 : 16)),
        .max_overtakes = 1 + decisions.Below(64),
        .classes = {{.name = "urgent", .keep = 0, .rank = 50},
-                   {.name = "bulk", .keep = 2 * reserve, .rank = 150}}});
-  CHECK_OK(allocator.status());
+                   {.name = "bulk",
+                    .keep = std::min(2 * reserve, options.capacity - 1),
+                    .rank = 150}}});
+  if (!allocator.ok()) return std::move(allocator).status();
   world->allocator = *std::move(allocator);
   world->urgent = *world->allocator->FindClass("urgent");
   world->bulk = *world->allocator->FindClass("bulk");
@@ -67,7 +76,7 @@ std::unique_ptr<World> World::Create(const Options& options) {
   world->inboxes = std::vector<Inbox>(options.threads);
   for (Inbox& inbox : world->inboxes) {
     auto notifier = EventNotifier::Create();
-    CHECK_OK(notifier.status());
+    if (!notifier.ok()) return std::move(notifier).status();
     inbox.notifier = *std::move(notifier);
   }
   world->tallies = std::vector<Tally>(options.threads);

@@ -1,6 +1,7 @@
 #ifndef TANDEM_TOOLS_STRESS_WORLD_H_
 #define TANDEM_TOOLS_STRESS_WORLD_H_
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -11,6 +12,7 @@
 #include <span>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "tandem/pool/buffer_pool.h"
 #include "tandem/pool/options.h"
 #include "tandem/session/event_notifier.h"
@@ -129,7 +131,8 @@ class Meeting {
 
 // Everything that workers share.
 struct World {
-  static std::unique_ptr<World> Create(const Options& options);
+  // The error of whatever could not be had.
+  static absl::StatusOr<std::unique_ptr<World>> Create(const Options& options);
 
   // True when the operations of this round are done.
   bool RoundOver() const {
@@ -146,8 +149,12 @@ struct World {
 
   // Operations of all workers between two moments of rest.
   static constexpr uint64_t kRoundOps = 200'000;
-  // Buffers that change hands between threads.
-  static constexpr size_t kMailboxes = 16;
+  // Buffers that change hands between threads: no more of them than a quarter
+  // of the pool, as they lie there until the next rest.
+  static constexpr uint32_t kMailboxes = 16;
+  uint32_t mailboxes_in_use() const {
+    return std::min(kMailboxes, options.capacity / 4);
+  }
 
   Options options;
   std::unique_ptr<BufferPool> pool;

@@ -2,6 +2,7 @@
 #define TANDEM_TESTS_RELAY_RELAY_FIXTURE_H_
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -40,7 +41,7 @@ class TestRelay {
     auto relay = Relay::Create(options);
     CHECK_OK(relay.status());
     relay_ = *std::move(relay);
-    relay_->Start();
+    CHECK_OK(relay_->Start());
   }
   ~TestRelay() { Finish(); }
 
@@ -81,6 +82,12 @@ class ManualBackend {
     OwnedFd accepted(accept4(fd(), nullptr, nullptr, SOCK_CLOEXEC));
     PCHECK(accepted.valid());
     return accepted;
+  }
+  // One that has arrived, if any has.
+  OwnedFd TryAccept() const {
+    pollfd arrived = {.fd = fd(), .events = POLLIN, .revents = 0};
+    if (poll(&arrived, 1, 0) <= 0) return OwnedFd();
+    return OwnedFd(accept4(fd(), nullptr, nullptr, SOCK_CLOEXEC));
   }
 
  private:

@@ -124,8 +124,9 @@ namespace {
 
 std::vector<std::string> WithAddresses(const std::string& backend,
                                        std::vector<std::string> flags) {
-  flags.push_back("--listen=127.0.0.1:0");
-  flags.push_back(absl::StrCat("--backend=", backend));
+  // First, so that a flag that comes again is what counts.
+  flags.insert(flags.begin(), {"--listen=127.0.0.1:0",
+                               absl::StrCat("--backend=", backend)});
   return RelayCommand(flags);
 }
 

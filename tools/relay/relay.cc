@@ -1,24 +1,45 @@
 #include "tandem/tools/relay/relay.h"
 
+#include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <system_error>
 #include <thread>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 
 namespace tandem {
+namespace {
+
+// A time that may be added to any moment: a year at most.
+std::chrono::nanoseconds FromNow(absl::Duration time) {
+  return absl::ToChronoNanoseconds(std::min(time, absl::Hours(24 * 365)));
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Relay>> Relay::Create(
     const RelayOptions& options) {
   if (absl::Status valid = Validate(options); !valid.ok()) return valid;
   const auto listen = ResolveAddress("listen", options.listen);
   if (!listen.ok()) return listen.status();
-  const auto backend = ResolveAddress("backend", options.backend);
-  if (!backend.ok()) return backend.status();
+  auto backends = ResolveAddresses("backend", options.backend);
+  if (!backends.ok()) return std::move(backends).status();
+  // A name may have addresses of a family that the system has not.
+  std::erase_if(*backends, [](const SocketAddress& address) {
+    return !OpenSocket(address.family()).valid() && errno == EAFNOSUPPORT;
+  });
+  if (backends->empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--backend is \"", options.backend,
+                     "\": the system has no address of that family"));
+  }
 
   std::unique_ptr<Relay> relay(new Relay);
   auto pool = BufferPool::Create({.name = "relay",
@@ -38,27 +59,46 @@ absl::StatusOr<std::unique_ptr<Relay>> Relay::Create(
   // All quotas together leave a buffer for a receive beside the reserve.
   const size_t keep = options.buffers - options.reserve - 1;
   for (size_t i = 0; i < options.threads; ++i) {
-    const RelayLoop::Limits limits = {
+    const RelayLimits limits = {
         .quota = keep / options.threads + (i < keep % options.threads ? 1 : 0),
         .max_waiters = options.max_waiters,
-        .idle_timeout = absl::ToChronoNanoseconds(options.idle_timeout)};
+        .idle_timeout = FromNow(options.idle_timeout),
+        .connect_timeout = FromNow(options.connect_timeout),
+        .drain_timeout = FromNow(options.drain_timeout)};
     auto loop =
         RelayLoop::Create(*relay->allocator_, std::move(listeners->sockets[i]),
-                          *backend, limits, relay->shortage_);
+                          *backends, limits, relay->shortage_);
     if (!loop.ok()) return std::move(loop).status();
     relay->loops_.push_back(*std::move(loop));
+  }
+  // A session takes two.
+  if (const OwnedFd next = OpenSocket(backends->front().family());
+      !next.valid() || next.get() + 1 >= DescriptorLimit()) {
+    return absl::ResourceExhaustedError(
+        "there are too few file descriptors for a session: see ulimit -n");
   }
   return relay;
 }
 
-void Relay::Start() {
-  running_ = static_cast<uint32_t>(loops_.size());
+absl::Status Relay::Start() {
+  threads_.reserve(loops_.size());
   for (const auto& loop : loops_) {
-    threads_.emplace_back([this, &loop = *loop] {
-      loop.Run();
+    ++running_;
+    try {
+      threads_.emplace_back([this, &loop = *loop] {
+        loop.Run();
+        --running_;
+      });
+    } catch (const std::system_error& error) {
       --running_;
-    });
+      Abort();
+      Join();
+      return absl::ResourceExhaustedError(
+          absl::StrCat("--threads is ", loops_.size(),
+                       ": cannot start a thread: ", error.code().message()));
+    }
   }
+  return absl::OkStatus();
 }
 
 void Relay::Drain() {

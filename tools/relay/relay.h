@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "tandem/pool/buffer_pool.h"
 #include "tandem/session/session_allocator.h"
@@ -22,7 +23,7 @@ namespace tandem {
 // several threads that share one pool of buffers.
 //
 //   auto relay = Relay::Create(options).value();
-//   relay->Start();
+//   relay->Start()  // an error if there are too few threads
 //   …
 //   relay->Drain();
 //   relay->Join();
@@ -37,10 +38,12 @@ class Relay {
   static absl::StatusOr<std::unique_ptr<Relay>> Create(
       const RelayOptions& options);
 
-  void Start();
-  // Accepts no more; every session goes on to its end.
+  // ResourceExhausted if a thread can't be had: then it has ended again.
+  absl::Status Start();
+  // Accepts no more; every session goes on to its end, or to that of the drain
+  // timeout.
   void Drain();
-  // Ends all sessions at once; after Drain.
+  // Accepts no more, and ends all sessions.
   void Abort();
   // Waits until it has drained.
   void Join();

@@ -1,23 +1,24 @@
 #include "tandem/tools/relay/relay_loop.h"
 
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <asio/co_spawn.hpp>
-#include <asio/post.hpp>
-#include <asio/redirect_error.hpp>
-#include <asio/use_awaitable.hpp>
+#include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <exception>
 #include <iterator>
 #include <limits>
 #include <memory>
+#include <new>
 #include <utility>
+#include <vector>
 
+#include "absl/memory/memory.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
@@ -29,19 +30,8 @@ using std::chrono::milliseconds;
 // How long to accept nothing when descriptors have run out.
 constexpr milliseconds kPause(100);
 
-// Descriptors that connections leave to the rest of the program, such as those
-// who ask what it does.
+// Descriptors that connections leave to the rest of the program.
 constexpr int kKeptBack = 8;
-
-// The first descriptor that connections must not have: the system gives the
-// lowest one that is free.
-int DescriptorLimit() {
-  rlimit limit = {};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  return static_cast<int>(std::min<rlim_t>(limit.rlim_cur,
-                                           std::numeric_limits<int>::max())) -
-         kKeptBack;
-}
 
 // Connections accepted in a row, at most: sessions wait.
 constexpr int kAcceptBatch = 64;
@@ -49,106 +39,176 @@ constexpr int kAcceptBatch = 64;
 // Idle for so long, a session does not hold up a drain.
 constexpr milliseconds kIdleInDrain(1000);
 
+constexpr size_t kEvents = 256;  // of one turn
+
 bool IsShortage(int error) {
   return error == EMFILE || error == ENFILE || error == ENOBUFS ||
          error == ENOMEM;
 }
 
-// An operation's end, whatever it was.
-template <class Operation>
-asio::awaitable<void> EndOf(Operation operation) {
-  asio::error_code ignored;
-  co_await operation(asio::redirect_error(asio::use_awaitable, ignored));
-}
-
-void Rethrow(std::exception_ptr error) {
-  if (error) std::rethrow_exception(error);
-}
-
 }  // namespace
 
+int DescriptorLimit() {
+  // The system gives the lowest one that is free.
+  rlimit limit = {};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  return static_cast<int>(std::min<rlim_t>(limit.rlim_cur,
+                                           std::numeric_limits<int>::max())) -
+         kKeptBack;
+}
+
 absl::StatusOr<std::unique_ptr<RelayLoop>> RelayLoop::Create(
-    SessionAllocator& allocator, OwnedFd listener, const SocketAddress& backend,
-    Limits limits, Shortage& shortage) {
-  std::unique_ptr<RelayLoop> loop(
-      new RelayLoop(allocator, std::move(listener), backend, limits, shortage));
-  auto waits = AsioLoop::Create(loop->context_);
-  if (!waits.ok()) return std::move(waits).status();
-  loop->waits_ = *std::move(waits);
+    SessionAllocator& allocator, OwnedFd listener,
+    const std::vector<SocketAddress>& backends, const RelayLimits& limits,
+    Shortage& shortage) {
+  auto loop = absl::WrapUnique(new RelayLoop(allocator, std::move(listener),
+                                             backends, limits, shortage));
+  if (absl::Status status = loop->Prepare(); !status.ok()) return status;
   return loop;
 }
 
 RelayLoop::RelayLoop(SessionAllocator& allocator, OwnedFd listener,
-                     const SocketAddress& backend, Limits limits,
-                     Shortage& shortage)
-    : allocator_(allocator),
-      backend_(backend),
-      limits_(limits),
-      context_(ASIO_CONCURRENCY_HINT_UNSAFE_IO),
-      listener_(context_, listener.Release()),
-      pause_(context_),
-      idle_timer_(context_),
-      shortage_(shortage) {}
+                     const std::vector<SocketAddress>& backends,
+                     const RelayLimits& limits, Shortage& shortage)
+    : context_{.allocator = allocator, .backends = backends, .limits = limits},
+      listener_(std::move(listener)),
+      shortage_(shortage) {
+  drain_.loop = abort_.loop = this;
+  drain_.on_ready = [](EventNotifier::Node& node) {
+    static_cast<Request&>(node).loop->BeginDrain();
+  };
+  abort_.on_ready = [](EventNotifier::Node& node) {
+    static_cast<Request&>(node).loop->EndAll();
+  };
+}
 
-RelayLoop::~RelayLoop() = default;
+absl::Status RelayLoop::Prepare() {
+  auto notifier = EventNotifier::Create();
+  if (!notifier.ok()) return std::move(notifier).status();
+  context_.notifier = *std::move(notifier);
+  context_.epoll = OwnedFd(epoll_create1(EPOLL_CLOEXEC));
+  if (!context_.epoll.valid()) return absl::ErrnoToStatus(errno, "epoll");
+  epoll_event event = {.events = EPOLLIN,
+                       .data = {.ptr = context_.notifier.get()}};
+  if (epoll_ctl(context_.epoll.get(), EPOLL_CTL_ADD, context_.notifier->fd(),
+                &event) != 0) {
+    return absl::ErrnoToStatus(errno, "epoll");
+  }
+  return WatchListener(EPOLL_CTL_ADD, true)
+             ? absl::OkStatus()
+             : absl::ErrnoToStatus(errno, "epoll");
+}
 
 void RelayLoop::Run() {
-  asio::co_spawn(context_, Accept(), Rethrow);
-  asio::co_spawn(context_, EndIdleSessions(), Rethrow);
-  context_.run();
-}
-
-void RelayLoop::Drain() {
-  asio::post(context_, [this] {
-    draining_ = true;
-    limits_.idle_timeout =
-        std::min<Clock::duration>(limits_.idle_timeout, kIdleInDrain);
-    idle_timer_.cancel();
-    pause_.cancel();
-    listener_.cancel();
-  });
-}
-
-void RelayLoop::Abort() {
-  asio::post(context_, [this] {
-    for (auto at = sessions_.begin(); at != sessions_.end();) {
-      // Its end may come at once.
-      (at++)->session->Abort();
+  std::array<epoll_event, kEvents> events;
+  while (listener_.valid() || !context_.sessions.empty()) {
+    const int count = epoll_wait(context_.epoll.get(), events.data(),
+                                 events.size(), TimeToSleep());
+    context_.now = Clock::now();
+    bool told = false;
+    for (int i = 0; i < count; ++i) {
+      void* const watched = events[i].data.ptr;
+      if (watched == this) {
+        Accept();
+      } else if (watched == context_.notifier.get()) {
+        told = true;
+      } else {
+        RelaySession::Note(watched, events[i].events);
+      }
     }
-  });
-}
-
-asio::awaitable<void> RelayLoop::Accept() {
-  for (;;) {
-    if (!draining_) {
-      co_await EndOf([this](auto token) {
-        return listener_.async_wait(asio::posix::descriptor_base::wait_read,
-                                    token);
-      });
-    }
-    switch (AcceptSome()) {
-      case Arrived::kMore:
-        break;
-      case Arrived::kNone:
-        SetShort(false);
-        if (!draining_) break;
-        listener_.close();
-        StopIfDrained();
-        co_return;
-      case Arrived::kNoDescriptor:
-        SetShort(true);
-        counters_.accept_pauses.Add(1);
-        pause_.expires_after(kPause);
-        co_await EndOf([this](auto token) { return pause_.async_wait(token); });
-        break;
-    }
+    if (told) context_.notifier->Dispatch();
+    context_.deadlines.Expire(context_.now);
+    if (context_.now >= accept_again_) Accept();
+    if (context_.now >= drain_until_) EndAll();
+    EndIdleSessions();
+    VisitReady();
   }
+}
+
+void RelayLoop::Drain() { Make(drain_); }
+
+void RelayLoop::Abort() { Make(abort_); }
+
+void RelayLoop::Make(Request& request) {
+  if (!request.made.exchange(true)) context_.notifier->Post(request);
+}
+
+int RelayLoop::TimeToSleep() const {
+  if (!context_.ready.empty()) return 0;
+  Clock::time_point until =
+      std::min({context_.deadlines.earliest(), accept_again_, drain_until_});
+  if (!context_.sessions.empty()) {
+    until = std::min(until, context_.sessions.front().active_since() +
+                                context_.limits.idle_timeout);
+  }
+  if (until == Clock::time_point::max()) return -1;
+  const auto left = std::chrono::ceil<milliseconds>(until - Clock::now());
+  return static_cast<int>(std::clamp<int64_t>(left.count(), 0, 60'000));
+}
+
+void RelayLoop::VisitReady() {
+  // Those that become ready meanwhile have their turn after the next look.
+  ReadyQueue batch = std::exchange(context_.ready, ReadyQueue());
+  while (ReadyQueue::Node* const node = batch.Take()) {
+    auto& session = static_cast<RelaySession&>(*node);
+    if (!session.is_over()) {
+      session.Turn();
+      continue;
+    }
+    context_.sessions.erase(session.place());
+    // There are two descriptors.
+    if (short_) accept_again_ = context_.now;
+  }
+}
+
+void RelayLoop::BeginDrain() {
+  if (!listener_.valid()) return;
+  // However many come while these are taken, and the relay itself may be where
+  // they come from: no more than can have been waiting.
+  for (int taken = 0; taken < SOMAXCONN; taken += kAcceptBatch) {
+    if (AcceptSome() != Arrived::kMore) break;
+  }
+  listener_ = OwnedFd();
+  SetShort(false);
+  accept_again_ = Clock::time_point::max();
+  drain_until_ = context_.now + context_.limits.drain_timeout;
+  context_.limits.idle_timeout =
+      std::min<Clock::duration>(context_.limits.idle_timeout, kIdleInDrain);
+}
+
+void RelayLoop::EndAll() {
+  listener_ = OwnedFd();
+  accept_again_ = drain_until_ = Clock::time_point::max();
+  for (RelaySession& session : context_.sessions) session.Abort();
+}
+
+void RelayLoop::Accept() {
+  if (!listener_.valid()) return;
+  const bool paused = accept_again_ != Clock::time_point::max();
+  switch (AcceptSome()) {
+    case Arrived::kMore:
+      break;
+    case Arrived::kNone:
+      SetShort(false);
+      break;
+    case Arrived::kNoDescriptor:
+      SetShort(true);
+      context_.counters.accept_pauses.Add(1);
+      accept_again_ = context_.now + kPause;
+      if (!paused) WatchListener(EPOLL_CTL_MOD, false);
+      return;
+  }
+  if (!paused) return;
+  accept_again_ = Clock::time_point::max();
+  WatchListener(EPOLL_CTL_MOD, true);
 }
 
 RelayLoop::Arrived RelayLoop::AcceptSome() {
   static const int descriptor_limit = DescriptorLimit();
   for (int i = 0; i < kAcceptBatch; ++i) {
-    if (!spare_.valid()) spare_ = OpenSocket(backend_.family());
+    if (!spare_.valid()) {
+      spare_ = OpenSocket(context_.backends.front().family());
+    }
     if (spare_.get() >= descriptor_limit) {
       spare_ = OwnedFd();
       errno = EMFILE;
@@ -156,12 +216,13 @@ RelayLoop::Arrived RelayLoop::AcceptSome() {
     const bool no_spare = !spare_.valid();
     OwnedFd client;
     if (!no_spare) {
-      client = OwnedFd(accept4(listener_.native_handle(), nullptr, nullptr,
+      client = OwnedFd(accept4(listener_.get(), nullptr, nullptr,
                                SOCK_NONBLOCK | SOCK_CLOEXEC));
     }
     if (client.valid()) {
-      Begin(std::move(client));
-      continue;
+      if (Begin(std::move(client))) continue;
+      errno = ENOMEM;
+      return Arrived::kNoDescriptor;
     }
     if (!no_spare && (errno == EAGAIN || errno == EWOULDBLOCK)) {
       return Arrived::kNone;
@@ -172,25 +233,34 @@ RelayLoop::Arrived RelayLoop::AcceptSome() {
   return Arrived::kMore;
 }
 
-void RelayLoop::Begin(OwnedFd client) {
-  counters_.accepted.Add(1);
-  if (allocator_.waiting() >= limits_.max_waiters) {
-    counters_.refused.Add(1);
-    ResetOnClose(client.get());
-    return;
+bool RelayLoop::Begin(OwnedFd client) {
+  context_.counters.accepted.Add(1);
+  const auto refuse = [this](const OwnedFd& fd) {
+    context_.counters.refused.Add(1);
+    ResetOnClose(fd.get());
+  };
+  if (context_.allocator.waiting() >= context_.limits.max_waiters) {
+    refuse(client);
+    return true;
   }
-  const auto place = sessions_.insert(
-      sessions_.end(), {.session = nullptr, .active_since = Clock::now()});
-  place->session = std::make_unique<RelaySession>(
-      *this, place, std::move(client), std::exchange(spare_, OwnedFd()));
-  asio::co_spawn(context_, place->session->Run(),
-                 [this, place](std::exception_ptr error) {
-                   Rethrow(error);
-                   sessions_.erase(place);
-                   // There are two descriptors.
-                   if (short_) pause_.cancel();
-                   StopIfDrained();
-                 });
+  try {
+    // The session takes the sockets once it has memory, not before.
+    context_.sessions.emplace_back(context_, std::move(client),
+                                   std::move(spare_));
+  } catch (const std::bad_alloc&) {
+    refuse(client);
+    return false;
+  }
+  const auto place = std::prev(context_.sessions.end());
+  place->Start(place);
+  return true;
+}
+
+bool RelayLoop::WatchListener(int operation, bool on) {
+  epoll_event event = {.events = on ? uint32_t{EPOLLIN} : 0,
+                       .data = {.ptr = this}};
+  return epoll_ctl(context_.epoll.get(), operation, listener_.get(), &event) ==
+         0;
 }
 
 void RelayLoop::SetShort(bool is_short) {
@@ -202,36 +272,16 @@ void RelayLoop::SetShort(bool is_short) {
   }
 }
 
-asio::awaitable<void> RelayLoop::EndIdleSessions() {
-  for (;;) {
-    const auto period = std::clamp<Clock::duration>(
-        limits_.idle_timeout / 4, milliseconds(5), milliseconds(1000));
-    idle_timer_.expires_after(period);
-    co_await EndOf(
-        [this](auto token) { return idle_timer_.async_wait(token); });
-    const auto until = Clock::now() - limits_.idle_timeout;
-    for (auto at = sessions_.begin();
-         at != sessions_.end() && at->active_since <= until;) {
-      const auto next = std::next(at);
-      if (at->session->waits_for_buffers()) {
-        Touch(at);
-      } else {
-        counters_.idle_timeouts.Add(1);
-        Touch(at);
-        at->session->Abort();
-      }
-      at = next;
-    }
+void RelayLoop::EndIdleSessions() {
+  auto& sessions = context_.sessions;
+  const auto until = context_.now - context_.limits.idle_timeout;
+  while (!sessions.empty() && sessions.front().active_since() <= until) {
+    RelaySession& session = sessions.front();
+    session.Touch();
+    if (session.is_over() || session.waits_for_buffers()) continue;
+    context_.counters.idle_timeouts.Add(1);
+    session.Abort();
   }
-}
-
-void RelayLoop::Touch(RelayEntries::iterator place) {
-  place->active_since = Clock::now();
-  sessions_.splice(sessions_.end(), sessions_, place);
-}
-
-void RelayLoop::StopIfDrained() {
-  if (draining_ && !listener_.is_open() && sessions_.empty()) context_.stop();
 }
 
 }  // namespace tandem

@@ -4,8 +4,9 @@
 //   bazel run -c opt //tools:relay --
 //       --listen=0.0.0.0:8080 --backend=127.0.0.1:80 --threads=2 --buffers=64
 //
-// SIGTERM or SIGINT: accepts no more and ends when the sessions have; a second
-// one ends them. Exit code: 0 after that, 1 if it could not begin.
+// SIGTERM or SIGINT: accepts no more and ends when the sessions have, or after
+// --drain-timeout; a second one ends them. Exit code: 0 after that, 1 and one
+// line if it could not begin.
 
 #include <sys/resource.h>
 
@@ -14,8 +15,10 @@
 #include <cstdio>
 #include <ctime>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -27,6 +30,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
+#include "tandem/tools/out_of_memory.h"
 #include "tandem/tools/relay/relay.h"
 #include "tandem/tools/relay/relay_options.h"
 #include "tandem/tools/relay/relay_snapshot.h"
@@ -48,6 +52,12 @@ ABSL_FLAG(uint32_t, max_waiters, tandem::RelayOptions().max_waiters,
 ABSL_FLAG(std::string, idle_timeout,
           absl::FormatDuration(tandem::RelayOptions().idle_timeout),
           "close a session that has moved nothing for so long");
+ABSL_FLAG(std::string, connect_timeout,
+          absl::FormatDuration(tandem::RelayOptions().connect_timeout),
+          "how long each of the backend's addresses has to take a connection");
+ABSL_FLAG(std::string, drain_timeout,
+          absl::FormatDuration(tandem::RelayOptions().drain_timeout),
+          "after a signal, how long sessions have to end");
 ABSL_FLAG(std::string, stats, "",
           "HOST:PORT to tell at what it does: / for people, /metrics for "
           "Prometheus");
@@ -100,7 +110,7 @@ int Serve(const RelayOptions& options, const std::string& stats_address) {
     if (!server.ok()) return Fail(server.status());
     stats = *std::move(server);
   }
-  relay.Start();
+  if (absl::Status started = relay.Start(); !started.ok()) return Fail(started);
   absl::PrintF("relay: %s to %s, %d threads, %d buffers of %d bytes\n",
                relay.address().ToString(), options.backend, options.threads,
                options.buffers, options.buffer_size);
@@ -108,6 +118,8 @@ int Serve(const RelayOptions& options, const std::string& stats_address) {
     absl::PrintF("relay: tells at http://%s/\n", stats->address().ToString());
   }
   std::fflush(stdout);
+  // From here on it goes on without what it can't have.
+  Begun(/*goes_on=*/true);
 
   int signal_number;
   sigwait(&signals, &signal_number);
@@ -118,7 +130,11 @@ int Serve(const RelayOptions& options, const std::string& stats_address) {
     if (sigtimedwait(&signals, nullptr, &moment) > 0) relay.Abort();
   }
   relay.Join();
-  PrintTotals(relay.Snapshot());
+  try {
+    PrintTotals(relay.Snapshot());
+  } catch (const std::bad_alloc&) {
+    std::fputs("relay: there is too little memory for its totals\n", stderr);
+  }
   return 0;
 }
 
@@ -145,24 +161,28 @@ int main(int argc, char** argv) {
     absl::FPrintF(stderr, "relay: \"%s\" is no flag\n", rest[1]);
     return 1;
   }
-  const std::string timeout = absl::GetFlag(FLAGS_idle_timeout);
-  absl::Duration idle_timeout;
-  if (!absl::ParseDuration(timeout, &idle_timeout)) {
-    absl::FPrintF(stderr,
-                  "relay: --idle-timeout is \"%s\"; allowed: a time such as "
-                  "500ms, 30s or 5m\n",
-                  timeout);
-    return 1;
-  }
   tandem::RaiseDescriptorLimit();
-  const tandem::RelayOptions options = {
+  tandem::RelayOptions options = {
       .listen = absl::GetFlag(FLAGS_listen),
       .backend = absl::GetFlag(FLAGS_backend),
       .threads = absl::GetFlag(FLAGS_threads),
       .buffers = absl::GetFlag(FLAGS_buffers),
       .buffer_size = absl::GetFlag(FLAGS_buffer_size),
       .reserve = absl::GetFlag(FLAGS_reserve),
-      .max_waiters = absl::GetFlag(FLAGS_max_waiters),
-      .idle_timeout = idle_timeout};
+      .max_waiters = absl::GetFlag(FLAGS_max_waiters)};
+  for (const auto& [flag, text, time] :
+       {std::tuple("idle", absl::GetFlag(FLAGS_idle_timeout),
+                   &options.idle_timeout),
+        std::tuple("connect", absl::GetFlag(FLAGS_connect_timeout),
+                   &options.connect_timeout),
+        std::tuple("drain", absl::GetFlag(FLAGS_drain_timeout),
+                   &options.drain_timeout)}) {
+    if (absl::ParseDuration(text, time)) continue;
+    absl::FPrintF(stderr,
+                  "relay: --%s-timeout is \"%s\"; allowed: a time such as "
+                  "500ms, 30s or 5m\n",
+                  flag, text);
+    return 1;
+  }
   return tandem::Serve(options, absl::GetFlag(FLAGS_stats));
 }

@@ -15,6 +15,13 @@ absl::Status CheckRange(absl::string_view flag, uint64_t value, uint64_t min,
       absl::StrCat("--", flag, " is ", value, "; allowed: ", min, " to ", max));
 }
 
+absl::Status CheckTime(absl::string_view flag, absl::Duration value) {
+  if (value > absl::ZeroDuration()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", flag, " is ", absl::FormatDuration(value),
+                   "; allowed: more than 0"));
+}
+
 }  // namespace
 
 absl::Status Validate(const RelayOptions& options) {
@@ -31,11 +38,9 @@ absl::Status Validate(const RelayOptions& options) {
   }
   status.Update(
       CheckRange("max-waiters", options.max_waiters, 1, (1u << 20) - 1));
-  if (options.idle_timeout <= absl::ZeroDuration()) {
-    status.Update(absl::InvalidArgumentError(absl::StrCat(
-        "--idle-timeout is ", absl::FormatDuration(options.idle_timeout),
-        "; allowed: more than 0")));
-  }
+  status.Update(CheckTime("idle-timeout", options.idle_timeout));
+  status.Update(CheckTime("connect-timeout", options.connect_timeout));
+  status.Update(CheckTime("drain-timeout", options.drain_timeout));
   return status;
 }
 

@@ -30,6 +30,11 @@ struct RelayOptions {
   // A session that has moved no byte for so long is closed, unless it waits for
   // buffers: more than 0.
   absl::Duration idle_timeout = absl::Minutes(5);
+  // How long each of the backend's addresses has to take a connection: more
+  // than 0.
+  absl::Duration connect_timeout = absl::Seconds(5);
+  // A drain ends what is left after so long: more than 0.
+  absl::Duration drain_timeout = absl::Minutes(5);
 };
 
 // OK, or InvalidArgument that names the flag, its value and what is allowed.

@@ -2,47 +2,44 @@
 
 #include <linux/sockios.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <asio/post.hpp>
-#include <asio/steady_timer.hpp>
-#include <asio/use_awaitable.hpp>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <utility>
 
 #include "absl/log/check.h"
-#include "tandem/session/asio_wait.h"
 #include "tandem/session/session_allocator.h"
-#include "tandem/tools/relay/relay_loop.h"
 
 namespace tandem {
 namespace {
 
-using asio::posix::descriptor_base;
+using std::chrono::milliseconds;
 
 // Buffers' worth that one direction moves in a visit, at most: others wait.
 constexpr int kRounds = 4;
 
 // How long a session under way sleeps before it asks again, when so many wait
 // that it may not even do that: twice as long each time, up to the second.
-constexpr std::chrono::milliseconds kRetryAfter(5);
-constexpr std::chrono::milliseconds kRetryAtMost(80);
+constexpr milliseconds kRetryAfter(5);
+constexpr milliseconds kRetryAtMost(80);
 
 // How long a reset waits for what was sent before it to arrive, at most; and
 // how often it looks.
 constexpr std::chrono::seconds kLinger(2);
-constexpr std::chrono::milliseconds kLingerLook(2);
+constexpr milliseconds kLingerLook(2);
 
-// Whether the peer has yet to acknowledge something, and still may.
-bool Unsent(int fd) {
+// True if the peer has yet to acknowledge something, and the connection lives.
+bool Unsent(const OwnedFd& fd) {
   int bytes = 0;
-  pollfd broken = {.fd = fd, .events = 0, .revents = 0};
-  return ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 &&
+  pollfd broken = {.fd = fd.get(), .events = 0, .revents = 0};
+  return ioctl(fd.get(), SIOCOUTQ, &bytes) == 0 && bytes > 0 &&
          poll(&broken, 1, 0) == 0;
 }
 
@@ -50,131 +47,227 @@ bool WouldBlock(int error) { return error == EAGAIN || error == EWOULDBLOCK; }
 
 }  // namespace
 
-bool RelaySession::Peer::Attach() {
-  asio::error_code error;
-  descriptor.assign(fd, error);
-  if (error) return false;
-  unattached.Release();
-  return true;
+RelaySession::RelaySession(RelayContext& context, OwnedFd&& client,
+                           OwnedFd&& backend)
+    : context_(context),
+      buffers_(context.allocator),
+      client_{*this, std::move(client)},
+      backend_{*this, std::move(backend)},
+      directions_{Direction{client_, backend_, Side::kRequest,
+                            context.counters.bytes_to_backend},
+                  Direction{backend_, client_, Side::kResponse,
+                            context.counters.bytes_to_client}},
+      active_since_(context.now),
+      pause_(kRetryAfter) {
+  on_ready = [](EventNotifier::Node& node) {
+    static_cast<RelaySession&>(node).OnGranted();
+  };
+  on_expired = [](DeadlineList::Node& node) {
+    static_cast<RelaySession&>(node).OnDeadline();
+  };
 }
 
-RelaySession::RelaySession(RelayLoop& loop, RelayEntries::iterator place,
-                           OwnedFd client, OwnedFd backend)
-    : loop_(loop),
-      place_(place),
-      buffers_(loop.allocator_),
-      client_(loop.context_, std::move(client)),
-      backend_(loop.context_, std::move(backend)),
-      directions_{Direction{client_, backend_, Side::kRequest,
-                            loop.counters_.bytes_to_backend},
-                  Direction{backend_, client_, Side::kResponse,
-                            loop.counters_.bytes_to_client}},
-      event_(loop.context_) {}
-
-asio::awaitable<void> RelaySession::Run() {
-  // One co_await a statement: g++ 12.2 compiles some conditions that await
-  // wrong (session/coroutine_frame.h).
-  bool goes_on = co_await Connect();
-  while (goes_on) {
-    goes_on = co_await Movable();
-    if (goes_on) goes_on = co_await Allocate();
-    if (goes_on) Move();
+void RelaySession::Start(Place place) {
+  place_ = place;
+  SetNoDelay(client_.fd.get());
+  if (Watch(client_)) {
+    Connect();
+  } else {
+    Abort();
   }
-  co_await Close();
+}
+
+bool RelaySession::Watch(Peer& peer) {
+  epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                       .data = {.ptr = &peer}};
+  return epoll_ctl(context_.epoll.get(), EPOLL_CTL_ADD, peer.fd.get(),
+                   &event) == 0;
+}
+
+void RelaySession::Note(void* watched, uint32_t events) {
+  Peer& peer = *static_cast<Peer*>(watched);
+  constexpr uint32_t kBroken = EPOLLHUP | EPOLLERR;
+  if ((events & (EPOLLIN | EPOLLRDHUP | kBroken)) != 0) peer.readable = true;
+  if ((events & (EPOLLRDHUP | kBroken)) != 0) peer.ended = true;
+  if ((events & (EPOLLOUT | kBroken)) != 0) peer.writable = true;
+  peer.session.context_.ready.Add(peer.session);
+}
+
+void RelaySession::Turn() {
+  switch (phase_) {
+    case Phase::kConnecting:
+      return FinishConnect();
+    case Phase::kMoving:
+      return Visit();
+    case Phase::kLingering:
+      return Linger();
+    case Phase::kWaiting:
+    case Phase::kPausing:
+    case Phase::kOver:
+      return;
+  }
+}
+
+void RelaySession::OnGranted() {
+  const WaitStatus status = buffers_.FinishWait();
+  CHECK(status == WaitStatus::kGranted);
+  phase_ = Phase::kMoving;
+  // If it was aborted, that came too late to end the wait.
+  MustEnd() ? Close() : Serve();
+}
+
+void RelaySession::OnDeadline() {
+  switch (phase_) {
+    case Phase::kConnecting:
+      return ConnectNext();
+    case Phase::kPausing:
+      phase_ = Phase::kMoving;
+      return Visit();
+    case Phase::kLingering:
+      return Linger();
+    case Phase::kMoving:
+    case Phase::kWaiting:
+    case Phase::kOver:
+      return;
+  }
 }
 
 void RelaySession::Abort() {
-  aborted_ = true;
+  if (is_over() || end_ >= End::kNow) return;
+  bool loses = end_ == End::kReset || phase_ == Phase::kConnecting;
   for (const Direction& direction : directions_) {
-    if (!ring(direction.side).empty() || direction.from.readable) reset_ = true;
+    loses |= !ring(direction.side).empty() || direction.from.readable;
   }
-  buffers_.CancelWait();
-  event_.Complete();
+  if (phase_ == Phase::kConnecting) context_.counters.connect_failures.Add(1);
+  end_ = loses ? End::kResetNow : End::kNow;
+  // A wait that has been granted ends when its wake-up comes.
+  if (phase_ != Phase::kWaiting || buffers_.CancelWait()) Close();
 }
 
-asio::awaitable<bool> RelaySession::Connect() {
-  SetNoDelay(client_.fd);
-  SetNoDelay(backend_.fd);
-  const SocketAddress& address = loop_.backend_;
-  int error = 0;
-  if (connect(backend_.fd, address.get(), address.size) != 0) error = errno;
-  if (!client_.Attach() || !backend_.Attach()) aborted_ = reset_ = true;
-  if (error == EINPROGRESS) {
-    WatchWrite(backend_);
-    while (!backend_.writable && !aborted_) {
-      co_await event_.AsyncWait(asio::use_awaitable);
+void RelaySession::Touch() {
+  active_since_ = context_.now;
+  context_.sessions.splice(context_.sessions.end(), context_.sessions, place_);
+}
+
+void RelaySession::Connect() {
+  for (; address_ < context_.backends.size(); ++address_) {
+    const SocketAddress& to = context_.backends[address_];
+    if (!backend_.fd.valid()) backend_.fd = OpenSocket(to.family());
+    SetNoDelay(backend_.fd.get());
+    if ((connect(backend_.fd.get(), to.get(), to.size) == 0 ||
+         errno == EINPROGRESS) &&
+        Watch(backend_)) {
+      context_.deadlines.Add(*this,
+                             context_.now + context_.limits.connect_timeout);
+      return;
     }
-    socklen_t size = sizeof(error);
-    getsockopt(backend_.fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    backend_.fd = OwnedFd();
   }
-  if (error == 0 && !aborted_) {
-    client_.writable = backend_.writable = true;
-    co_return true;
-  }
-  loop_.counters_.connect_failures.Add(1);
-  reset_ = true;
-  co_return false;
+  Abort();
 }
 
-asio::awaitable<bool> RelaySession::Movable() {
-  // Still more after a whole visit: everybody else comes first.
-  if (CanMove()) {
-    co_await asio::post(loop_.context_, asio::use_awaitable);
-  }
-  while (!IsOver() && !CanMove()) {
-    Watch();
-    co_await event_.AsyncWait(asio::use_awaitable);
-  }
-  co_return !IsOver();
+void RelaySession::FinishConnect() {
+  if (!backend_.writable) return;
+  int error = 0;
+  socklen_t size = sizeof(error);
+  getsockopt(backend_.fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+  if (error != 0) return ConnectNext();
+  context_.deadlines.Remove(*this);
+  phase_ = Phase::kMoving;
+  client_.writable = true;
+  Visit();
 }
 
-asio::awaitable<bool> RelaySession::Allocate() {
+void RelaySession::ConnectNext() {
+  backend_.fd = OwnedFd();
+  backend_.readable = backend_.writable = backend_.ended = false;
+  ++address_;
+  Connect();
+}
+
+void RelaySession::Visit() {
+  if (MustEnd()) return Close();
+  if (CanMove() && Allocate()) Serve();
+}
+
+bool RelaySession::Allocate() {
   if (kept_ == 0) {
     const Direction& first = directions_[CanMove(directions_[0]) ? 0 : 1];
-    // Not worth waiting for: who is refused it waits for both.
+    // Refused, it does not wait here, but for both buffers below.
     (void)buffers_.AllocateReceiveBuffer(first.side);
   }
-  waits_for_buffers_ = true;
-  for (auto pause = kRetryAfter;; pause = std::min(2 * pause, kRetryAtMost)) {
-    const Allocation got = co_await BuffersFor(buffers_, *loop_.waits_);
-    if (aborted_) co_return false;
-    if (got == Allocation::kGranted) break;
-    CHECK(got == Allocation::kOverloaded);
-    if (!begun_) {
-      aborted_ = reset_ = refused_ = true;
-      co_return false;
-    }
-    loop_.counters_.retries.Add(1);
-    asio::steady_timer timer(loop_.context_, pause);
-    co_await timer.async_wait(asio::use_awaitable);
+  switch (buffers_.AllocateBuffers(context_.notifier->WakerFor(*this))) {
+    case Allocation::kGranted:
+      return true;
+    case Allocation::kWaiting:
+      phase_ = Phase::kWaiting;
+      return false;
+    case Allocation::kExhausted:
+    case Allocation::kOverloaded:
+      break;
   }
-  waits_for_buffers_ = false;
-  co_return true;
+  if (!begun_) {
+    end_ = End::kRefused;
+    Close();
+    return false;
+  }
+  context_.counters.retries.Add(1);
+  phase_ = Phase::kPausing;
+  context_.deadlines.Add(*this, context_.now + pause_);
+  pause_ = std::min(2 * pause_, kRetryAtMost);
+  return false;
 }
 
-asio::awaitable<void> RelaySession::Close() {
-  loop_.kept_ -= std::exchange(kept_, 0);
+void RelaySession::Serve() {
+  pause_ = kRetryAfter;
+  context_.kept -= kept_;
+  for (Direction& direction : directions_) Move(direction);
+  kept_ = 0;
+  for (const Side side : kSides) kept_ += ring(side).empty() ? 0 : 1;
+  buffers_.ReleaseBuffers();
+  context_.kept += kept_;
+  context_.counters.kept_buffers.Set(context_.kept);
+  Touch();
+  if (MustEnd()) {
+    Close();
+  } else if (CanMove()) {
+    // Still more after a whole visit: everybody else comes first.
+    context_.ready.Add(*this);
+  }
+}
+
+void RelaySession::Close() {
+  context_.deadlines.Remove(*this);
+  context_.kept -= std::exchange(kept_, 0);
+  context_.counters.kept_buffers.Set(context_.kept);
   for (const Side side : kSides) ring(side).Consume(ring(side).size());
   buffers_.ReleaseBuffers();
-  if (reset_ && !aborted_) co_await Linger();
-  for (Peer* const peer : {&client_, &backend_}) {
-    if (reset_) ResetOnClose(peer->fd);
-    asio::error_code ignored;
-    peer->descriptor.close(ignored);
-  }
-  while (IsWatched()) co_await event_.AsyncWait(asio::use_awaitable);
-  RelayCounters& counters = loop_.counters_;
-  (refused_ ? counters.refused : counters.finished).Add(1);
+  if (end_ != End::kReset) return Finish();
+  phase_ = Phase::kLingering;
+  Touch();
+  Linger();
 }
 
-asio::awaitable<void> RelaySession::Linger() {
-  const auto until = std::chrono::steady_clock::now() + kLinger;
-  asio::steady_timer timer(loop_.context_);
-  while (!aborted_ && std::chrono::steady_clock::now() < until &&
-         (Unsent(client_.fd) || Unsent(backend_.fd))) {
-    timer.expires_after(kLingerLook);
-    co_await timer.async_wait(asio::use_awaitable);
+void RelaySession::Linger() {
+  if (context_.now < active_since_ + kLinger &&
+      (Unsent(client_.fd) || Unsent(backend_.fd))) {
+    context_.deadlines.Add(*this, context_.now + kLingerLook);
+  } else {
+    Finish();
   }
+}
+
+void RelaySession::Finish() {
+  context_.deadlines.Remove(*this);
+  const bool in_order = end_ == End::kInOrder || end_ == End::kNow;
+  for (Peer* const peer : {&client_, &backend_}) {
+    if (!in_order) ResetOnClose(peer->fd.get());
+    peer->fd = OwnedFd();
+  }
+  RelayCounters& counters = context_.counters;
+  (end_ == End::kRefused ? counters.refused : counters.finished).Add(1);
+  phase_ = Phase::kOver;
+  context_.ready.Add(*this);
 }
 
 bool RelaySession::CanMove(const Direction& direction) const {
@@ -186,19 +279,8 @@ bool RelaySession::CanMove() const {
   return CanMove(directions_[0]) || CanMove(directions_[1]);
 }
 
-bool RelaySession::IsOver() const {
-  return aborted_ || (directions_[0].over && directions_[1].over);
-}
-
-void RelaySession::Move() {
-  loop_.kept_ -= kept_;
-  for (Direction& direction : directions_) Move(direction);
-  kept_ = 0;
-  for (const Side side : kSides) kept_ += ring(side).empty() ? 0 : 1;
-  buffers_.ReleaseBuffers();
-  loop_.kept_ += kept_;
-  loop_.counters_.kept_buffers.Set(loop_.kept_);
-  loop_.Touch(place_);
+bool RelaySession::MustEnd() const {
+  return end_ >= End::kNow || (directions_[0].over && directions_[1].over);
 }
 
 void RelaySession::Move(Direction& direction) {
@@ -215,24 +297,25 @@ void RelaySession::Move(Direction& direction) {
 }
 
 void RelaySession::Receive(Direction& direction, int flags) {
-  if (!direction.from.readable || direction.received_end) return;
+  Peer& from = direction.from;
+  if (!from.readable || direction.received_end) return;
   const RingBuffer bytes = ring(direction.side);
   const std::span<std::byte> room = bytes.writable()[0];
-  const ssize_t n = recv(direction.from.fd, room.data(), room.size(), flags);
+  const ssize_t n = recv(from.fd.get(), room.data(), room.size(), flags);
   if (n > 0) {
-    bytes.Commit(n);
-    // If it was less than could have been, there was no more.
-    direction.from.readable = static_cast<size_t>(n) == room.size();
+    bytes.Commit(static_cast<size_t>(n));
+    // If it was less than could have been, there was no more but maybe an end.
+    from.readable = static_cast<size_t>(n) == room.size() || from.ended;
   } else if (n == 0) {
     direction.received_end = true;
-    direction.from.readable = false;
+    from.readable = false;
   } else if (WouldBlock(errno)) {
-    direction.from.readable = false;
+    from.readable = false;
   } else {
     // The peer is gone: nothing comes from it, and nothing can go to it.
     Break();
     direction.received_end = true;
-    direction.from.readable = false;
+    from.readable = false;
     Direction& opposite = directions_[direction.side == Side::kRequest ? 1 : 0];
     opposite.received_end = opposite.over = true;
     ring(opposite.side).Consume(ring(opposite.side).size());
@@ -244,7 +327,7 @@ size_t RelaySession::Send(Direction& direction) {
   if (bytes.empty()) return 0;
   const std::span<const std::byte> next = bytes.readable()[0];
   const ssize_t n =
-      send(direction.to.fd, next.data(), next.size(), MSG_NOSIGNAL);
+      send(direction.to.fd.get(), next.data(), next.size(), MSG_NOSIGNAL);
   if (n < 0 && !WouldBlock(errno)) {
     // The peer takes no more. What it has sent before may still come.
     Break();
@@ -261,7 +344,9 @@ size_t RelaySession::Send(Direction& direction) {
 }
 
 void RelaySession::Break() {
-  if (!std::exchange(reset_, true)) loop_.counters_.resets.Add(1);
+  if (end_ != End::kInOrder) return;
+  end_ = End::kReset;
+  context_.counters.resets.Add(1);
 }
 
 void RelaySession::Pass(Direction& direction) {
@@ -276,9 +361,10 @@ void RelaySession::Pass(Direction& direction) {
   }
   // MSG_TRUNC: removes without copying.
   for (size_t removed = 0; removed < sent;) {
-    const ssize_t n = recv(direction.from.fd, start, sent - removed, MSG_TRUNC);
+    const ssize_t n =
+        recv(direction.from.fd.get(), start, sent - removed, MSG_TRUNC);
     if (n <= 0) {
-      aborted_ = reset_ = true;
+      end_ = End::kResetNow;
       return;
     }
     removed += static_cast<size_t>(n);
@@ -290,49 +376,14 @@ void RelaySession::EndIfDone(Direction& direction) {
       !ring(direction.side).empty()) {
     return;
   }
-  if (!reset_) shutdown(direction.to.fd, SHUT_WR);
+  if (end_ == End::kInOrder) shutdown(direction.to.fd.get(), SHUT_WR);
   direction.over = true;
 }
 
 bool RelaySession::MayKeep(Side side) const {
   const Side other = side == Side::kRequest ? Side::kResponse : Side::kRequest;
   const size_t others = ring(other).empty() ? 0 : 1;
-  return loop_.kept_ + others < loop_.limits_.quota;
-}
-
-void RelaySession::Watch() {
-  for (const Direction& direction : directions_) {
-    if (direction.over) continue;
-    if (!direction.from.readable && !direction.received_end) {
-      WatchRead(direction.from);
-    }
-    if (!direction.to.writable) WatchWrite(direction.to);
-  }
-}
-
-void RelaySession::WatchRead(Peer& peer) {
-  if (std::exchange(peer.watches_read, true)) return;
-  peer.descriptor.async_wait(descriptor_base::wait_read,
-                             [this, &peer](asio::error_code error) {
-                               peer.watches_read = false;
-                               peer.readable = !error;
-                               event_.Complete();
-                             });
-}
-
-void RelaySession::WatchWrite(Peer& peer) {
-  if (std::exchange(peer.watches_write, true)) return;
-  peer.descriptor.async_wait(descriptor_base::wait_write,
-                             [this, &peer](asio::error_code error) {
-                               peer.watches_write = false;
-                               peer.writable = !error;
-                               event_.Complete();
-                             });
-}
-
-bool RelaySession::IsWatched() const {
-  return client_.watches_read || client_.watches_write ||
-         backend_.watches_read || backend_.watches_write;
+  return context_.kept + others < context_.limits.quota;
 }
 
 }  // namespace tandem

@@ -2,40 +2,30 @@
 #define TANDEM_TOOLS_RELAY_RELAY_SESSION_H_
 
 #include <array>
-#include <asio/awaitable.hpp>
-#include <asio/io_context.hpp>
-#include <asio/posix/stream_descriptor.hpp>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <list>
-#include <memory>
-#include <utility>
 
-#include "tandem/session/asio_completion.h"
+#include "tandem/session/deadline_list.h"
+#include "tandem/session/event_notifier.h"
 #include "tandem/session/ring_buffer.h"
 #include "tandem/session/session_buffers.h"
+#include "tandem/tools/relay/relay_context.h"
 #include "tandem/tools/relay/relay_snapshot.h"
 #include "tandem/tools/relay/socket.h"
 
 namespace tandem {
 
-class RelayLoop;
-class RelaySession;
-
-// A session as its loop knows it.
-struct RelayEntry {
-  std::unique_ptr<RelaySession> session;
-  std::chrono::steady_clock::time_point active_since;
-};
-using RelayEntries = std::list<RelayEntry>;
-
 // One client, its backend, and the bytes between them.
 //
-// Whenever one side can be received from and the other sent to:
+// A session connects to the first of the backend's addresses that takes it.
+// Then, whenever one side can be received from and the other sent to, it has a
+// visit:
 //
-//   1. a buffer for what arrives: receive allocation, which leaves the reserve;
-//      who is refused it waits for both
-//   2. both buffers, to process the session: pair allocation, which waits
+//   1. a buffer for what arrives: a receive allocation, which leaves the
+//      reserve; a session that is refused waits for both buffers instead
+//   2. both buffers, to process the session: a pair allocation, which waits
 //   3. bytes move, both ways, as far as the two sockets let them
 //   4. empty buffers go back: a session with nothing to do holds none
 //
@@ -45,41 +35,72 @@ using RelayEntries = std::list<RelayEntry>;
 // direction looks at what has arrived (MSG_PEEK), sends what the other side
 // takes, and removes just that from the socket: nothing is left in the buffer.
 //
+// The loop watches both sockets from their beginning to their end, edge by edge
+// (EPOLLET): no call is made to wait for one. A peer is readable until a
+// receive has got less than it asked for, and writable until a send has.
+//
 // Threads:  its loop's.
-// Lifetime: until Run has ended.
-class RelaySession {
+// Lifetime: owned by its context's list. When it is over it joins the ready
+//           queue, and the loop that takes it from there destroys it.
+class RelaySession : public ReadyQueue::Node,
+                     private EventNotifier::Node,
+                     private DeadlineList::Node {
  public:
-  RelaySession(RelayLoop& loop, RelayEntries::iterator place, OwnedFd client,
-               OwnedFd backend);
-  RelaySession(const RelaySession&) = delete;
-  RelaySession& operator=(const RelaySession&) = delete;
+  using Place = std::list<RelaySession>::iterator;
 
-  // From the connection to the backend to the end of both.
-  asio::awaitable<void> Run();
+  // `backend`: a socket to connect with, of the family of the first address.
+  RelaySession(RelayContext& context, OwnedFd&& client, OwnedFd&& backend);
 
-  // Ends it: closes both connections, and resets them if bytes are lost by
+  // Begins, as what stands there in the context's list.
+  void Start(Place place);
+
+  // Notes what epoll_wait(2) tells of a socket of a session's.
+  static void Note(void* watched, uint32_t events);
+
+  // Goes on, as far as it can.
+  void Turn();
+
+  // Ends it now: closes both connections, and resets them if bytes are lost by
   // that.
   void Abort();
 
-  bool waits_for_buffers() const { return waits_for_buffers_; }
+  // Moves to the end of the context's list.
+  void Touch();
+
+  Place place() const { return place_; }
+  RelayContext::Clock::time_point active_since() const { return active_since_; }
+  bool is_over() const { return phase_ == Phase::kOver; }
+  bool waits_for_buffers() const {
+    return phase_ == Phase::kWaiting || phase_ == Phase::kPausing;
+  }
 
  private:
-  // One end of the session, as its loop knows it.
+  enum class Phase : uint8_t {
+    kConnecting,
+    kMoving,     // bytes move as they come
+    kWaiting,    // for buffers
+    kPausing,    // until it asks for buffers again: too many wait
+    kLingering,  // until what was sent before a reset has arrived
+    kOver,
+  };
+
+  // How it ends, and with that when. From kNow on: now.
+  enum class End : uint8_t {
+    kInOrder,   // when both directions are over
+    kReset,     // likewise, but the connections are reset: a peer did so
+    kNow,       // in order
+    kResetNow,  // by resets: bytes are lost by it, or there is no backend
+    kRefused,   // by resets, before a byte has moved: too many wait for buffers
+  };
+
+  // One end of the session. epoll(7) knows it by its address.
   struct Peer {
-    Peer(asio::io_context& context, OwnedFd fd)
-        : descriptor(context), unattached(std::move(fd)) {}
-
-    // From here on the loop watches it. False if it can't.
-    bool Attach();
-
-    asio::posix::stream_descriptor descriptor;
-    OwnedFd unattached;
-    int fd = unattached.get();
-    // As of the last call that said something else.
+    RelaySession& session;
+    OwnedFd fd;
     bool readable = false;
     bool writable = false;
-    bool watches_read = false;
-    bool watches_write = false;
+    // Ended by the peer, or broken: it is readable until a receive says so.
+    bool ended = false;
   };
 
   // The bytes from one peer to the other.
@@ -92,21 +113,30 @@ class RelaySession {
     bool over = false;          // and all has been sent, or can't be
   };
 
-  asio::awaitable<bool> Connect();
-  // Until a direction can move. False if the session is over.
-  asio::awaitable<bool> Movable();
-  // Steps 1 and 2. False if the session is over.
-  asio::awaitable<bool> Allocate();
-  // Until nothing refers to this any more.
-  asio::awaitable<void> Close();
-  // Until what was sent before a reset has arrived: a reset would discard it.
-  asio::awaitable<void> Linger();
+  // Has the loop tell of the peer from now on. False if it can't.
+  bool Watch(Peer& peer);
+  // Tries the addresses, from number `address_` on, until one may answer.
+  void Connect();
+  // Looks whether it has answered.
+  void FinishConnect();
+  void ConnectNext();
+  // Has buffers, or sees to it that it will be called when it has.
+  void Visit();
+  // Steps 1 and 2. False if that takes time.
+  bool Allocate();
+  // Steps 3 and 4.
+  void Serve();
+  // Gives back all buffers, and ends.
+  void Close();
+  void Linger();
+  void Finish();
+
+  void OnGranted();
+  void OnDeadline();
 
   bool CanMove(const Direction& direction) const;
   bool CanMove() const;
-  bool IsOver() const;
-  // Steps 3 and 4.
-  void Move();
+  bool MustEnd() const;
   void Move(Direction& direction);
   void Receive(Direction& direction, int flags);
   size_t Send(Direction& direction);
@@ -118,28 +148,22 @@ class RelaySession {
   // Whether a side's buffer may hold data beyond this visit.
   bool MayKeep(Side side) const;
 
-  // Has the loop tell when a peer becomes readable or writable.
-  void Watch();
-  void WatchRead(Peer& peer);
-  void WatchWrite(Peer& peer);
-  bool IsWatched() const;
-
   RingBuffer ring(Side side) { return buffers_.ring(side); }
   RingView ring(Side side) const { return buffers_.ring(side); }
 
-  RelayLoop& loop_;
-  const RelayEntries::iterator place_;
+  RelayContext& context_;
   SessionBuffers buffers_;
   Peer client_;
   Peer backend_;
   std::array<Direction, 2> directions_;
-  AsioCompletion<> event_;
-  size_t kept_ = 0;  // buffers with data in them, between visits
-  bool waits_for_buffers_ = false;
-  bool begun_ = false;    // a byte has moved
-  bool reset_ = false;    // the connections are to be reset at the end
-  bool aborted_ = false;  // it ends now
-  bool refused_ = false;
+  Place place_;
+  RelayContext::Clock::time_point active_since_;
+  std::chrono::milliseconds pause_;
+  size_t address_ = 0;  // of the context's backends
+  uint8_t kept_ = 0;    // buffers with data in them, between visits
+  Phase phase_ = Phase::kConnecting;
+  End end_ = End::kInOrder;
+  bool begun_ = false;  // a byte has moved
 };
 
 }  // namespace tandem

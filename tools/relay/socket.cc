@@ -6,10 +6,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -53,8 +56,8 @@ std::string SocketAddress::ToString() const {
   return absl::StrCat(host, ":", port);
 }
 
-absl::StatusOr<SocketAddress> ResolveAddress(std::string_view flag,
-                                             std::string_view host_port) {
+absl::StatusOr<std::vector<SocketAddress>> ResolveAddresses(
+    std::string_view flag, std::string_view host_port) {
   const auto bad = [&](std::string_view why) {
     return absl::InvalidArgumentError(
         absl::StrCat("--", flag, " is \"", host_port, "\": ", why,
@@ -80,11 +83,24 @@ absl::StatusOr<SocketAddress> ResolveAddress(std::string_view flag,
   const int error =
       getaddrinfo(std::string(host).c_str(), port.c_str(), &hints, &found);
   if (error != 0) return bad(gai_strerror(error));
-  SocketAddress address;
-  std::memcpy(&address.storage, found->ai_addr, found->ai_addrlen);
-  address.size = found->ai_addrlen;
+  std::vector<SocketAddress> addresses;
+  for (const addrinfo* at = found; at != nullptr; at = at->ai_next) {
+    SocketAddress& address = addresses.emplace_back();
+    std::memcpy(&address.storage, at->ai_addr, at->ai_addrlen);
+    address.size = at->ai_addrlen;
+  }
   freeaddrinfo(found);
-  return address;
+  std::stable_partition(
+      addresses.begin(), addresses.end(),
+      [](const SocketAddress& a) { return a.family() == AF_INET6; });
+  return addresses;
+}
+
+absl::StatusOr<SocketAddress> ResolveAddress(std::string_view flag,
+                                             std::string_view host_port) {
+  auto addresses = ResolveAddresses(flag, host_port);
+  if (!addresses.ok()) return std::move(addresses).status();
+  return addresses->front();
 }
 
 absl::StatusOr<Listeners> Listen(const SocketAddress& address, int count) {

@@ -47,6 +47,10 @@ struct SocketAddress {
 };
 
 // Resolves HOST:PORT or [ADDRESS]:PORT, blocking. InvalidArgument names `flag`.
+// All addresses that the name has, at least one, those of IPv6 first.
+absl::StatusOr<std::vector<SocketAddress>> ResolveAddresses(
+    std::string_view flag, std::string_view host_port);
+// The first of them.
 absl::StatusOr<SocketAddress> ResolveAddress(std::string_view flag,
                                              std::string_view host_port);
 

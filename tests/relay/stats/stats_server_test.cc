@@ -102,6 +102,35 @@ TEST_F(StatsServerTest, AnswersNothingElse) {
   EXPECT_EQ(Http(address, "HEAD", "/").code, 200);
 }
 
+TEST_F(StatsServerTest, FieldAScrapeFindsRoomAmongSixtyFourConnections) {
+  std::vector<OwnedFd> idle;
+  while (idle.size() < 64) idle.push_back(Connect(stats_->address().ToString()));
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(Get("/metrics").code, 200) << i;
+  // Those that have been idle for longest made room, and no others.
+  EXPECT_EQ(EndOf(idle.front()), 0);
+  SendAll(idle.back(), "GET /metrics HTTP/1.1\r\nHost: relay\r\n\r\n");
+  EXPECT_EQ(ReceiveUpTo(idle.back(), 12), "HTTP/1.1 200");
+}
+
+TEST(StatsFlagTest, FieldIdleConnectionsGiveWayWhenNoDescriptorIsLeft) {
+  ManualBackend backend;
+  RelayProcess relay(backend.address(), {"--stats=127.0.0.1:0"},
+                     /*descriptors=*/64);
+  const std::string line = relay.ReadLine();
+  const size_t start = line.find("//") + 2;
+  const std::string address = line.substr(start, line.rfind('/') - start);
+  std::vector<OwnedFd> clients;
+  for (int i = 0; i < 100; ++i) clients.push_back(Connect(relay.address()));
+  ASSERT_TRUE(Eventually([&] { return relay.Descriptors() >= 54; }));
+  std::vector<OwnedFd> idle;
+  for (int i = 0; i < 20; ++i) idle.push_back(Connect(address));
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(Http(address, "GET", "/metrics").code, 200);
+  }
+  relay.Signal(SIGKILL);
+  relay.Wait();
+}
+
 TEST(StatsFlagTest, TheProgramSaysWhereItTells) {
   const ManualBackend backend;
   RelayProcess relay(backend.address(), {"--stats=127.0.0.1:0"});

@@ -8,16 +8,20 @@
 
 #include <array>
 #include <chrono>
+#include <list>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <utility>
 
 #include "absl/memory/memory.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "tandem/metrics/exposition.h"
 #include "tandem/tools/relay/stats/metrics.h"
 #include "tandem/tools/relay/stats/page.h"
@@ -28,6 +32,7 @@ namespace {
 
 constexpr auto kFreshness = std::chrono::seconds(1);
 constexpr unsigned kConnections = 64;
+constexpr unsigned kLeaving = 4;  // closed, but not yet gone
 constexpr unsigned kIdleSeconds = 5;
 constexpr int kPauseMillis = 100;
 
@@ -84,31 +89,56 @@ StatsServer::~StatsServer() {
 
 absl::Status StatsServer::Start() {
   const MHD_AccessHandlerCallback handle =
-      [](void* self, MHD_Connection* connection, const char* path,
+      [](void* context, MHD_Connection* connection, const char* path,
          const char* method, const char*, const char*, size_t*, void**) {
         constexpr char kText[] = "text/plain; charset=utf-8";
+        auto* const self = static_cast<StatsServer*>(context);
         if (std::string_view(method) != MHD_HTTP_METHOD_GET &&
             std::string_view(method) != MHD_HTTP_METHOD_HEAD) {
           return Respond(connection, MHD_HTTP_METHOD_NOT_ALLOWED, kText,
                          "GET and HEAD only\n");
         }
-        const auto document = static_cast<StatsServer*>(self)->Get(path);
-        if (!document) {
-          return Respond(connection, MHD_HTTP_NOT_FOUND, kText,
-                         "There are /, /status.json and /metrics\n");
+        try {
+          const auto document = self->Get(path);
+          if (!document) {
+            return Respond(connection, MHD_HTTP_NOT_FOUND, kText,
+                           "There are /, /status.json and /metrics\n");
+          }
+          return Respond(connection, MHD_HTTP_OK, document->type,
+                         document->body);
+        } catch (const std::bad_alloc&) {
+          return Respond(connection, MHD_HTTP_SERVICE_UNAVAILABLE, kText,
+                         "There is too little memory\n");
         }
-        return Respond(connection, MHD_HTTP_OK, document->type, document->body);
+      };
+  const MHD_NotifyConnectionCallback notice =
+      [](void* context, MHD_Connection* connection, void**,
+         MHD_ConnectionNotificationCode what) {
+        auto& connections = static_cast<StatsServer*>(context)->connections_;
+        if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+          connections.push_back(connection);
+        } else {
+          connections.remove(connection);
+        }
       };
   // Without its own way to accept: it would spin while descriptors are short.
+  // With room for one more than there are to be: the new one comes before the
+  // old one goes.
   daemon_ = MHD_start_daemon(
       MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, nullptr, nullptr, handle,
-      this, MHD_OPTION_CONNECTION_LIMIT, kConnections,
-      MHD_OPTION_CONNECTION_TIMEOUT, kIdleSeconds, MHD_OPTION_END);
+      this, MHD_OPTION_CONNECTION_LIMIT, kConnections + kLeaving,
+      MHD_OPTION_CONNECTION_TIMEOUT, kIdleSeconds, MHD_OPTION_NOTIFY_CONNECTION,
+      notice, this, MHD_OPTION_END);
   stop_ = OwnedFd(eventfd(0, EFD_CLOEXEC));
   if (daemon_ == nullptr || !stop_.valid()) {
     return absl::InternalError("--stats: there are too few file descriptors");
   }
-  thread_ = std::thread([this] { Run(); });
+  try {
+    thread_ = std::thread([this] { Run(); });
+  } catch (const std::system_error& error) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "--stats: cannot start a thread: ", error.code().message()));
+  }
   return absl::OkStatus();
 }
 
@@ -119,8 +149,10 @@ void StatsServer::Run() {
     if (!spare_.valid()) {
       spare_ = OwnedFd(open("/dev/null", O_RDONLY | O_CLOEXEC));
     }
-    // Without a spare descriptor, connections wait for the next try.
-    const nfds_t watched = spare_.valid() ? 3 : 2;
+    // Without a spare descriptor, or one to be had from somebody who is idle,
+    // connections wait for the next try.
+    const bool room = spare_.valid() || !connections_.empty();
+    const nfds_t watched = room ? 3 : 2;
     std::array<pollfd, 3> fds = {{
         {.fd = stop_.get(), .events = POLLIN, .revents = 0},
         {.fd = events, .events = POLLIN, .revents = 0},
@@ -131,14 +163,31 @@ void StatsServer::Run() {
     if (MHD_get_timeout(daemon_, &idle) == MHD_YES) {
       timeout = idle < 1000 ? static_cast<int>(idle) : 1000;
     }
-    if (!spare_.valid() && (timeout < 0 || timeout > kPauseMillis)) {
+    if (!room && (timeout < 0 || timeout > kPauseMillis)) {
       timeout = kPauseMillis;
     }
     poll(fds.data(), watched, timeout);
     if (fds[0].revents != 0) return;
-    if (fds[2].revents != 0) Accept();
+    if (fds[2].revents != 0) {
+      if (spare_.valid()) {
+        Accept();
+      } else {
+        CloseTheOldest();
+      }
+    }
     MHD_run(daemon_);
+    if (connections_.size() > kConnections) {
+      CloseTheOldest();
+      MHD_run(daemon_);
+    }
   }
+}
+
+void StatsServer::CloseTheOldest() {
+  const auto* const info = MHD_get_connection_info(
+      connections_.front(), MHD_CONNECTION_INFO_CONNECTION_FD);
+  // The server finds that it has ended.
+  shutdown(info->connect_fd, SHUT_RDWR);
 }
 
 void StatsServer::Accept() {

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,6 +17,7 @@
 #include "tandem/tools/relay/socket.h"
 #include "tandem/tools/relay/stats/relay_status.h"
 
+struct MHD_Connection;
 struct MHD_Daemon;
 
 namespace tandem {
@@ -32,9 +34,11 @@ namespace tandem {
 // Threads:  one of its own answers; it takes no snapshot within a second of the
 //           last, so any number of readers cost the relay the same. SetDraining
 //           may be called by any.
-// Limits:   64 connections at once; one that is idle for 5 seconds is closed.
-//           One descriptor is kept back for them: that can be looked at, too,
-//           when the relay's sessions have taken all.
+// Limits:   64 connections at once; one that is idle for 5 seconds is closed,
+//           and the one that has been for longest as soon as another comes for
+//           whom there is no place or no descriptor. One descriptor is kept
+//           back for them: that can be looked at, too, when the relay's
+//           sessions have taken all.
 // Lifetime: the relay must outlive it.
 class StatsServer {
  public:
@@ -64,6 +68,8 @@ class StatsServer {
   absl::Status Start();
   void Run();
   void Accept();
+  // Makes room for a connection.
+  void CloseTheOldest();
 
   // What stands at a path, if anything does.
   std::optional<Document> Get(std::string_view path);
@@ -78,6 +84,9 @@ class StatsServer {
   RelayStatus status_;
   std::optional<Clock::time_point> taken_;
   MHD_Daemon* daemon_ = nullptr;
+  // Those that are open, in the order in which they came. They ask for nothing:
+  // each one is closed with its first answer.
+  std::list<MHD_Connection*> connections_;
   OwnedFd spare_;
   OwnedFd stop_;  // an eventfd(2)
   std::thread thread_;

@@ -1,0 +1,37 @@
+#include "tandem/tools/out_of_memory.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <cstring>
+#include <new>
+
+namespace tandem {
+namespace {
+
+void EndWithOneLine() {
+  // No memory for stdio, and no more than one line if two threads come here.
+  std::array<char, 128> line = {};
+  std::strncat(line.data(), program_invocation_short_name, 64);
+  std::strcat(line.data(), ": there is too little memory\n");
+  static_cast<void>(!write(STDERR_FILENO, line.data(), std::strlen(line.data())));
+  _exit(1);
+}
+
+// 101 is the first priority that programs may have: before the constructors of
+// flags, which ask for memory.
+[[gnu::constructor(101)]] void Install() {
+  std::set_new_handler(EndWithOneLine);
+  std::signal(SIGABRT, [](int) { _exit(1); });
+}
+
+}  // namespace
+
+void Begun(bool goes_on) {
+  std::signal(SIGABRT, SIG_DFL);
+  if (goes_on) std::set_new_handler(nullptr);
+}
+
+}  // namespace tandem
