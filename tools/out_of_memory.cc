@@ -16,7 +16,8 @@ void EndWithOneLine() {
   std::array<char, 128> line = {};
   std::strncat(line.data(), program_invocation_short_name, 64);
   std::strcat(line.data(), ": there is too little memory\n");
-  static_cast<void>(!write(STDERR_FILENO, line.data(), std::strlen(line.data())));
+  static_cast<void>(
+      !write(STDERR_FILENO, line.data(), std::strlen(line.data())));
   _exit(1);
 }
 

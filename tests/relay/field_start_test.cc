@@ -153,16 +153,17 @@ TEST_P(FieldStartTest, EndsInOrderInASmallAddressSpace) {
 
 TEST(FieldThreadsTest, EndsInOrderWithMoreThreadsThanDescriptors) {
   for (const char* const threads : {"--threads=64", "--threads=256"}) {
-    EXPECT_EQ(Try(Command{"prlimit", "--nofile=100"} + Relay() +
-                      Command{threads},
-                  threads),
-              Start::kEndedInOrder);
+    EXPECT_EQ(
+        Try(Command{"prlimit", "--nofile=100"} + Relay() + Command{threads},
+            threads),
+        Start::kEndedInOrder);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    , FieldStartTest, ::testing::Bool(),
-    [](const auto& info) { return info.param ? "Stress" : "Relay"; });
+INSTANTIATE_TEST_SUITE_P(, FieldStartTest, ::testing::Bool(),
+                         [](const auto& info) {
+                           return info.param ? "Stress" : "Relay";
+                         });
 
 }  // namespace
 }  // namespace tandem

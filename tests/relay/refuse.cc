@@ -52,8 +52,8 @@ Function* Next(const char* name) {
 }  // namespace
 
 std::new_handler std::set_new_handler(std::new_handler handler) noexcept {
-  static auto* const next = Next<std::new_handler(std::new_handler)>(
-      "_ZSt15set_new_handlerPFvvE");
+  static auto* const next =
+      Next<std::new_handler(std::new_handler)>("_ZSt15set_new_handlerPFvvE");
   counts = true;
   return next(handler);
 }

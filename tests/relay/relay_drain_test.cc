@@ -40,8 +40,7 @@ class DrippingClients {
     for (int i = 0; i < count_; ++i) {
       threads_.emplace_back([this, to, stays] {
         while (!stop_) {
-          const OwnedFd fd(
-              socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+          const OwnedFd fd(socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
           const timeval patience = {.tv_sec = 0, .tv_usec = 50'000};
           setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience,
                      sizeof(patience));

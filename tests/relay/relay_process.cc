@@ -125,8 +125,8 @@ namespace {
 std::vector<std::string> WithAddresses(const std::string& backend,
                                        std::vector<std::string> flags) {
   // First, so that a flag that comes again is what counts.
-  flags.insert(flags.begin(), {"--listen=127.0.0.1:0",
-                               absl::StrCat("--backend=", backend)});
+  flags.insert(flags.begin(),
+               {"--listen=127.0.0.1:0", absl::StrCat("--backend=", backend)});
   return RelayCommand(flags);
 }
 

@@ -17,8 +17,8 @@
 
 namespace tandem {
 
-// The first descriptor that connections must not have: the last ones are left to
-// the rest of the program, such as those that ask what it does.
+// The first descriptor that connections must not have: the last ones are left
+// to the rest of the program, such as those that ask what it does.
 int DescriptorLimit();
 
 // One thread's event loop, on epoll(7): it accepts, and runs the sessions it

@@ -17,9 +17,9 @@ absl::Status CheckRange(absl::string_view flag, uint64_t value, uint64_t min,
 
 absl::Status CheckTime(absl::string_view flag, absl::Duration value) {
   if (value > absl::ZeroDuration()) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("--", flag, " is ", absl::FormatDuration(value),
-                   "; allowed: more than 0"));
+  return absl::InvalidArgumentError(absl::StrCat("--", flag, " is ",
+                                                 absl::FormatDuration(value),
+                                                 "; allowed: more than 0"));
 }
 
 }  // namespace

@@ -20,8 +20,8 @@ namespace tandem {
 // One client, its backend, and the bytes between them.
 //
 // A session connects to the first of the backend's addresses that takes it.
-// Then, whenever one side can be received from and the other sent to, it has a
-// visit:
+// Whenever one side can be received from and the other sent to, it then has a
+// visit of these steps:
 //
 //   1. a buffer for what arrives: a receive allocation, which leaves the
 //      reserve; a session that is refused waits for both buffers instead

@@ -104,7 +104,8 @@ TEST_F(StatsServerTest, AnswersNothingElse) {
 
 TEST_F(StatsServerTest, FieldAScrapeFindsRoomAmongSixtyFourConnections) {
   std::vector<OwnedFd> idle;
-  while (idle.size() < 64) idle.push_back(Connect(stats_->address().ToString()));
+  while (idle.size() < 64)
+    idle.push_back(Connect(stats_->address().ToString()));
   for (int i = 0; i < 20; ++i) EXPECT_EQ(Get("/metrics").code, 200) << i;
   // Those that have been idle for longest made room, and no others.
   EXPECT_EQ(EndOf(idle.front()), 0);

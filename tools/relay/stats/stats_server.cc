@@ -88,29 +88,30 @@ StatsServer::~StatsServer() {
 }
 
 absl::Status StatsServer::Start() {
-  const MHD_AccessHandlerCallback handle =
-      [](void* context, MHD_Connection* connection, const char* path,
-         const char* method, const char*, const char*, size_t*, void**) {
-        constexpr char kText[] = "text/plain; charset=utf-8";
-        auto* const self = static_cast<StatsServer*>(context);
-        if (std::string_view(method) != MHD_HTTP_METHOD_GET &&
-            std::string_view(method) != MHD_HTTP_METHOD_HEAD) {
-          return Respond(connection, MHD_HTTP_METHOD_NOT_ALLOWED, kText,
-                         "GET and HEAD only\n");
-        }
-        try {
-          const auto document = self->Get(path);
-          if (!document) {
-            return Respond(connection, MHD_HTTP_NOT_FOUND, kText,
-                           "There are /, /status.json and /metrics\n");
-          }
-          return Respond(connection, MHD_HTTP_OK, document->type,
-                         document->body);
-        } catch (const std::bad_alloc&) {
-          return Respond(connection, MHD_HTTP_SERVICE_UNAVAILABLE, kText,
-                         "There is too little memory\n");
-        }
-      };
+  const MHD_AccessHandlerCallback handle = [](void* context,
+                                              MHD_Connection* connection,
+                                              const char* path,
+                                              const char* method, const char*,
+                                              const char*, size_t*, void**) {
+    constexpr char kText[] = "text/plain; charset=utf-8";
+    auto* const self = static_cast<StatsServer*>(context);
+    if (std::string_view(method) != MHD_HTTP_METHOD_GET &&
+        std::string_view(method) != MHD_HTTP_METHOD_HEAD) {
+      return Respond(connection, MHD_HTTP_METHOD_NOT_ALLOWED, kText,
+                     "GET and HEAD only\n");
+    }
+    try {
+      const auto document = self->Get(path);
+      if (!document) {
+        return Respond(connection, MHD_HTTP_NOT_FOUND, kText,
+                       "There are /, /status.json and /metrics\n");
+      }
+      return Respond(connection, MHD_HTTP_OK, document->type, document->body);
+    } catch (const std::bad_alloc&) {
+      return Respond(connection, MHD_HTTP_SERVICE_UNAVAILABLE, kText,
+                     "There is too little memory\n");
+    }
+  };
   const MHD_NotifyConnectionCallback notice =
       [](void* context, MHD_Connection* connection, void**,
          MHD_ConnectionNotificationCode what) {
