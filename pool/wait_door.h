@@ -44,6 +44,12 @@ class WaitDoor {
   // Sessions that wait now, never fewer than really do: one load.
   uint32_t waiting() const { return core_.depot().ledger().Load().waiting(); }
 
+  // True if nobody waits or is short, and n buffers lie free in no cache: one
+  // load.
+  bool HasToSpare(uint32_t n) const {
+    return !core_.depot().ledger().Load().Pressed(n);
+  }
+
   // True if others wait, one of whom goes before an allocation of this rank.
   bool MustWait(Rank rank) const { return core_.depot().MustWait(rank); }
 

@@ -203,6 +203,17 @@ std::byte* SessionAllocator::Acquire(ClassId id) noexcept {
   return buffer;
 }
 
+bool SessionAllocator::TakeSpares(std::span<std::byte*> out) noexcept {
+  // What lies in caches is not counted: it is free as well, but may be in use
+  // as soon as its thread goes on.
+  const uint64_t share =
+      uint64_t{pool().reserve()} + pool().capacity() / 4 + out.size();
+  if (!door_.waits().HasToSpare(static_cast<uint32_t>(share))) return false;
+  if (!door_.TakeCheaply(out, queue_.ClaimOf(receive_))) return false;
+  door_.HandOut(out, Holder::kSession);
+  return true;
+}
+
 Allocation SessionAllocator::TakeOrWait(ClassId id, std::span<std::byte*> out,
                                         Waker waker, TicketWord& ticket) {
   if (door_.TakeCheaply(out, queue_.ClaimOf(id))) return Allocation::kGranted;

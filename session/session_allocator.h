@@ -109,6 +109,7 @@ class SessionAllocator {
 
  private:
   friend class SessionBuffers;
+  friend class SpareBuffers;
 
   using Queue = WaiterQueue<StdPlatform>;
   using TicketWord = Queue::TicketWord;
@@ -153,6 +154,10 @@ class SessionAllocator {
   // Take; if it can't be met, waits, and sets `ticket` before.
   Allocation TakeOrWait(ClassId id, std::span<std::byte*> out, Waker waker,
                         TicketWord& ticket);
+
+  // Takes all of `out` for SpareBuffers, as a receive does, but only where
+  // nobody waits, enough is free, and nothing has to be searched.
+  bool TakeSpares(std::span<std::byte*> out) noexcept;
 
   static std::vector<Queue::ClassRule> RulesOf(
       const std::vector<RankedClass>& classes);

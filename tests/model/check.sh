@@ -119,6 +119,9 @@ search holds sessions -DCOARSE
 search holds sessions -DCOARSE -DCAPACITY=3 -DRESERVE=2
 search holds sessions -DLIVENESS -DSESSIONS=2
 search holds sessions -DCOARSE -DLIVENESS
+search holds sessions -DSPARES=1 -DSESSIONS=2 -DCAPACITY=4
+search holds sessions -DCOARSE -DSPARES=1 -DCAPACITY=4
+search holds sessions -DCOARSE -DSPARES=1 -DLIVENESS -DCAPACITY=4
 search holds sessions -DCOARSE -DLIVENESS -DCAPACITY=3 -DRESERVE=2
 search holds sessions -DCOARSE -DLIVENESS -DCAPACITY=4 -DRESERVE=3
 search holds levels

@@ -8,7 +8,8 @@
  *             one), or takes a pair; gives back both at once, or one and then
  *             the other; asks again, or stops. It keeps the premise of S6: who
  *             has had both returns both before it asks again. All but session 0
- *             may cancel; who does gives back what it holds.
+ *             may cancel; who does gives back what it holds. With SPARES, one
+ *             that has both may take a third and return it.
  *   Watch     moves only if something is wrong.
  *
  * One step here is one atomic operation there; with -DCOARSE, one operation of
@@ -48,6 +49,9 @@
 #endif
 #ifndef DECLARED
 #define DECLARED 0  /* 1: a declared class as well, between pair and receive */
+#endif
+#ifndef SPARES
+#define SPARES 0    /* 1: a session that has both may take a spare as well */
 #endif
 #ifdef COARSE
 #define operation(what) atomic { what; Settled(me) }
@@ -462,6 +466,15 @@ proctype Session(byte me) {
        :: hold[me] == 1 -> give = 1; both = false
        :: hold[me] == 2 -> give = 1; both = true
        :: hold[me] == 2 -> give = 2
+#if SPARES
+       /* SpareBuffers::Take, and back before anything else; TakeCheaply needs
+        * no queue, as nobody waits. */
+       :: hold[me] == 2 && waiting == 0 && available > RESERVE ->
+          Check(!(asleep[0] || asleep[1] || asleep[2] || asleep[3]),
+                NobodyPassesASleeper);
+          available = available - 1; hold[me] = 3; give = 1;
+          Check(available >= RESERVE, AReceiveLeavesTheReserve)
+#endif
        fi
      };
      if

@@ -19,6 +19,7 @@ struct LoadCase {
   uint32_t buffer_size;
   uint32_t slow_one_in;
   uint32_t dies_one_in;
+  uint64_t max_bytes = 60'000;
 };
 
 class RelayLoadTest : public ::testing::TestWithParam<LoadCase> {};
@@ -37,7 +38,7 @@ TEST_P(RelayLoadTest, LosesNothingAndLeaksNothing) {
       RunLoad(relay.address(), {.seed = seed,
                                 .at_once = 150,
                                 .connections = 600,
-                                .max_bytes = 60'000,
+                                .max_bytes = param.max_bytes,
                                 .slow_one_in = param.slow_one_in,
                                 .dies_one_in = param.dies_one_in});
   EXPECT_EQ(clients.errors, 0u) << clients.first_error;
@@ -65,7 +66,10 @@ INSTANTIATE_TEST_SUITE_P(
                       LoadCase{"FourBuffers", 4, 4, 16384, 10, 10},
                       LoadCase{"TinyBuffers", 4, 4, 64, 0, 10},
                       LoadCase{"SomeKept", 2, 12, 4096, 3, 10},
-                      LoadCase{"Plenty", 2, 1000, 16384, 3, 3}),
+                      LoadCase{"Plenty", 2, 1000, 16384, 3, 3},
+                      // Visits with spare buffers, which slow peers keep.
+                      LoadCase{"SparesKept", 2, 1000, 1024, 3, 5, 200'000},
+                      LoadCase{"SparesNowAndThen", 2, 32, 512, 5, 5}),
     [](const auto& info) { return info.param.name; });
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -22,8 +23,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// Buffers' worth that one direction moves in a visit, at most: others wait.
-constexpr int kRounds = 4;
+// Buffers' worth after which a direction's visit is over: others wait.
+constexpr uint64_t kBuffersOfAVisit = 8;
 
 // How long a session under way sleeps before it asks again, when so many wait
 // that it may not even do that: twice as long each time, up to the second.
@@ -54,9 +55,11 @@ RelaySession::RelaySession(RelayContext& context, OwnedFd&& client,
       client_{*this, std::move(client)},
       backend_{*this, std::move(backend)},
       directions_{Direction{client_, backend_, Side::kRequest,
-                            context.counters.bytes_to_backend},
+                            context.counters.bytes_to_backend,
+                            SpareBuffers(context.allocator)},
                   Direction{backend_, client_, Side::kResponse,
-                            context.counters.bytes_to_client}},
+                            context.counters.bytes_to_client,
+                            SpareBuffers(context.allocator)}},
       active_since_(context.now),
       pause_(kRetryAfter) {
   on_ready = [](EventNotifier::Node& node) {
@@ -136,7 +139,7 @@ void RelaySession::Abort() {
   if (is_over() || end_ >= End::kNow) return;
   bool loses = end_ == End::kReset || phase_ == Phase::kConnecting;
   for (const Direction& direction : directions_) {
-    loses |= !ring(direction.side).empty() || direction.from.readable;
+    loses |= !IsEmpty(direction) || direction.from.readable;
   }
   if (phase_ == Phase::kConnecting) context_.counters.connect_failures.Add(1);
   end_ = loses ? End::kResetNow : End::kNow;
@@ -222,8 +225,7 @@ void RelaySession::Serve() {
   pause_ = kRetryAfter;
   context_.kept -= kept_;
   for (Direction& direction : directions_) Move(direction);
-  kept_ = 0;
-  for (const Side side : kSides) kept_ += ring(side).empty() ? 0 : 1;
+  kept_ = static_cast<uint8_t>(Held(directions_[0]) + Held(directions_[1]));
   buffers_.ReleaseBuffers();
   context_.kept += kept_;
   context_.counters.kept_buffers.Set(context_.kept);
@@ -240,7 +242,7 @@ void RelaySession::Close() {
   context_.deadlines.Remove(*this);
   context_.kept -= std::exchange(kept_, 0);
   context_.counters.kept_buffers.Set(context_.kept);
-  for (const Side side : kSides) ring(side).Consume(ring(side).size());
+  for (Direction& direction : directions_) Discard(direction);
   buffers_.ReleaseBuffers();
   if (end_ != End::kReset) return Finish();
   phase_ = Phase::kLingering;
@@ -270,9 +272,22 @@ void RelaySession::Finish() {
   context_.ready.Add(*this);
 }
 
+bool RelaySession::IsEmpty(const Direction& direction) const {
+  return ring(direction.side).empty() && direction.spares.empty();
+}
+
+uint32_t RelaySession::Held(const Direction& direction) const {
+  return (ring(direction.side).empty() ? 0 : 1) + direction.spares.kept();
+}
+
+void RelaySession::Discard(Direction& direction) {
+  ring(direction.side).Consume(ring(direction.side).size());
+  direction.spares.Clear();
+}
+
 bool RelaySession::CanMove(const Direction& direction) const {
   return !direction.over && direction.to.writable &&
-         (!ring(direction.side).empty() || direction.from.readable);
+         (!IsEmpty(direction) || direction.from.readable);
 }
 
 bool RelaySession::CanMove() const {
@@ -284,61 +299,122 @@ bool RelaySession::MustEnd() const {
 }
 
 void RelaySession::Move(Direction& direction) {
-  for (int round = 0; round < kRounds && CanMove(direction); ++round) {
-    const RingBuffer bytes = ring(direction.side);
-    if (bytes.empty() && !MayKeep(direction.side)) {
+  const uint64_t before = direction.moved;
+  const uint64_t most =
+      kBuffersOfAVisit * context_.allocator.pool().buffer_size();
+  do {
+    if (!CanMove(direction)) break;
+    if (IsEmpty(direction) && MayKeep(direction) == 0) {
       Pass(direction);
     } else {
-      if (!bytes.full()) Receive(direction, 0);
+      Receive(direction);
       Send(direction);
     }
     EndIfDone(direction);
+  } while (direction.moved - before < most);
+  direction.spares.Release();
+}
+
+void RelaySession::Receive(Direction& direction) {
+  // What the spares hold comes after what is in the ring: first that is sent.
+  if (!direction.spares.empty()) return;
+  RingBuffer bytes = ring(direction.side);
+  std::array<iovec, 1 + SpareBuffers::kMost> room;
+  size_t parts = 0;
+  size_t size = 0;
+  if (const std::span<std::byte> free = bytes.writable()[0]; !free.empty()) {
+    room[parts++] = {.iov_base = free.data(), .iov_len = free.size()};
+    size = free.size();
+  }
+  // Behind a ring that is full.
+  const bool fills = size == bytes.space();
+  if (fills) {
+    parts += static_cast<size_t>(direction.spares.WritableIovecs(
+        std::span(room).subspan(parts).first<SpareBuffers::kMost>()));
+  }
+  if (parts == 0) return;
+  const size_t n = Receive(direction, std::span(room).first(parts), 0);
+  bytes.Commit(std::min(n, size));
+  if (n > size) direction.spares.Commit(n - size);
+  if (!bytes.full() || !direction.from.readable ||
+      direction.spares.count() != 0) {
+    return;
+  }
+  TakeSpares(direction);
+  parts = static_cast<size_t>(direction.spares.WritableIovecs(
+      std::span(room).first<SpareBuffers::kMost>()));
+  if (parts != 0) {
+    direction.spares.Commit(
+        Receive(direction, std::span(room).first(parts), 0));
   }
 }
 
-void RelaySession::Receive(Direction& direction, int flags) {
+void RelaySession::TakeSpares(Direction& direction) {
+  // They, and the ring, may hold data at the end of the visit.
+  if (MayKeep(direction) < 1 + SpareBuffers::kMost) return;
+  (void)direction.spares.Take(SpareBuffers::kMost);
+}
+
+size_t RelaySession::Receive(Direction& direction, std::span<iovec> room,
+                             int flags) {
   Peer& from = direction.from;
-  if (!from.readable || direction.received_end) return;
-  const RingBuffer bytes = ring(direction.side);
-  const std::span<std::byte> room = bytes.writable()[0];
-  const ssize_t n = recv(from.fd.get(), room.data(), room.size(), flags);
+  if (!from.readable || direction.received_end) return 0;
+  size_t size = 0;
+  for (const iovec& part : room) size += part.iov_len;
+  msghdr message = {};
+  message.msg_iov = room.data();
+  message.msg_iovlen = room.size();
+  const ssize_t n = room.size() == 1
+                        ? recv(from.fd.get(), room[0].iov_base, size, flags)
+                        : recvmsg(from.fd.get(), &message, flags);
   if (n > 0) {
-    bytes.Commit(static_cast<size_t>(n));
     // If it was less than could have been, there was no more but maybe an end.
-    from.readable = static_cast<size_t>(n) == room.size() || from.ended;
-  } else if (n == 0) {
+    from.readable = static_cast<size_t>(n) == size || from.ended;
+    return static_cast<size_t>(n);
+  }
+  from.readable = false;
+  if (n == 0) {
     direction.received_end = true;
-    from.readable = false;
-  } else if (WouldBlock(errno)) {
-    from.readable = false;
-  } else {
+  } else if (!WouldBlock(errno)) {
     // The peer is gone: nothing comes from it, and nothing can go to it.
     Break();
     direction.received_end = true;
-    from.readable = false;
-    Direction& opposite = directions_[direction.side == Side::kRequest ? 1 : 0];
+    Direction& opposite = Opposite(direction);
     opposite.received_end = opposite.over = true;
-    ring(opposite.side).Consume(ring(opposite.side).size());
+    Discard(opposite);
   }
+  return 0;
 }
 
 size_t RelaySession::Send(Direction& direction) {
-  const RingBuffer bytes = ring(direction.side);
-  if (bytes.empty()) return 0;
-  const std::span<const std::byte> next = bytes.readable()[0];
-  const ssize_t n =
-      send(direction.to.fd.get(), next.data(), next.size(), MSG_NOSIGNAL);
+  if (IsEmpty(direction)) return 0;
+  RingBuffer bytes = ring(direction.side);
+  std::array<iovec, 2 + SpareBuffers::kMost> content;
+  auto parts =
+      static_cast<size_t>(bytes.ReadableIovecs(std::span(content).first<2>()));
+  parts += static_cast<size_t>(direction.spares.ReadableIovecs(
+      std::span(content).subspan(parts).first<SpareBuffers::kMost>()));
+  const size_t size = bytes.size() + direction.spares.size();
+  msghdr message = {};
+  message.msg_iov = content.data();
+  message.msg_iovlen = parts;
+  const int fd = direction.to.fd.get();
+  const ssize_t n = parts == 1
+                        ? send(fd, content[0].iov_base, size, MSG_NOSIGNAL)
+                        : sendmsg(fd, &message, MSG_NOSIGNAL);
   if (n < 0 && !WouldBlock(errno)) {
     // The peer takes no more. What it has sent before may still come.
     Break();
     direction.received_end = direction.over = true;
-    bytes.Consume(bytes.size());
+    Discard(direction);
     return 0;
   }
   const size_t sent = n < 0 ? 0 : static_cast<size_t>(n);
-  direction.to.writable = sent == next.size();
-  bytes.Consume(sent);
-  direction.bytes.Add(sent);
+  direction.to.writable = sent == size;
+  const size_t of_ring = std::min(sent, bytes.size());
+  bytes.Consume(of_ring);
+  direction.spares.Consume(sent - of_ring);
+  direction.moved.Add(sent);
   begun_ = true;
   return sent;
 }
@@ -350,9 +426,10 @@ void RelaySession::Break() {
 }
 
 void RelaySession::Pass(Direction& direction) {
-  const RingBuffer bytes = ring(direction.side);
-  std::byte* const start = bytes.writable()[0].data();
-  Receive(direction, MSG_PEEK);
+  RingBuffer bytes = ring(direction.side);
+  const std::span<std::byte> free = bytes.writable()[0];
+  iovec room = {.iov_base = free.data(), .iov_len = free.size()};
+  bytes.Commit(Receive(direction, {&room, 1}, MSG_PEEK));
   if (bytes.empty()) return;
   const size_t sent = Send(direction);
   if (!bytes.empty()) {
@@ -362,7 +439,7 @@ void RelaySession::Pass(Direction& direction) {
   // MSG_TRUNC: removes without copying.
   for (size_t removed = 0; removed < sent;) {
     const ssize_t n =
-        recv(direction.from.fd.get(), start, sent - removed, MSG_TRUNC);
+        recv(direction.from.fd.get(), free.data(), sent - removed, MSG_TRUNC);
     if (n <= 0) {
       end_ = End::kResetNow;
       return;
@@ -372,18 +449,16 @@ void RelaySession::Pass(Direction& direction) {
 }
 
 void RelaySession::EndIfDone(Direction& direction) {
-  if (direction.over || !direction.received_end ||
-      !ring(direction.side).empty()) {
-    return;
-  }
+  if (direction.over || !direction.received_end || !IsEmpty(direction)) return;
   if (end_ == End::kInOrder) shutdown(direction.to.fd.get(), SHUT_WR);
   direction.over = true;
 }
 
-bool RelaySession::MayKeep(Side side) const {
-  const Side other = side == Side::kRequest ? Side::kResponse : Side::kRequest;
-  const size_t others = ring(other).empty() ? 0 : 1;
-  return context_.kept + others < context_.limits.quota;
+size_t RelaySession::MayKeep(const Direction& direction) const {
+  const Direction& other =
+      directions_[direction.side == Side::kRequest ? 1 : 0];
+  const size_t others = context_.kept + Held(other);
+  return context_.limits.quota - std::min(others, context_.limits.quota);
 }
 
 }  // namespace tandem

@@ -1,16 +1,20 @@
 #ifndef TANDEM_TOOLS_RELAY_RELAY_SESSION_H_
 #define TANDEM_TOOLS_RELAY_RELAY_SESSION_H_
 
+#include <sys/uio.h>
+
 #include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <list>
+#include <span>
 
 #include "tandem/session/deadline_list.h"
 #include "tandem/session/event_notifier.h"
 #include "tandem/session/ring_buffer.h"
 #include "tandem/session/session_buffers.h"
+#include "tandem/session/spare_buffers.h"
 #include "tandem/tools/relay/relay_context.h"
 #include "tandem/tools/relay/relay_snapshot.h"
 #include "tandem/tools/relay/socket.h"
@@ -26,7 +30,8 @@ namespace tandem {
 //   1. a buffer for what arrives: a receive allocation, which leaves the
 //      reserve; a session that is refused waits for both buffers instead
 //   2. both buffers, to process the session: a pair allocation, which waits
-//   3. bytes move, both ways, as far as the two sockets let them
+//   3. bytes move, both ways, as far as the two sockets let them; if a buffer
+//      is filled, some more go on for it, where there are any to spare
 //   4. empty buffers go back: a session with nothing to do holds none
 //
 // What a peer does not take at once is kept in its buffer, and its direction
@@ -103,12 +108,14 @@ class RelaySession : public ReadyQueue::Node,
     bool ended = false;
   };
 
-  // The bytes from one peer to the other.
+  // The bytes from one peer to the other: first those in the side's ring, then
+  // those in its spare buffers.
   struct Direction {
     Peer& from;
     Peer& to;
     const Side side;
-    ThreadCounter& bytes;
+    ThreadCounter& moved;
+    SpareBuffers spares;
     bool received_end = false;  // nothing more will come
     bool over = false;          // and all has been sent, or can't be
   };
@@ -134,19 +141,32 @@ class RelaySession : public ReadyQueue::Node,
   void OnGranted();
   void OnDeadline();
 
+  // Bytes that have been received and not sent.
+  bool IsEmpty(const Direction& direction) const;
+  // Buffers that hold some.
+  uint32_t Held(const Direction& direction) const;
+  void Discard(Direction& direction);
   bool CanMove(const Direction& direction) const;
   bool CanMove() const;
   bool MustEnd() const;
   void Move(Direction& direction);
-  void Receive(Direction& direction, int flags);
+  // Receives into the ring, and into spare buffers if there are any or, should
+  // more have come than the ring holds, some to be had.
+  void Receive(Direction& direction);
+  void TakeSpares(Direction& direction);
+  // One recvmsg(2) into `room`. Returns how many bytes.
+  size_t Receive(Direction& direction, std::span<iovec> room, int flags);
   size_t Send(Direction& direction);
   // Sends what is received without removing it, then removes what was sent.
   void Pass(Direction& direction);
   // A peer has reset its connection: so will the other one be.
   void Break();
   void EndIfDone(Direction& direction);
-  // Whether a side's buffer may hold data beyond this visit.
-  bool MayKeep(Side side) const;
+  // How many of a direction's buffers may hold data beyond this visit.
+  size_t MayKeep(const Direction& direction) const;
+  Direction& Opposite(const Direction& direction) {
+    return directions_[direction.side == Side::kRequest ? 1 : 0];
+  }
 
   RingBuffer ring(Side side) { return buffers_.ring(side); }
   RingView ring(Side side) const { return buffers_.ring(side); }
