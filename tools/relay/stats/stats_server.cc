@@ -8,7 +8,6 @@
 
 #include <array>
 #include <chrono>
-#include <list>
 #include <memory>
 #include <new>
 #include <optional>
@@ -17,6 +16,7 @@
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/memory/memory.h"
 #include "absl/status/status.h"
@@ -119,9 +119,11 @@ absl::Status StatsServer::Start() {
         if (what == MHD_CONNECTION_NOTIFY_STARTED) {
           connections.push_back(connection);
         } else {
-          connections.remove(connection);
+          std::erase(connections, connection);
         }
       };
+  // No more memory for them later: MHD, which is C, calls this.
+  connections_.reserve(kConnections + kLeaving);
   // Without its own way to accept: it would spin while descriptors are short.
   // With room for one more than there are to be: the new one comes before the
   // old one goes.

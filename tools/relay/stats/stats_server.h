@@ -3,12 +3,12 @@
 
 #include <atomic>
 #include <chrono>
-#include <list>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -86,7 +86,7 @@ class StatsServer {
   MHD_Daemon* daemon_ = nullptr;
   // Those that are open, in the order in which they came. They ask for nothing:
   // each one is closed with its first answer.
-  std::list<MHD_Connection*> connections_;
+  std::vector<MHD_Connection*> connections_;
   OwnedFd spare_;
   OwnedFd stop_;  // an eventfd(2)
   std::thread thread_;
