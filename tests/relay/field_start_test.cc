@@ -131,8 +131,9 @@ TEST_P(FieldStartTest, EndsInOrderWhicheverRequestIsRefused) {
       } else {
         over = true;
       }
-      // Stress asks for memory as long as it goes on.
-      if (GetParam() && went_on >= 3) over = true;
+      // Stress asks for memory as long as it goes on: these are enough for its
+      // start.
+      if (GetParam() && number >= 400) over = true;
     }
   };
   std::thread other(refuse, 1);
