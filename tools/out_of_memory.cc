@@ -32,7 +32,7 @@ void EndWithOneLine() {
 
 void Begun(bool goes_on) {
   std::signal(SIGABRT, SIG_DFL);
-  if (goes_on) std::set_new_handler(nullptr);
+  std::set_new_handler(goes_on ? nullptr : EndWithOneLine);
 }
 
 }  // namespace tandem

@@ -10,8 +10,9 @@ namespace tandem {
 // main. Where Abseil finds no memory it says so itself, in one line, and
 // aborts: that ends the program with exit code 1 as well.
 //
-// After Begun an abort is an abort; and if `goes_on`, operator new throws, for
-// a server that does without what it asked for.
+// After Begun an abort is an abort. If `goes_on`, operator new throws from now
+// on, for a server that does without what it asked for; else it ends the
+// program as before.
 void Begun(bool goes_on);
 
 }  // namespace tandem

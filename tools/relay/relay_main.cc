@@ -15,7 +15,6 @@
 #include <cstdio>
 #include <ctime>
 #include <memory>
-#include <new>
 #include <span>
 #include <string>
 #include <tuple>
@@ -130,11 +129,9 @@ int Serve(const RelayOptions& options, const std::string& stats_address) {
     if (sigtimedwait(&signals, nullptr, &moment) > 0) relay.Abort();
   }
   relay.Join();
-  try {
-    PrintTotals(relay.Snapshot());
-  } catch (const std::bad_alloc&) {
-    std::fputs("relay: there is too little memory for its totals\n", stderr);
-  }
+  // Nobody is left whom it would hurt.
+  Begun(/*goes_on=*/false);
+  PrintTotals(relay.Snapshot());
   return 0;
 }
 
