@@ -16,10 +16,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "tandem/pool/depot/ledger.h"
 #include "tandem/pool/die.h"
-#include "tandem/pool/ledger.h"
 #include "tandem/pool/no_throw.h"
-#include "tandem/pool/rseq_section.h"
+#include "tandem/pool/section/rseq_section.h"
 
 namespace tandem {
 namespace {
@@ -27,7 +27,7 @@ namespace {
 // Buffers that Trim has in its hands at once.
 constexpr size_t kTrimBatch = 64;
 
-uint32_t CorePoolCount(const PoolOptions& options) {
+uint32_t ShardCount(const PoolOptions& options) {
   return options.core_pools.value_or(std::clamp(get_nprocs_conf(), 1, 4'096));
 }
 
@@ -57,7 +57,7 @@ Result WithoutThrowing(const char* message, Work work) noexcept {
 }
 
 // True if allocations are not what they would be otherwise.
-bool Tampers(const DebugOptions& debug) {
+bool InjectsFaults(const DebugOptions& debug) {
   return debug.fail_one_in != 0 || debug.cold_first;
 }
 
@@ -74,7 +74,7 @@ absl::StatusOr<std::unique_ptr<BufferPool>> BufferPool::CreateOrThrow(
     const PoolOptions& options) {
   if (absl::Status valid = Validate(options); !valid.ok()) return valid;
   const bool biased = options.bias != Bias::kShared &&
-                      !Tampers(options.debug) && RseqSection::Available();
+                      !InjectsFaults(options.debug) && RseqSection::Available();
   if (options.bias == Bias::kBiased && !biased) {
     return absl::FailedPreconditionError(
         "PoolOptions.bias is kBiased, but this system, or the way it runs this "
@@ -84,15 +84,16 @@ absl::StatusOr<std::unique_ptr<BufferPool>> BufferPool::CreateOrThrow(
   }
   absl::StatusOr<Region> region = Region::Create(options);
   if (!region.ok()) return std::move(region).status();
-  absl::StatusOr<BufferGuard> guard = BufferGuard::Create(options, *region);
+  absl::StatusOr<MisuseCheck> guard = MisuseCheck::Create(options, *region);
   if (!guard.ok()) return std::move(guard).status();
   absl::StatusOr<Tables> tables = Tables::Create(options);
   if (!tables.ok()) return std::move(tables).status();
   std::unique_ptr<BufferPool> pool(new BufferPool(options, *std::move(region),
                                                   *std::move(guard),
                                                   *std::move(tables), biased));
-  const std::optional<PoolPass> pass = ThreadBinder::AddPool(
-      &pool->core_, !pool->tampers_ && !pool->guard_.has_extras());
+  const std::optional<ThreadSlot> pass = ThreadBinder::AddPool(
+      &pool->core_,
+      !pool->injects_faults_ && !pool->misuse_check_.has_extras());
   if (!pass) {
     return absl::ResourceExhaustedError(
         "tandem: no pthread key is left, or no memory for handlers of fork");
@@ -108,7 +109,7 @@ absl::StatusOr<BufferPool::Tables> BufferPool::Tables::Create(
   auto links = MappedArray<Core::Link>::Create(options.capacity);
   if (!links.ok()) return std::move(links).status();
   auto magazines = MappedArray<Core::Box>::Create(
-      CorePools<StdPlatform>::MagazinesFor(options.capacity));
+      Depot<StdPlatform>::MagazinesFor(options.capacity));
   if (!magazines.ok()) return std::move(magazines).status();
   auto caches = MappedArray<Cache>::Create(cache_count);
   if (!caches.ok()) return std::move(caches).status();
@@ -122,8 +123,8 @@ absl::StatusOr<BufferPool::Tables> BufferPool::Tables::Create(
       .links = *std::move(links),
       .magazines = *std::move(magazines),
       .caches = *std::move(caches),
-      .cores = std::vector<CorePool<StdPlatform>>(CorePoolCount(options)),
-      .hints = std::vector<Core::Registry::HintWord>(hint_words)};
+      .cores = std::vector<DepotShard<StdPlatform>>(ShardCount(options)),
+      .hints = std::vector<Core::Registry::MaybeFilledBits>(hint_words)};
 }
 
 BufferPool::Core::Layout BufferPool::Tables::Layout(const PoolOptions& options,
@@ -141,17 +142,17 @@ BufferPool::Core::Layout BufferPool::Tables::Layout(const PoolOptions& options,
 }
 
 BufferPool::BufferPool(const PoolOptions& options, Region region,
-                       BufferGuard guard, Tables tables, bool biased)
+                       MisuseCheck guard, Tables tables, bool biased)
     : debug_(options.debug),
-      tampers_(Tampers(debug_)),
+      injects_faults_(InjectsFaults(debug_)),
       stays_(options.pinned        ? "pinned"
              : options.lock_memory ? "lock_memory"
                                    : nullptr),
       region_(std::move(region)),
-      guard_(std::move(guard)),
+      misuse_check_(std::move(guard)),
       tables_(std::move(tables)),
       core_(tables_.Layout(options, map(), biased)) {
-  guard_.OnCreate(region_);
+  misuse_check_.OnCreate(region_);
 }
 
 BufferPool::~BufferPool() {
@@ -162,71 +163,74 @@ BufferPool::~BufferPool() {
             " of its ", capacity(), " buffers have not been released")
         .Write();
   }
-  guard_.OnDestroy(region_);
+  misuse_check_.OnDestroy(region_);
 }
 
 void BufferPool::HandOutWithExtras(std::span<std::byte* const> buffers,
                                    Holder to, const void* caller) {
-  for (std::byte* const buffer : buffers) guard_.OnTake(buffer, to, caller);
+  for (std::byte* const buffer : buffers)
+    misuse_check_.OnTake(buffer, to, caller);
 }
 
 void BufferPool::TakeBack(std::span<std::byte* const> buffers, Holder from,
                           const void* caller) {
-  if (guard_.has_extras()) {
-    for (std::byte* const buffer : buffers) guard_.OnGive(buffer, from, caller);
+  if (misuse_check_.has_extras()) {
+    for (std::byte* const buffer : buffers)
+      misuse_check_.OnGive(buffer, from, caller);
   }
   core_.Give(ThisThreadCache(), buffers);
 }
 
 void BufferPool::GiveSlow(std::span<std::byte* const> buffers,
                           const void* caller) {
-  if (guard_.has_extras()) return TakeBack(buffers, Holder::kUser, caller);
+  if (misuse_check_.has_extras())
+    return TakeBack(buffers, Holder::kUser, caller);
   core_.GiveSlow(ThisThreadCache(), buffers);
 }
 
-std::byte* BufferPool::AcquireUnbiased() noexcept {
+std::byte* BufferPool::AcquireSlow() noexcept {
   std::byte* buffer;
   if (!TakeSlow({&buffer, 1}, kAnyBuffer)) return nullptr;
   HandOut({&buffer, 1}, Holder::kUser, __builtin_return_address(0));
   return buffer;
 }
 
-bool BufferPool::AcquirePairUnbiased(std::span<std::byte*, 2> out) noexcept {
-  return AcquireManyUnbiased(out, __builtin_return_address(0));
+bool BufferPool::AcquirePairSlow(std::span<std::byte*, 2> out) noexcept {
+  return AcquireManySlow(out, __builtin_return_address(0));
 }
 
 bool BufferPool::AcquireMany(std::span<std::byte*> out) noexcept {
   // One comparison: neither none nor too many.
   if (out.size() - 1 < kMaxCacheSize &&
       core_.TakeBiased(FastCache(), out, kAnyBuffer)) [[likely]] {
-    guard_.MarkTaken(out);
+    misuse_check_.MarkTaken(out);
     return true;
   }
-  return AcquireManyUnbiased(out, __builtin_return_address(0));
+  return AcquireManySlow(out, __builtin_return_address(0));
 }
 
-bool BufferPool::AcquireManyUnbiased(std::span<std::byte*> out,
-                                     const void* caller) noexcept {
+bool BufferPool::AcquireManySlow(std::span<std::byte*> out,
+                                 const void* caller) noexcept {
   if (out.empty()) return true;
   if (out.size() <= kMaxCacheSize) {
     if (!TakeSlow(out, kAnyBuffer)) return false;
   } else {
     if (out.size() > capacity()) return false;
     Cache* const cache = ThisThreadCache();
-    if (tampers_ && !Tamper(cache)) return false;
+    if (injects_faults_ && !InjectFaults(cache)) return false;
     if (!core_.Reserve(cache, static_cast<uint32_t>(out.size()), kAnyBuffer)) {
       return false;
     }
-    core_.depot().Collect(out, cache == nullptr ? nullptr : &cache->spares);
+    core_.central().Collect(out, cache == nullptr ? nullptr : &cache->spares);
   }
   HandOut(out, Holder::kUser, caller);
   return true;
 }
 
-void BufferPool::GiveUnbiased(std::byte* buffer) noexcept {
+void BufferPool::GiveSlow(std::byte* buffer) noexcept {
   GiveSlow({&buffer, 1}, __builtin_return_address(0));
 }
-void BufferPool::GiveUnbiased(std::byte* first, std::byte* second) noexcept {
+void BufferPool::GiveSlow(std::byte* first, std::byte* second) noexcept {
   GiveSlow(std::array{first, second}, __builtin_return_address(0));
 }
 
@@ -234,7 +238,7 @@ void BufferPool::ReleaseMany(std::span<std::byte* const> buffers) noexcept {
   while (!buffers.empty()) {
     const auto piece =
         buffers.first(std::min(buffers.size(), size_t{kMaxCacheSize}));
-    guard_.MarkIdle(piece);
+    misuse_check_.MarkIdle(piece);
     if (!core_.GiveBiased(FastCache(), piece)) [[unlikely]] {
       GiveSlow(piece, __builtin_return_address(0));
     }
@@ -242,11 +246,11 @@ void BufferPool::ReleaseMany(std::span<std::byte* const> buffers) noexcept {
   }
 }
 
-bool BufferPool::Tamper(Cache* cache) {
+bool BufferPool::InjectFaults(Cache* cache) {
   if (debug_.fail_one_in != 0) {
     // splitmix64 of a count: no state that two threads could tear.
-    tampered_.Add(1);
-    uint64_t z = tampered_.Get() * 0x9E3779B97F4A7C15u;
+    injected_.Add(1);
+    uint64_t z = injected_.Get() * 0x9E3779B97F4A7C15u;
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
     z = (z ^ z >> 27) * 0x94D049BB133111EBu;
     if ((z ^ z >> 31) % debug_.fail_one_in == 0) return false;
@@ -299,52 +303,52 @@ absl::StatusOr<size_t> BufferPool::TrimOrThrow() {
   std::array<std::byte*, kTrimBatch> batch;
   // In a busy pool buffers keep coming: each has had its turn after capacity().
   for (size_t done = 0; done < capacity();) {
-    const size_t count = core_.depot().TakeWarm(batch);
+    const size_t count = core_.central().TakeWarm(batch);
     if (count == 0) break;
     done += count;
     for (size_t i = 0; i < count; ++i) {
       bytes += region_.Discard(batch[i]);
-      guard_.OnDiscard(batch[i]);
+      misuse_check_.OnDiscard(batch[i]);
     }
-    core_.depot().PublishCold({batch.data(), count});
+    core_.central().PublishCold({batch.data(), count});
   }
   return bytes;
 }
 
 PoolSnapshot BufferPool::Snapshot() const noexcept {
   PoolSnapshot snapshot;
-  const Depot<StdPlatform>& depot = core_.depot();
+  const CentralPool<StdPlatform>& central = core_.central();
   const auto caches = core_.caches();
   // Nothing after this needs any.
   const bool has_memory = HasMemoryFor([&] {
-    snapshot.cores.reserve(depot.core_pools().cores().size());
+    snapshot.cores.reserve(central.central().cores().size());
     snapshot.threads.reserve(caches.size());
   });
-  const LedgerView ledger = depot.ledger().Load();
+  const LedgerView ledger = central.ledger().Load();
   snapshot.capacity = capacity();
-  snapshot.reserve = depot.reserve();
+  snapshot.reserve = central.reserve();
   snapshot.cache_limit = core_.budget().rules().most;
   snapshot.cache_budget = core_.budget().rules().total;
   snapshot.cache_granted = core_.budget().granted();
   snapshot.available = ledger.available();
   snapshot.waiting = ledger.waiting();
   snapshot.shortages = ledger.shortages();
-  snapshot.pressed = ledger.Pressed(depot.reserve());
+  snapshot.pressed = ledger.Pressed(central.reserve());
   snapshot.biased = core_.biased();
   snapshot.barriers = core_.barriers().barriers.Get();
   snapshot.refusals = core_.barriers().refusals.Get();
-  const auto core_of = [&](const CorePool<StdPlatform>& core) {
+  const auto core_of = [&](const DepotShard<StdPlatform>& core) {
     return PoolSnapshot::Core{
-        .buffers = depot.core_pools().Count(core),
+        .buffers = central.central().Count(core),
         .changes = core.magazines.changes() + core.loose.changes()};
   };
-  for (const auto& core : depot.core_pools().cores()) {
+  for (const auto& core : central.central().cores()) {
     if (has_memory) snapshot.cores.push_back(core_of(core));
   }
-  snapshot.cold = {.buffers = depot.core_pools().CountCold(),
-                   .changes = depot.core_pools().cold_changes()};
-  snapshot.magazines = depot.core_pools().magazines_used();
-  snapshot.loose_batches = depot.core_pools().lots_without_magazine();
+  snapshot.cold = {.buffers = central.central().CountCold(),
+                   .changes = central.central().cold_changes()};
+  snapshot.magazines = central.central().magazines_used();
+  snapshot.loose_batches = central.central().lots_without_magazine();
   for (const Cache& cache : caches) {
     const auto& counters = cache.counters;
     snapshot.cached += cache.size();

@@ -15,19 +15,19 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "tandem/pool/buffer_guard.h"
 #include "tandem/pool/buffer_map.h"
-#include "tandem/pool/core_pools.h"
 #include "tandem/pool/counters.h"
+#include "tandem/pool/depot/depot.h"
+#include "tandem/pool/depot/waiter_service.h"
+#include "tandem/pool/lock_free_pool.h"
 #include "tandem/pool/mapped_array.h"
+#include "tandem/pool/misuse_check.h"
 #include "tandem/pool/options.h"
 #include "tandem/pool/platform.h"
-#include "tandem/pool/pool_core.h"
 #include "tandem/pool/region.h"
 #include "tandem/pool/snapshot.h"
 #include "tandem/pool/thread_binding.h"
 #include "tandem/pool/types.h"
-#include "tandem/pool/waitlist.h"
 
 namespace tandem {
 
@@ -88,9 +88,9 @@ class BufferPool {
   [[nodiscard, gnu::always_inline]] std::byte* Acquire() noexcept {
     std::byte* buffer;
     if (!core_.TakeBiased(FastCache(), {&buffer, 1}, kAnyBuffer)) [[unlikely]] {
-      return AcquireUnbiased();
+      return AcquireSlow();
     }
-    guard_.MarkTaken({&buffer, 1});
+    misuse_check_.MarkTaken({&buffer, 1});
     return buffer;
   }
 
@@ -105,17 +105,17 @@ class BufferPool {
   [[nodiscard, gnu::always_inline]] bool AcquirePair(
       std::span<std::byte*, 2> out) noexcept {
     if (!core_.TakeBiased(FastCache(), out, kAnyBuffer)) [[unlikely]] {
-      return AcquirePairUnbiased(out);
+      return AcquirePairSlow(out);
     }
-    guard_.MarkTaken(out);
+    misuse_check_.MarkTaken(out);
     return true;
   }
 
   // Takes back a buffer that was acquired from this pool; not null. Any thread.
   [[gnu::always_inline]] void Release(std::byte* buffer) noexcept {
-    guard_.MarkIdle({&buffer, 1});
+    misuse_check_.MarkIdle({&buffer, 1});
     if (!core_.GiveBiased(FastCache(), {&buffer, 1})) [[unlikely]] {
-      GiveUnbiased(buffer);
+      GiveSlow(buffer);
     }
   }
 
@@ -125,9 +125,9 @@ class BufferPool {
   // ReleaseMany of two.
   [[gnu::always_inline]] void ReleasePair(
       std::span<std::byte* const, 2> buffers) noexcept {
-    guard_.MarkIdle(buffers);
+    misuse_check_.MarkIdle(buffers);
     if (!core_.GiveBiased(FastCache(), buffers)) [[unlikely]] {
-      GiveUnbiased(buffers[0], buffers[1]);
+      GiveSlow(buffers[0], buffers[1]);
     }
   }
 
@@ -159,7 +159,7 @@ class BufferPool {
   const std::string& name() const { return map().pool_name(); }
   size_t buffer_size() const { return region_.buffer_size(); }
   uint32_t capacity() const { return map().capacity(); }
-  uint32_t reserve() const { return core_.depot().reserve(); }
+  uint32_t reserve() const { return core_.central().reserve(); }
 
   // All memory of all buffers, in one span, and how far each buffer's start is
   // from the next one's. Buffer 0 is the first thing in it, but with
@@ -188,7 +188,7 @@ class BufferPool {
   class SessionDoor;
 
  private:
-  using Core = PoolCore<StdPlatform>;
+  using Core = LockFreePool<StdPlatform>;
   using Cache = Core::Cache;
 
   const BufferMap& map() const { return region_.map(); }
@@ -203,14 +203,14 @@ class BufferPool {
     MappedArray<Core::Link> links;
     MappedArray<Core::Box> magazines;
     MappedArray<Cache> caches;
-    std::vector<CorePool<StdPlatform>> cores;
-    std::vector<Core::Registry::HintWord> hints;
+    std::vector<DepotShard<StdPlatform>> cores;
+    std::vector<Core::Registry::MaybeFilledBits> hints;
   };
 
   // The claim of who is entitled to every buffer, last in every order.
-  static constexpr Claim kAnyBuffer{.keep = 0, .rank = Rank{0xFF}};
+  static constexpr AllocationTerms kAnyBuffer{.keep = 0, .rank = Rank{0xFF}};
 
-  BufferPool(const PoolOptions& options, Region region, BufferGuard guard,
+  BufferPool(const PoolOptions& options, Region region, MisuseCheck guard,
              Tables tables, bool biased);
   // As Create and Trim, but operator new may throw.
   static absl::StatusOr<std::unique_ptr<BufferPool>> CreateOrThrow(
@@ -232,8 +232,8 @@ class BufferPool {
   // path, and on their way back; `caller` is whose doing it is.
   void HandOut(std::span<std::byte* const> buffers, Holder to,
                const void* caller) {
-    guard_.MarkTaken(buffers, to);
-    if (guard_.has_extras()) HandOutWithExtras(buffers, to, caller);
+    misuse_check_.MarkTaken(buffers, to);
+    if (misuse_check_.has_extras()) HandOutWithExtras(buffers, to, caller);
   }
   void HandOutWithExtras(std::span<std::byte* const> buffers, Holder to,
                          const void* caller);
@@ -242,49 +242,48 @@ class BufferPool {
 
   // Acquire and Release where the fast path does not serve. What is given has
   // been marked idle.
-  std::byte* AcquireUnbiased() noexcept;
-  bool AcquirePairUnbiased(std::span<std::byte*, 2> out) noexcept;
-  bool AcquireManyUnbiased(std::span<std::byte*> out,
-                           const void* caller) noexcept;
-  void GiveUnbiased(std::byte* buffer) noexcept;
-  void GiveUnbiased(std::byte* first, std::byte* second) noexcept;
+  std::byte* AcquireSlow() noexcept;
+  bool AcquirePairSlow(std::span<std::byte*, 2> out) noexcept;
+  bool AcquireManySlow(std::span<std::byte*> out, const void* caller) noexcept;
+  void GiveSlow(std::byte* buffer) noexcept;
+  void GiveSlow(std::byte* first, std::byte* second) noexcept;
   void GiveSlow(std::span<std::byte* const> buffers, const void* caller);
 
-  // As PoolCore says. TakeSlow: once the fast path has failed, or where there
-  // is none.
-  bool Take(std::span<std::byte*> out, Claim claim) {
+  // As LockFreePool says. TakeSlow: once the fast path has failed, or where
+  // there is none.
+  bool Take(std::span<std::byte*> out, AllocationTerms claim) {
     Cache* const cache = ThisThreadCache();
-    if (tampers_ && !Tamper(cache)) [[unlikely]]
+    if (injects_faults_ && !InjectFaults(cache)) [[unlikely]]
       return false;
     return core_.Take(cache, out, claim);
   }
-  bool TakeSlow(std::span<std::byte*> out, Claim claim) {
-    if (guard_.has_extras()) return Take(out, claim);
+  bool TakeSlow(std::span<std::byte*> out, AllocationTerms claim) {
+    if (misuse_check_.has_extras()) return Take(out, claim);
     Cache* const cache = ThisThreadCache();
-    if (tampers_ && !Tamper(cache)) [[unlikely]]
+    if (injects_faults_ && !InjectFaults(cache)) [[unlikely]]
       return false;
     return core_.TakeSlow(cache, out, claim);
   }
-  bool TakeCheaply(std::span<std::byte*> out, Claim claim) {
+  bool TakeCheaply(std::span<std::byte*> out, AllocationTerms claim) {
     Cache* const cache = ThisThreadCache();
-    if (tampers_ && !Tamper(cache)) [[unlikely]]
+    if (injects_faults_ && !InjectFaults(cache)) [[unlikely]]
       return false;
     return core_.TakeCheaply(cache, out, claim);
   }
 
   // What DebugOptions asks of an allocation. False if it is to fail. Pools that
   // do this are not biased, so that the fast path need not ask.
-  bool Tamper(Cache* cache);
+  bool InjectFaults(Cache* cache);
 
   const DebugOptions debug_;
-  const bool tampers_;
+  const bool injects_faults_;
   const char* const stays_;  // why memory is not given back; null if it is
   Region region_;
-  BufferGuard guard_;
+  MisuseCheck misuse_check_;
   Tables tables_;
   Core core_;
-  PoolPass pass_{.slot = kCachedPools, .offset = 0};
-  SharedCounter<StdPlatform> tampered_;
+  ThreadSlot pass_{.slot = kCachedPools, .offset = 0};
+  SharedCounter<StdPlatform> injected_;
 };
 
 }  // namespace tandem

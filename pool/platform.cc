@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "tandem/pool/rseq_registration.h"
+#include "tandem/pool/section/rseq_registration.h"
 
 namespace tandem {
 

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <span>
 
-#include "tandem/pool/rseq_section.h"
+#include "tandem/pool/section/rseq_section.h"
 #include "tandem/pool/types.h"
 
 #ifdef TANDEM_COUNT_RMW

@@ -6,19 +6,19 @@
 #include <cstdint>
 #include <span>
 
-#include "tandem/pool/buffer_guard.h"
 #include "tandem/pool/buffer_pool.h"
+#include "tandem/pool/depot/waiter_service.h"
+#include "tandem/pool/misuse_check.h"
 #include "tandem/pool/platform.h"
 #include "tandem/pool/wait_door.h"
-#include "tandem/pool/waitlist.h"
 
 namespace tandem {
 
-// All that a session layer asks of a pool: two classes, and a Waitlist through
-// which the pool asks back (waitlist.h). An allocation goes down once, by Take
-// or TakeCheaply and what WaitDoor has for those who may wait; a grant comes up
-// once, by WaitDoor::TakeForWaiter. What buffers are then handed out belongs to
-// a session, and comes back by TakeBack.
+// All that a session layer asks of a pool: two classes, and a WaiterService
+// through which the pool asks back (waiter_service.h). An allocation goes down
+// once, by Take or TakeCheaply and what WaitDoor has for those who may wait; a
+// grant comes up once, by WaitDoor::TakeForWaiter. What buffers are then handed
+// out belongs to a session, and comes back by TakeBack.
 //
 // Threads:  any, as the pool. Nothing throws.
 // Cost:     none of its own: everything is inlined into the caller or is the
@@ -40,11 +40,12 @@ class BufferPool::SessionDoor {
 
   // --- Taking. All or none; what is taken has to be handed out.
 
-  // As PoolCore::Take, and as PoolCore::TakeCheaply.
-  [[nodiscard]] bool Take(std::span<std::byte*> out, Claim claim) {
+  // As LockFreePool::Take, and as LockFreePool::TakeCheaply.
+  [[nodiscard]] bool Take(std::span<std::byte*> out, AllocationTerms claim) {
     return pool_.Take(out, claim);
   }
-  [[nodiscard]] bool TakeCheaply(std::span<std::byte*> out, Claim claim) {
+  [[nodiscard]] bool TakeCheaply(std::span<std::byte*> out,
+                                 AllocationTerms claim) {
     return pool_.TakeCheaply(out, claim);
   }
 
@@ -54,13 +55,13 @@ class BufferPool::SessionDoor {
     pool_.HandOut(buffers, to, __builtin_return_address(0));
   }
   void TakeBack(std::span<std::byte* const> buffers) {
-    pool_.guard_.MarkIdle(buffers, Holder::kSession);
+    pool_.misuse_check_.MarkIdle(buffers, Holder::kSession);
     pool_.TakeBack(buffers, Holder::kSession, __builtin_return_address(0));
   }
   // A buffer passes between a session and a user. Aborts if it is none of the
   // pool's or, where there is a misuse check, not in the hands of `from`.
   void Pass(std::byte* buffer, Holder from, Holder to) {
-    pool_.guard_.Pass(buffer, from, to);
+    pool_.misuse_check_.Pass(buffer, from, to);
   }
 
   // --- The fast path of both, inlined: through the calling thread's cache.
@@ -73,14 +74,14 @@ class BufferPool::SessionDoor {
     if (!pool_.core_.TakeBiased(pool_.FastCache(), out, kAnyBuffer)) {
       return false;
     }
-    pool_.guard_.MarkTaken(out, Holder::kSession);
+    pool_.misuse_check_.MarkTaken(out, Holder::kSession);
     return true;
   }
   // Takes back from a session, whatever way that goes.
   template <size_t kCount>
   [[gnu::always_inline]] void TakeBackFast(
       std::span<std::byte* const, kCount> buffers) {
-    pool_.guard_.MarkIdle(buffers, Holder::kSession);
+    pool_.misuse_check_.MarkIdle(buffers, Holder::kSession);
     if (!pool_.core_.GiveBiased(pool_.FastCache(), buffers)) [[unlikely]] {
       // By value, so that the caller's array need not be in memory.
       TakeBackSlow(buffers.front(), kCount == 2 ? buffers.back() : nullptr);

@@ -211,19 +211,20 @@ ptrdiff_t OffsetOf(const std::atomic<ThreadCache<StdPlatform>*>& cell) {
 
 }  // namespace
 
-std::optional<PoolPass> ThreadBinder::AddPool(Core* core, bool has_fast_path) {
+std::optional<ThreadSlot> ThreadBinder::AddPool(Core* core,
+                                                bool has_fast_path) {
   if (!MakeExitKey()) return std::nullopt;
   size_t slot = 0;
   for (; slot < kCachedPools; ++slot) {
     Core* none = nullptr;
     if (pools[slot].compare_exchange_strong(none, core)) break;
   }
-  return PoolPass{
+  return ThreadSlot{
       .slot = slot,
       .offset = OffsetOf(thread_caches[has_fast_path ? slot : kCachedPools])};
 }
 
-void ThreadBinder::RemovePool(const PoolPass& pass) {
+void ThreadBinder::RemovePool(const ThreadSlot& pass) {
   if (pass.slot == kCachedPools) return;
   for (;; sched_yield()) {
     const Lock lock;
@@ -241,7 +242,8 @@ void ThreadBinder::RemovePool(const PoolPass& pass) {
   }
 }
 
-ThreadCache<StdPlatform>* ThreadBinder::Bind(const PoolPass& pass, Core& core) {
+ThreadCache<StdPlatform>* ThreadBinder::Bind(const ThreadSlot& pass,
+                                             Core& core) {
   if (self.ending || pass.slot == kCachedPools) return nullptr;
   // relaxed: see RemovePool.
   if ((self.refused.load(std::memory_order::relaxed) & BitOf(pass.slot)) != 0) {

@@ -6,9 +6,9 @@
 #include <cstddef>
 #include <optional>
 
+#include "tandem/pool/cache/thread_cache.h"
+#include "tandem/pool/lock_free_pool.h"
 #include "tandem/pool/platform.h"
-#include "tandem/pool/pool_core.h"
-#include "tandem/pool/thread_cache.h"
 
 namespace tandem {
 
@@ -20,7 +20,7 @@ namespace tandem {
 inline constexpr size_t kCachedPools = 32;
 
 // What a pool needs to find the calling thread's cache.
-struct PoolPass {
+struct ThreadSlot {
   size_t slot;       // shared with no living pool, or kCachedPools
   ptrdiff_t offset;  // see FastCache
 };
@@ -37,7 +37,7 @@ struct PoolPass {
 // thread's pointer, and the same in all threads, as the array is in static
 // thread-local storage.
 [[gnu::always_inline]] inline ThreadCache<StdPlatform>* FastCache(
-    const PoolPass& pass) {
+    const ThreadSlot& pass) {
   char* const place =
       static_cast<char*>(__builtin_thread_pointer()) + pass.offset;
   // relaxed: see Clear in thread_binding.cc.
@@ -62,18 +62,18 @@ struct PoolPass {
 //          forked keeps its slot in the child.
 class ThreadBinder {
  public:
-  using Core = PoolCore<StdPlatform>;
+  using Core = LockFreePool<StdPlatform>;
 
   // A pool that must see every operation has no fast slot. Nothing if the
   // process has no pthread key left, or no memory for handlers of fork.
-  static std::optional<PoolPass> AddPool(Core* core, bool has_fast_path);
+  static std::optional<ThreadSlot> AddPool(Core* core, bool has_fast_path);
   // Waits for threads that end, and return a cache to the pool. Not in a
   // wake-up out of the pool.
-  static void RemovePool(const PoolPass& pass);
+  static void RemovePool(const ThreadSlot& pass);
 
   // The calling thread's cache, null if the pool has none left for it, or the
   // system no memory for the thread: then the next call tries again.
-  static ThreadCache<StdPlatform>* Bind(const PoolPass& pass, Core& core);
+  static ThreadCache<StdPlatform>* Bind(const ThreadSlot& pass, Core& core);
 };
 
 }  // namespace tandem

@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <span>
 
-#include "tandem/pool/depot.h"
-#include "tandem/pool/pool_core.h"
+#include "tandem/pool/depot/central_pool.h"
+#include "tandem/pool/depot/waiter_service.h"
+#include "tandem/pool/lock_free_pool.h"
 #include "tandem/pool/types.h"
-#include "tandem/pool/waitlist.h"
 
 namespace tandem {
 
@@ -30,7 +30,7 @@ namespace tandem {
 template <class Platform>
 class WaitDoor {
  public:
-  using Core = PoolCore<Platform>;
+  using Core = LockFreePool<Platform>;
   using Cache = typename Core::Cache;
   using Shortage = typename Core::Shortage;
 
@@ -38,29 +38,31 @@ class WaitDoor {
 
   // Whom the pool asks about those who wait, null for nobody. Not while
   // operations run.
-  void SetWaitlist(Waitlist* waitlist) { core_.depot().SetWaitlist(waitlist); }
-  bool HasWaitlist() const { return core_.depot().HasWaitlist(); }
+  void SetWaiterService(WaiterService* waiter_service) {
+    core_.central().SetWaiterService(waiter_service);
+  }
+  bool HasWaiterService() const { return core_.central().HasWaiterService(); }
 
   // Sessions that wait now, never fewer than really do: one load.
-  uint32_t waiting() const { return core_.depot().ledger().Load().waiting(); }
+  uint32_t waiting() const { return core_.central().ledger().Load().waiting(); }
 
   // True if nobody waits or is short, and n buffers lie free in no cache: one
   // load.
   bool HasToSpare(uint32_t n) const {
-    return !core_.depot().ledger().Load().Pressed(n);
+    return !core_.central().ledger().Load().Pressed(n);
   }
 
   // True if others wait, one of whom goes before an allocation of this rank.
-  bool MustWait(Rank rank) const { return core_.depot().MustWait(rank); }
+  bool MustWait(Rank rank) const { return core_.central().MustWait(rank); }
 
   // Counts the caller among those who wait, if any does and fewer than `limit`
   // do. Shortage::TryBecomeWait does so where nobody waits.
   [[nodiscard]] bool TryJoinWait(uint32_t limit) {
-    return core_.depot().ledger().TryJoinWait(limit);
+    return core_.central().ledger().TryJoinWait(limit);
   }
 
   // Ends one wait that was begun: it was granted, or has left.
-  void EndWait() { core_.depot().ledger().EndWait(); }
+  void EndWait() { core_.central().ledger().EndWait(); }
 
   // Says that the caller is short of buffers: raises pressure, takes by all
   // means, becomes a wait.
@@ -68,28 +70,28 @@ class WaitDoor {
 
   // Takes out.size() buffers for who waits, if that many and `keep` are free.
   [[nodiscard]] bool TakeForWaiter(std::span<std::byte*> out, uint32_t keep) {
-    return core_.depot().TakeForWaiter(out, keep);
+    return core_.central().TakeForWaiter(out, keep);
   }
   // Gives up buffers whose waiter did not want them any more.
   void GiveUp(std::span<std::byte* const> buffers) {
-    core_.depot().Publish(buffers);
+    core_.central().Publish(buffers);
   }
 
   // One or two buffers as one number, until their owner gives either away; and
   // back, for who the number was handed to. out.size() as it was.
   BufferIndex Pack(std::span<std::byte* const> buffers) {
     if (buffers.size() == 2) {
-      core_.depot().core_pools().Chain(buffers[0], buffers[1]);
+      core_.central().central().Chain(buffers[0], buffers[1]);
     }
-    return core_.depot().map().IndexOf(buffers[0]);
+    return core_.central().map().IndexOf(buffers[0]);
   }
   void Unpack(BufferIndex number, std::span<std::byte*> out) const {
-    out[0] = core_.depot().map().Address(number);
-    if (out.size() == 2) out[1] = core_.depot().core_pools().ChainedTo(out[0]);
+    out[0] = core_.central().map().Address(number);
+    if (out.size() == 2) out[1] = core_.central().central().ChainedTo(out[0]);
   }
 
   // How many cores the pool's shared lists are sharded for.
-  size_t cores() const { return core_.depot().core_pools().cores().size(); }
+  size_t cores() const { return core_.central().central().cores().size(); }
 
  private:
   Core& core_;

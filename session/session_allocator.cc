@@ -118,7 +118,7 @@ absl::StatusOr<std::unique_ptr<SessionAllocator>>
 SessionAllocator::CreateOrThrow(BufferPool* pool,
                                 const SessionOptions& options) {
   if (absl::Status valid = CheckNumbers(options); !valid.ok()) return valid;
-  if (BufferPool::SessionDoor(*pool).waits().HasWaitlist()) {
+  if (BufferPool::SessionDoor(*pool).waits().HasWaiterService()) {
     return absl::FailedPreconditionError(absl::StrCat(
         "pool \"", pool->name(), "\" has a session layer; allowed: one"));
   }
@@ -150,7 +150,7 @@ SessionAllocator::SessionAllocator(BufferPool* pool,
               .links = links_,
               .spares = spares_,
               .counts = counts_}) {
-  door_.waits().SetWaitlist(&queue_);
+  door_.waits().SetWaiterService(&queue_);
 }
 
 SessionAllocator::~SessionAllocator() {
@@ -158,7 +158,7 @@ SessionAllocator::~SessionAllocator() {
     Die("tandem: the session layer of pool \"", pool().name(),
         "\" is destroyed while ", waiting(), " sessions wait");
   }
-  door_.waits().SetWaitlist(nullptr);
+  door_.waits().SetWaiterService(nullptr);
 }
 
 std::vector<SessionAllocator::Queue::ClassRule> SessionAllocator::RulesOf(

@@ -8,9 +8,9 @@
 #include <optional>
 #include <span>
 
+#include "tandem/pool/depot/waiter_service.h"
 #include "tandem/pool/types.h"
 #include "tandem/pool/wait_door.h"
-#include "tandem/pool/waitlist.h"
 #include "tandem/session/serve_scope.h"
 #include "tandem/session/wait_class.h"
 #include "tandem/session/wait_counters.h"
@@ -98,7 +98,7 @@ struct alignas(kCacheLine) CoreWaits {
 //           the buffers. Statistics and spare records are on the core's own
 //           lines.
 template <class Platform>
-class WaiterQueue final : public Waitlist {
+class WaiterQueue final : public WaiterService {
  public:
   using Door = WaitDoor<Platform>;
   using Cache = typename Door::Cache;
@@ -143,15 +143,15 @@ class WaiterQueue final : public Waitlist {
   static constexpr Rank RankOf(ClassId id) { return Rank{Int(id)}; }
   const ClassRule& rule(ClassId id) const { return lines_[Int(id)]->rule; }
 
-  Claim ClaimOf(ClassId id) const {
+  AllocationTerms ClaimOf(ClassId id) const {
     return {.keep = rule(id).keep, .rank = RankOf(id)};
   }
 
-  // For an allocation of this class that PoolCore::TakeCheaply could not meet:
-  // takes out.size() buffers by all means, or joins the queue. kTaken: the
-  // buffers are in `out`, and `waker` is not called. kWaiting: it is called,
-  // once, unless the wait is cancelled first. kOverloaded: max_waiters sessions
-  // wait already, and nothing has changed.
+  // For an allocation of this class that LockFreePool::TakeCheaply could not
+  // meet: takes out.size() buffers by all means, or joins the queue. kTaken:
+  // the buffers are in `out`, and `waker` is not called. kWaiting: it is
+  // called, once, unless the wait is cancelled first. kOverloaded: max_waiters
+  // sessions wait already, and nothing has changed.
   //
   // `ticket` is set before anyone can serve the wait and not touched after: a
   // session that is woken on another thread may be gone when this returns. It
@@ -237,7 +237,7 @@ class WaiterQueue final : public Waitlist {
     return records_[ticket.index()].state;
   }
 
-  // What Waitlist declares:
+  // What WaiterService declares:
   bool MustWait(Rank rank) override {
     for (size_t i = 0; i < class_count_; ++i) {
       Line& line = *lines_[i];

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <span>
 
-#include "tandem/pool/tagged_stack.h"
+#include "tandem/pool/depot/tagged_stack.h"
 #include "tandem/pool/types.h"
 
 namespace tandem {

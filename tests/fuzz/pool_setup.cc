@@ -62,7 +62,8 @@ SequentialPool::Rules PoolSetup::Rules() const {
 
 std::string PoolSetup::ToString() const {
   std::string text = absl::StrCat(
-      "capacity ", pool.capacity, ", reserve ", ReserveOf(pool), ", cache_size ",
+      "capacity ", pool.capacity, ", reserve ", ReserveOf(pool),
+      ", cache_size ",
       pool.cache_size ? absl::StrCat(*pool.cache_size) : "unset",
       ", max_threads ", pool.max_threads, ", core_pools ", *pool.core_pools,
       pool.bias == Bias::kShared ? ", shared" : "",

@@ -1,7 +1,7 @@
 /* The shared store: a stack of magazines, empty magazines, loose buffers.
  *
- * Mirrors pool/magazine_stack.h and core_pools.h, with the ledger's rule of
- * depot.h; each part names its function.  One step here is one atomic operation
+ * Mirrors pool/depot/magazine_stack.h and core_pools.h, with the ledger's rule of
+ * central.h; each part names its function.  One step here is one atomic operation
  * there, and each slot is read or filled by a step of its own.
  *
  *   Thread    reserves one to three buffers, collects them, and gives them back
@@ -264,7 +264,7 @@ inline PopBuffers() {
   }
 }
 
-/* CorePools::Push of `lot`, in a magazine if there is an empty one. */
+/* Depot::Push of `lot`, in a magazine if there is an empty one. */
 inline PushInMagazine() {
   PopEmpty();
   if
@@ -317,7 +317,7 @@ proctype Thread() {
      :: asked = 2
      :: asked = 3
      fi;
-     /* Depot::ReserveFree */
+     /* CentralPool::ReserveFree */
      atomic {
        if
        :: available >= asked ->
@@ -327,7 +327,7 @@ proctype Thread() {
        :: else -> left = 0
        fi
      };
-     /* CorePools::Collect */
+     /* Depot::Collect */
      do
      :: left == 0 -> break
      :: else ->
@@ -353,7 +353,7 @@ proctype Thread() {
      :: true
      fi;
 #endif
-     /* Depot::Publish */
+     /* CentralPool::Publish */
      do
      :: hands == 0 -> break
      :: else ->

@@ -1,6 +1,6 @@
 /* A thread cache, its owner, and two sessions that are short of buffers.
  *
- * Mirrors pool/thread_cache.h, cache_keeper.h, sweep.h, pool_core.h, depot.h
+ * Mirrors pool/cache/thread_cache.h, slow_path.h, sweep.h, lock_free_pool.h, central.h
  * and the hand-over of session/waiter_queue.h; each part names its function.
  * One step here is one atomic operation there, or one instruction of a section.
  *
@@ -11,7 +11,7 @@
  *             last time, waits. Then it keeps the buffers for ever, or gives
  *             them back and asks again.
  *   Reclaimer takes what the cache may hold, for good: its limit, then its
- *             buffers (PoolCore::Adapt). In place of the second session.
+ *             buffers (LockFreePool::Adapt). In place of the second session.
  *   Watch     moves only if something is wrong.
  *
  * A buffer is one bit; a set of buffers is the sum of its bits.
@@ -69,7 +69,7 @@
 #define SECOND RECEIVE /* and session 2; NOTHING: there is none; RECLAIM */
 #endif
 
-#define BATCH ((CACHE + 1) / 2) /* CacheKeeper::BatchOf: 1 or 2 */
+#define BATCH ((CACHE + 1) / 2) /* SlowPath::BatchOf: 1 or 2 */
 #define ALL ((1 << BUFFERS) - 1)
 #define SIZE(set) ((set & 1) + (set >> 1 & 1) + (set >> 2 & 1) + (set >> 3 & 1))
 #define LOWEST(set) (set & -(set))
@@ -81,7 +81,7 @@
 byte available = BUFFERS, waiting = 0, shortages = 0;
 #define PRESSED (waiting || shortages || available < RESERVE)
 
-byte pool = ALL;                       /* CorePools: a set */
+byte pool = ALL;                       /* Depot: a set */
 
 /* ThreadCache. `epoch`, `tag` and `top` are one word; `gate`, `gate_epoch` and
  * `ceiling` another one. */
@@ -175,7 +175,7 @@ inline Check(condition, name) {
   fi
 }
 
-/* ---- Depot -------------------------------------------------------------- */
+/* ---- CentralPool -------------------------------------------------------------- */
 
 mtype = { Done, Unfit, Revoked, Gone };
 /* Every process has these. They are reset, so as not to tell states apart. */
@@ -192,7 +192,7 @@ mtype = { Done, Unfit, Revoked, Gone };
   byte seen_tag = 0;      \
   byte seen_top = 0
 
-/* Depot::Collect of what is reserved, into `lot`: the rule "ledger before
+/* CentralPool::Collect of what is reserved, into `lot`: the rule "ledger before
  * lists" promises that the buffers are there. */
 inline Collect(me, n) {
   atomic {
@@ -211,7 +211,7 @@ inline Collect(me, n) {
   }
 }
 
-/* CorePools::Push of `lot`, then Ledger::Credit. */
+/* Depot::Push of `lot`, then Ledger::Credit. */
 inline PushAndCredit(me) {
 #ifdef CREDIT_BEFORE_PUSH
   atomic { available = available + SIZE(lot); owes[me] = waiting != 0 };
@@ -227,7 +227,7 @@ inline PushAndCredit(me) {
 #endif
 }
 
-/* Depot::Publish of `lot`: serves if the word that the credit left counts
+/* CentralPool::Publish of `lot`: serves if the word that the credit left counts
  * waiters. */
 inline Publish(me) {
   PushAndCredit(me);
@@ -240,7 +240,7 @@ inline Publish(me) {
   fi
 }
 
-/* Depot::ReserveFree, and whether it was met. The compare-and-swap expects the
+/* CentralPool::ReserveFree, and whether it was met. The compare-and-swap expects the
  * word that was read: one step. MustWait is asked between the two there, which
  * sessions.pml has apart. */
 inline ReserveFree(n, class) {
@@ -255,7 +255,7 @@ inline ReserveFree(n, class) {
   }
 }
 
-/* Depot::ReserveSwept: the last look, which may dig into the reserve. What it
+/* CentralPool::ReserveSwept: the last look, which may dig into the reserve. What it
  * must leave to a waiter may be owed by somebody who has stopped: it serves. */
 inline ReserveSwept(me, n, class) {
   do
@@ -281,7 +281,7 @@ inline Serve(me) {
   :: atomic { !SOMEBODY_WAITS -> break }
   :: atomic { SOMEBODY_WAITS -> whom = NEXT; candidate[me] = whom }; /* Pick */
      if
-     :: atomic {                                    /* Depot::TakeForWaiter */
+     :: atomic {                                    /* CentralPool::TakeForWaiter */
           available < NEED(CLASS(whom)) + KEEP(CLASS(whom)) -> break
         }
      :: atomic {
@@ -484,7 +484,7 @@ inline Sweep(me, n, class) {
   atomic { result = Unfit; seen_epoch = 0; fenced = false }
 }
 
-/* PoolCore::Shortage, as far as its destructor; tells by `met`. */
+/* LockFreePool::Shortage, as far as its destructor; tells by `met`. */
 inline Shortage(me, n, class) {
 #ifndef PRESSURE_RAISED_LATE
   shortages++;                                      /* RaiseShortage */
@@ -499,7 +499,7 @@ inline Shortage(me, n, class) {
   fi
 }
 
-/* ---- ThreadCache and CacheKeeper: the owner ----------------------------- */
+/* ---- ThreadCache and SlowPath: the owner ----------------------------- */
 
 /* RseqSection::Pop and Push: plain loads and stores, the last one commits. The
  * kernel starts them anew whenever it likes (preemption, a signal), and at each
@@ -589,7 +589,7 @@ inline PushShared(set) {
   atomic { word_epoch = 0; seen_tag = 0; seen_top = 0 }
 }
 
-/* CacheKeeper::AfterQuietOperation: if the policy says so, which may be at any
+/* SlowPath::AfterQuietOperation: if the policy says so, which may be at any
  * time here, ThreadCache::Open. */
 inline AfterQuietOperation() {
   if
@@ -634,7 +634,7 @@ inline AfterQuietOperation() {
   fi
 }
 
-/* CacheKeeper::OnShared: an owner that finds the gate closing closes it for
+/* SlowPath::OnShared: an owner that finds the gate closing closes it for
  * good, and looks. */
 inline OnShared() {
   if
@@ -653,7 +653,7 @@ inline OnShared() {
   fi
 }
 
-/* PoolCore::TakeBiased, and if the gate was closed CacheKeeper::PopShared, of
+/* LockFreePool::TakeBiased, and if the gate was closed SlowPath::PopShared, of
  * one buffer. */
 inline KeeperPop() {
   SectionPop(1);
@@ -674,7 +674,7 @@ inline KeeperPop() {
   lot = 0
 }
 
-/* PoolCore::GiveBiased, and if the gate was closed CacheKeeper::PushShared, of
+/* LockFreePool::GiveBiased, and if the gate was closed SlowPath::PushShared, of
  * one buffer. */
 inline KeeperPush(set) {
   SectionPush(set);
@@ -708,7 +708,7 @@ inline KeeperPush(set) {
   fi
 }
 
-/* PoolCore::Take of one buffer, for a receive. What a refill brings more than
+/* LockFreePool::Take of one buffer, for a receive. What a refill brings more than
  * that is in `item` after. */
 inline OwnerTakes() {
   KeeperPop();
@@ -723,7 +723,7 @@ inline OwnerTakes() {
      };
      if
      :: met -> Collect(OWNER, 1 + surplus)
-     :: else ->                                     /* TakeByAllMeans */
+     :: else ->                                     /* TakeAfterDraining */
         Shortage(OWNER, 1, OWNER_CLASS);
         surplus = 0;
         if
@@ -739,8 +739,8 @@ inline OwnerTakes() {
   fi
 }
 
-/* Puts `item`: the end of CacheKeeper::Refill, where it goes back if the cache
- * does not take it; or PoolCore::Give, which may flush first (MakeRoom). */
+/* Puts `item`: the end of SlowPath::Refill, where it goes back if the cache
+ * does not take it; or LockFreePool::Give, which may flush first (MakeRoom). */
 inline OwnerPuts(may_flush) {
   do
   :: item == 0 -> break
@@ -787,7 +787,7 @@ proctype Owner() {
      fi;
      OwnerPuts(may_flush);
      if
-     :: retreat -> Sweep(OWNER, 0, OWNER_CLASS)     /* CacheKeeper::Retreat */
+     :: retreat -> Sweep(OWNER, 0, OWNER_CLASS)     /* SlowPath::Retreat */
      :: else
      fi;
      atomic {
@@ -843,7 +843,7 @@ proctype Session(byte me; byte class) {
   od
 }
 
-/* PoolCore::Adapt, by a thread that finds this cache idle. */
+/* LockFreePool::Adapt, by a thread that finds this cache idle. */
 proctype Reclaimer() {
   LOCALS;
 #ifndef LIMIT_ZEROED_LAST

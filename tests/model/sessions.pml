@@ -1,7 +1,7 @@
 /* Sessions that ask for buffers by class, wait, are served, and leave.
  *
  * Mirrors session/session_buffers.cc, session_allocator.cc, waiter_queue.h and
- * the ledger's side of pool/depot.h; each part names its function. Where the
+ * the ledger's side of pool/depot/central_pool.h; each part names its function. Where the
  * buffers lie is pool_cache.pml's part: here they are a number.
  *
  *   Session   receives (one buffer; the reserve remains), completes (the other
@@ -228,7 +228,7 @@ inline Serve(me) {
      :: next == NOBODY -> break
      :: else
      fi;
-     atomic {                                       /* Depot::TakeForWaiter */
+     atomic {                                       /* CentralPool::TakeForWaiter */
        if
        :: available < need + KEEP(its_line) -> break
        :: else -> available = available - need; offer[me] = need
@@ -276,7 +276,7 @@ inline Serve(me) {
   }
 }
 
-/* Depot::Publish: the credit, then Serve if the word that it left counts
+/* CentralPool::Publish: the credit, then Serve if the word that it left counts
  * waiters. */
 inline Release(me, n) {
   atomic {
@@ -295,7 +295,7 @@ inline Release(me, n) {
 
 /* ---- Sessions ----------------------------------------------------------- */
 
-/* Depot::ReserveSwept, the last look of an allocation. What it must leave to a
+/* CentralPool::ReserveSwept, the last look of an allocation. What it must leave to a
  * waiter may be owed by somebody else: it serves, once. Then Overtook. */
 inline Load() {
   seen_available = available;

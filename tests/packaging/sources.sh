@@ -14,10 +14,11 @@ complain() {
   ((++wrong))
 }
 
-for file in {pool,session,metrics,c}/*.{cc,h}; do
-  grep -qF "\"$(basename "${file}")\"" "$(dirname "${file}")/BUILD.bazel" ||
-    complain "${file} is in no target of $(dirname "${file}")/BUILD.bazel"
-done
+while read -r file; do
+  folder="${file%%/*}"
+  grep -qF "\"${file#*/}\"" "${folder}/BUILD.bazel" ||
+    complain "${file} is in no target of ${folder}/BUILD.bazel"
+done < <(find -L pool session metrics c -name '*.cc' -o -name '*.h')
 
 version="$(sed -n 's/^    version = "\(.*\)",$/\1/p' MODULE.bazel | head -1)"
 grep -qx "  VERSION ${version}" CMakeLists.txt ||

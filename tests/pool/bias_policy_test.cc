@@ -1,7 +1,7 @@
 // P2: when a cache goes back to bias, so that a pool around exhaustion does not
 // make system calls all the time. By a clock of the test's.
 
-#include "tandem/pool/bias_policy.h"
+#include "tandem/pool/cache/bias_policy.h"
 
 #include <cstdint>
 

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "tandem/pool/buffer_pool.h"
-#include "tandem/pool/sweep.h"
+#include "tandem/pool/cache/sweep.h"
 #include "tandem/tests/pool/testing.h"
 
 namespace tandem {

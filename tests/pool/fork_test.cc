@@ -16,7 +16,7 @@
 
 #include "gtest/gtest.h"
 #include "tandem/pool/buffer_pool.h"
-#include "tandem/pool/rseq_section.h"
+#include "tandem/pool/section/rseq_section.h"
 #include "tandem/tests/pool/testing.h"
 
 namespace tandem {

@@ -1,7 +1,7 @@
 // P2: restartable sequences, whoever registers them: the C library, another
 // library, the pool, or nobody.
 
-#include "tandem/pool/rseq_registration.h"
+#include "tandem/pool/section/rseq_registration.h"
 
 #include <dlfcn.h>
 #include <sys/rseq.h>

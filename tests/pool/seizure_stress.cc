@@ -3,8 +3,8 @@
 //
 //   bazel run -c opt //tests/pool:seizure_stress -- --seconds=60
 //
-// Of the internals: PoolCore, as in production, but for owners that go back to
-// bias at once, or there would be a thousand times fewer seizures.
+// Of the internals: LockFreePool, as in production, but for owners that go back
+// to bias at once, or there would be a thousand times fewer seizures.
 //
 // Checked all the while: a buffer has one holder. At the end: none is missing,
 // and the ledger says so. Exit code 1 if one of these does not hold.
@@ -24,13 +24,13 @@
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/strings/str_format.h"
-#include "tandem/pool/bias_policy.h"
 #include "tandem/pool/buffer_map.h"
-#include "tandem/pool/core_pools.h"
+#include "tandem/pool/cache/bias_policy.h"
+#include "tandem/pool/cache/thread_cache.h"
+#include "tandem/pool/depot/depot.h"
+#include "tandem/pool/lock_free_pool.h"
 #include "tandem/pool/platform.h"
-#include "tandem/pool/pool_core.h"
-#include "tandem/pool/rseq_section.h"
-#include "tandem/pool/thread_cache.h"
+#include "tandem/pool/section/rseq_section.h"
 #include "tandem/pool/types.h"
 
 ABSL_FLAG(uint32_t, seconds, 60, "how long");
@@ -40,12 +40,12 @@ ABSL_FLAG(uint32_t, thieves, 1, "threads that take the bias of all caches");
 namespace tandem {
 namespace {
 
-using Core = PoolCore<StdPlatform>;
+using Core = LockFreePool<StdPlatform>;
 
 constexpr uint32_t kCacheLimit = 16;
 // Rounds after which a thread makes room for the one that it waits for.
 constexpr uint32_t kPatience = 300;
-constexpr Claim kClaim{.keep = 0, .rank = Rank{0xFF}};
+constexpr AllocationTerms kClaim{.keep = 0, .rank = Rank{0xFF}};
 
 // A buffer has the name of its holder in it, 0 for nobody. Loads and stores, so
 // that owners are not slowed down: two holders notice it when they write, or
@@ -79,7 +79,7 @@ class Stress {
         map_(reinterpret_cast<std::byte*>(slots_.data()), sizeof(Slot),
              capacity_, "stress"),
         links_(capacity_),
-        magazines_(CorePools<StdPlatform>::MagazinesFor(capacity_)),
+        magazines_(Depot<StdPlatform>::MagazinesFor(capacity_)),
         cores_(2),
         caches_(owners + thieves),
         core_({.map = map_,
@@ -172,10 +172,10 @@ class Stress {
         if (looks == 2 * kPatience) break;
       }
       if (!core_.Reserve(&cache, capacity_, kClaim)) continue;
-      core_.depot().Collect(all);
+      core_.central().Collect(all);
       Change(all, 0, name);
       Change(all, name, 0);
-      core_.depot().Publish(all);
+      core_.central().Publish(all);
     }
     core_.ReturnCacheOf(ThreadToken{name});
   }
@@ -207,7 +207,7 @@ class Stress {
   }
 
   void CheckConservation() {
-    const uint32_t available = core_.depot().ledger().Load().available();
+    const uint32_t available = core_.central().ledger().Load().available();
     if (available != capacity_) {
       absl::FPrintF(stderr, "VIOLATED: %d of %d buffers are there\n", available,
                     capacity_);
@@ -215,7 +215,7 @@ class Stress {
     }
     std::vector<std::byte*> all(capacity_);
     if (!core_.Reserve(nullptr, capacity_, kClaim)) std::_Exit(1);
-    core_.depot().Collect(all);
+    core_.central().Collect(all);
     Change(all, 0, 1);
   }
 
@@ -227,7 +227,7 @@ class Stress {
   const BufferMap map_;
   std::vector<Core::Link> links_;
   std::vector<Core::Box> magazines_;
-  std::vector<CorePool<StdPlatform>> cores_;
+  std::vector<DepotShard<StdPlatform>> cores_;
   std::vector<Core::Cache> caches_;
   Core core_;
   std::atomic<bool> stop_{false};

@@ -1,7 +1,7 @@
 // P3, P5: a thread cache by itself: its gate, epochs and counts, in the order
 // of the calls. What threads do to each other is in tests/schedule.
 
-#include "tandem/pool/thread_cache.h"
+#include "tandem/pool/cache/thread_cache.h"
 
 #include <array>
 #include <cstddef>
@@ -11,9 +11,9 @@
 #include <span>
 
 #include "gtest/gtest.h"
-#include "tandem/pool/cache_words.h"
+#include "tandem/pool/cache/cache_words.h"
 #include "tandem/pool/platform.h"
-#include "tandem/pool/rseq_section.h"
+#include "tandem/pool/section/rseq_section.h"
 
 namespace tandem {
 namespace {

@@ -7,7 +7,7 @@
 #include <span>
 
 #include "tandem/pool/buffer_map.h"
-#include "tandem/pool/magazine_stack.h"
+#include "tandem/pool/depot/magazine_stack.h"
 #include "tandem/pool/types.h"
 #include "tandem/tests/schedule/explore.h"
 #include "tandem/tests/schedule/relacy_platform.h"

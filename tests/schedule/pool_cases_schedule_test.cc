@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <span>
 
-#include "tandem/pool/pool_core.h"
+#include "tandem/pool/lock_free_pool.h"
 #include "tandem/pool/types.h"
 #include "tandem/tests/schedule/explore.h"
 #include "tandem/tests/schedule/pool_world.h"
@@ -15,7 +15,7 @@ namespace tandem {
 namespace {
 
 // Small cases of the pool, of each of which every schedule within a bound is
-// tried. Larger ones, at random, are in pool_core_schedule_test.cc.
+// tried. Larger ones, at random, are in lock_free_pool_schedule_test.cc.
 
 constexpr PoolShape Small(uint32_t capacity, uint32_t caches, uint32_t reserve,
                           uint32_t cache_limit) {
@@ -206,7 +206,7 @@ struct ExitAndThief
       const Observation now;
       Require(world().Cached() == 0, "a finished thread's cache returns (P6)");
       Require(
-          world().core.depot().ledger().Load().available() == (taken ? 0 : 3),
+          world().core.central().ledger().Load().available() == (taken ? 0 : 3),
           "with all that was in it");
     }
     if (taken) world().Give(nullptr, all);

@@ -7,9 +7,9 @@
 #include <cstdint>
 #include <span>
 
-#include "tandem/pool/bias_policy.h"
 #include "tandem/pool/buffer_map.h"
-#include "tandem/pool/pool_core.h"
+#include "tandem/pool/cache/bias_policy.h"
+#include "tandem/pool/lock_free_pool.h"
 #include "tandem/pool/types.h"
 #include "tandem/tests/schedule/explore.h"
 #include "tandem/tests/schedule/relacy_platform.h"
@@ -78,16 +78,16 @@ struct PoolShape {
 template <PoolShape kShape>
 class PoolWorld {
  public:
-  using Core = PoolCore<RelacyPlatform>;
+  using Core = LockFreePool<RelacyPlatform>;
   using Cache = Core::Cache;
 
  private:
   const BufferMap map_ = PretendedMap(kShape.capacity);
   std::array<typename Core::Link, kShape.capacity> links_;
   std::array<typename Core::Box,
-             CorePools<RelacyPlatform>::MagazinesFor(kShape.capacity)>
+             Depot<RelacyPlatform>::MagazinesFor(kShape.capacity)>
       magazines_;
-  std::array<CorePool<RelacyPlatform>, kShape.cores> cores_;
+  std::array<DepotShard<RelacyPlatform>, kShape.cores> cores_;
   std::array<Cache, kShape.caches> caches_;
 
  public:
@@ -95,8 +95,8 @@ class PoolWorld {
   // was asked for.
   static constexpr uint32_t kBatch = std::max((kShape.cache_limit + 1) / 2, 1u);
 
-  static constexpr Claim kReceive{kShape.reserve, Rank{2}};
-  static constexpr Claim kPair{0, Rank{1}};
+  static constexpr AllocationTerms kReceive{kShape.reserve, Rank{2}};
+  static constexpr AllocationTerms kPair{0, Rank{1}};
 
   PoolWorld()
       : core({.map = map_,
@@ -145,11 +145,11 @@ class PoolWorld {
     if (kShape.biased && rl::rand(2) == 0) Hurry(cache);
   }
 
-  // PoolCore's operations, checked.
-  bool Take(std::span<std::byte*> out, Claim claim) {
+  // LockFreePool's operations, checked.
+  bool Take(std::span<std::byte*> out, AllocationTerms claim) {
     return Take(cache(), out, claim);
   }
-  bool Take(Cache* cache, std::span<std::byte*> out, Claim claim) {
+  bool Take(Cache* cache, std::span<std::byte*> out, AllocationTerms claim) {
     HurryNowAndThen(cache);
     reach_.Start(HeldHere(), out.size() + kBatch);
     const bool taken = core.Take(cache, out, claim);
@@ -158,7 +158,7 @@ class PoolWorld {
     return taken;
   }
   bool TakeUnder(typename Core::Shortage& shortage, std::span<std::byte*> out,
-                 Claim claim) {
+                 AllocationTerms claim) {
     reach_.Start(HeldHere(), out.size() + kBatch);
     const bool taken = shortage.Take(out, claim);
     if (taken) custody.Take(out);
@@ -175,11 +175,11 @@ class PoolWorld {
   }
   void Trim(std::span<std::byte*> storage) {
     reach_.Start(HeldHere(), storage.size());
-    const auto warm = storage.first(core.depot().TakeWarm(storage));
+    const auto warm = storage.first(core.central().TakeWarm(storage));
     custody.Take(warm);
     if (!warm.empty()) {
       custody.Give(warm);
-      core.depot().PublishCold(warm);
+      core.central().PublishCold(warm);
     }
     reach_.Finish(HeldHere());
   }
@@ -201,23 +201,23 @@ class PoolWorld {
               "every limit is accounted for");
       Require(limits <= kShape.cache_limit, "and all are within the budget");
     }
-    Require(
-        core.depot().ledger().Load().available() + Cached() + custody.held() ==
-            kShape.capacity,
-        "the ledger counts what is in no cache and nobody's hands");
+    Require(core.central().ledger().Load().available() + Cached() +
+                    custody.held() ==
+                kShape.capacity,
+            "the ledger counts what is in no cache and nobody's hands");
     for (Cache& cache : caches_) core.ReturnCache(cache);
-    uint32_t left = core.depot().ledger().Load().available();
+    uint32_t left = core.central().ledger().Load().available();
     std::byte* buffer;
-    for (; core.depot().TakeForWaiter({&buffer, 1}, 0); --left) {
+    for (; core.central().TakeForWaiter({&buffer, 1}, 0); --left) {
       custody.Take({&buffer, 1});
     }
     Require(left == 0, "the core pools hold what the ledger counts");
     Require(custody.held() == kShape.capacity, "no buffer is lost");
-    for (const auto& pool : core.depot().core_pools().cores()) {
+    for (const auto& pool : core.central().central().cores()) {
       Require(pool.magazines.Empty() && pool.loose.Empty(),
               "the core pools hold nothing uncounted");
     }
-    Require(core.depot().core_pools().CountCold() == 0,
+    Require(core.central().central().CountCold() == 0,
             "nor do the cold and the unused");
   }
 
@@ -233,7 +233,7 @@ class PoolWorld {
  private:
   size_t HeldHere() const { return custody.held(rl::thread_index()); }
 
-  void FinishTake(bool taken, size_t need, Claim claim) {
+  void FinishTake(bool taken, size_t need, AllocationTerms claim) {
     const size_t mine = HeldHere();
     const size_t others = reach_.Finish(mine);
     if (barriers_may_fail) return;  // caches may have been passed over

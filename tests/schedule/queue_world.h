@@ -76,7 +76,7 @@ class QueueWorld : public PoolWorld<kShape.pool> {
                .links = record_links_,
                .spares = spares_,
                .counts = counts_}) {
-    this->core.depot().SetWaitlist(&queue);
+    this->core.central().SetWaiterService(&queue);
     for (size_t i = 0; i < waiters.size(); ++i) {
       contexts_[i] = {this, &waiters[i]};
     }
@@ -169,7 +169,7 @@ class QueueWorld : public PoolWorld<kShape.pool> {
 
   // At rest: nobody waits for what is there, and the ledger counts who waits.
   void RequireNobodySleepsOnBuffers() {
-    const uint32_t available = this->core.depot().ledger().Load().available();
+    const uint32_t available = this->core.central().ledger().Load().available();
     uint32_t waiting = 0;
     for (const Waiter& waiter : waiters) {
       if (!Waits(waiter)) continue;
@@ -178,7 +178,7 @@ class QueueWorld : public PoolWorld<kShape.pool> {
       Require(available < rule.need + rule.keep,
               "nobody sleeps while the buffers are there (S4)");
     }
-    const LedgerView ledger = this->core.depot().ledger().Load();
+    const LedgerView ledger = this->core.central().ledger().Load();
     Require(ledger.waiting() == waiting, "the ledger counts who waits");
     Require(ledger.shortages() == 0, "no shortage is left");
     Require(waiting == 0 || this->Cached() == 0,
@@ -193,7 +193,7 @@ class QueueWorld : public PoolWorld<kShape.pool> {
       if (waiter.fate == Waiter::Fate::kWaiting) Look(waiter);
       if (waiter.fate == Waiter::Fate::kHasBuffers) GiveBack(waiter);
     }
-    Require(this->core.depot().ledger().Load().waiting() == 0,
+    Require(this->core.central().ledger().Load().waiting() == 0,
             "nobody waits any more");
     RequireRecordsWhole();
     this->RequireWhole();

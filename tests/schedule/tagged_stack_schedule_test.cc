@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <span>
 
-#include "tandem/pool/tagged_stack.h"
+#include "tandem/pool/depot/tagged_stack.h"
 #include "tandem/pool/types.h"
 #include "tandem/tests/schedule/explore.h"
 #include "tandem/tests/schedule/relacy_platform.h"

@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <span>
 
-#include "tandem/pool/sweep.h"
-#include "tandem/pool/tagged_stack.h"
-#include "tandem/pool/thread_cache.h"
+#include "tandem/pool/cache/sweep.h"
+#include "tandem/pool/cache/thread_cache.h"
+#include "tandem/pool/depot/tagged_stack.h"
 #include "tandem/pool/types.h"
 #include "tandem/tests/schedule/explore.h"
 #include "tandem/tests/schedule/relacy_platform.h"

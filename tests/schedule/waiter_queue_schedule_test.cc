@@ -207,7 +207,7 @@ struct TooMany : ScheduleTest<TooMany,
   }
   void after() {
     Require(world().overloads == 1, "the bound is exact (S7)");
-    Require(world().core.depot().ledger().Load().waiting() == 2, "two wait");
+    Require(world().core.central().ledger().Load().waiting() == 2, "two wait");
     world().Release(buffers);
     world().RequireNobodySleepsOnBuffers();
     world().RequireWholeAgain();

@@ -1,5 +1,5 @@
-#ifndef TANDEM_POOL_BUFFER_GUARD_H_
-#define TANDEM_POOL_BUFFER_GUARD_H_
+#ifndef TANDEM_POOL_MISUSE_CHECK_H_
+#define TANDEM_POOL_MISUSE_CHECK_H_
 
 #include <atomic>
 #include <cstddef>
@@ -37,9 +37,9 @@ enum class Holder : uint8_t {
 // Cost:      of the misuse check: a store for each buffer that is taken, a load
 //            and a store for each that is released. Without it: a test.
 // Aborts:    with a message that names the pointer and the pool.
-class BufferGuard {
+class MisuseCheck {
  public:
-  static absl::StatusOr<BufferGuard> Create(const PoolOptions& options,
+  static absl::StatusOr<MisuseCheck> Create(const PoolOptions& options,
                                             const Region& region);
 
   // True if OnTake and OnGive must be called, MarkTaken and MarkIdle not.
@@ -127,7 +127,7 @@ class BufferGuard {
     return InHands(finder_.KeyOf(buffer), holder);
   }
 
-  BufferGuard(const PoolOptions& options, const Region& region, Mapping states);
+  MisuseCheck(const PoolOptions& options, const Region& region, Mapping states);
 
   [[noreturn, gnu::cold]] void DieOfMisuse(const std::byte* buffer) const;
   // `seen` is what the buffer's state says instead of what it should.
@@ -156,4 +156,4 @@ class BufferGuard {
 
 }  // namespace tandem
 
-#endif  // TANDEM_POOL_BUFFER_GUARD_H_
+#endif  // TANDEM_POOL_MISUSE_CHECK_H_

@@ -1,5 +1,5 @@
-#ifndef TANDEM_POOL_RSEQ_SECTION_X86_64_H_
-#define TANDEM_POOL_RSEQ_SECTION_X86_64_H_
+#ifndef TANDEM_POOL_SECTION_RSEQ_SECTION_X86_64_H_
+#define TANDEM_POOL_SECTION_RSEQ_SECTION_X86_64_H_
 
 // The sections for x86-64; included by rseq_section.h alone, which has the
 // contract.
@@ -198,4 +198,4 @@ unfit:
 #undef TANDEM_SECTION_COPY
 #undef TANDEM_SECTION_OPERANDS
 
-#endif  // TANDEM_POOL_RSEQ_SECTION_X86_64_H_
+#endif  // TANDEM_POOL_SECTION_RSEQ_SECTION_X86_64_H_

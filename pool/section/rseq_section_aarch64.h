@@ -1,5 +1,5 @@
-#ifndef TANDEM_POOL_RSEQ_SECTION_AARCH64_H_
-#define TANDEM_POOL_RSEQ_SECTION_AARCH64_H_
+#ifndef TANDEM_POOL_SECTION_RSEQ_SECTION_AARCH64_H_
+#define TANDEM_POOL_SECTION_RSEQ_SECTION_AARCH64_H_
 
 // The sections for aarch64; included by rseq_section.h alone, which has the
 // contract. Layout, labels and arithmetic as in rseq_section_x86_64.h.
@@ -99,4 +99,4 @@ unfit:
 #undef TANDEM_SECTION_COPY
 #undef TANDEM_SECTION_OPERANDS
 
-#endif  // TANDEM_POOL_RSEQ_SECTION_AARCH64_H_
+#endif  // TANDEM_POOL_SECTION_RSEQ_SECTION_AARCH64_H_

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <span>
 
-#include "tandem/pool/pool_core.h"
+#include "tandem/pool/lock_free_pool.h"
 #include "tandem/pool/types.h"
 #include "tandem/tests/schedule/explore.h"
 #include "tandem/tests/schedule/pool_world.h"
@@ -21,7 +21,7 @@ class Hands {
   explicit Hands(World& world) : world_(world) {}
   ~Hands() { GiveAll(); }
 
-  bool Take(uint32_t n, Claim claim) {
+  bool Take(uint32_t n, AllocationTerms claim) {
     if (size_ + n > storage_.size()) return false;
     const bool taken =
         world_.Take(std::span(storage_).subspan(size_, n), claim);
@@ -80,13 +80,13 @@ struct AnyWorkload : ScheduleTest<AnyWorkload<kShape>, PoolWorld<kShape>, 3> {
 };
 
 // P1, P3, P4
-TEST(PoolCoreSchedule, AllocationsFailOnlyIfTheyMustAndNoBufferIsLost) {
+TEST(LockFreePoolSchedule, AllocationsFailOnlyIfTheyMustAndNoBufferIsLost) {
   ExploreAtRandom<AnyWorkload<kWithReserve>>(40'000);
   ExploreAtRandom<AnyWorkload<kWithoutReserve>>(40'000);
 }
 
 // P1, P2, P3, P4
-TEST(PoolCoreSchedule, SoItIsWithBiasedCaches) {
+TEST(LockFreePoolSchedule, SoItIsWithBiasedCaches) {
   biases_seen = 0;
   ExploreAtRandom<AnyWorkload<Biased(kWithReserve)>>(40'000);
   ExploreAtRandom<AnyWorkload<Biased(kWithoutReserve)>>(40'000);
@@ -99,7 +99,7 @@ constexpr PoolShape Adaptive(PoolShape shape) {
 }
 
 // P1, P3: whatever limits are raised, lowered and taken away meanwhile.
-TEST(PoolCoreSchedule, SoItIsWithCachesThatAdapt) {
+TEST(LockFreePoolSchedule, SoItIsWithCachesThatAdapt) {
   reclaims_seen = 0;
   ExploreAtRandom<AnyWorkload<Adaptive(kWithReserve)>>(40'000);
   ExploreAtRandom<AnyWorkload<Adaptive(Biased(kWithReserve))>>(40'000);
@@ -120,7 +120,7 @@ struct WithoutBarriers : AnyWorkload<Biased(kWithReserve)> {
 };
 
 // P1: it may fail early then, but no buffer has two holders, and none is lost.
-TEST(PoolCoreSchedule, RefusedBarrierCostsNoBuffer) {
+TEST(LockFreePoolSchedule, RefusedBarrierCostsNoBuffer) {
   ExploreAtRandom<WithoutBarriers>(40'000);
 }
 
@@ -165,7 +165,8 @@ struct TakesEverything : ScheduleTest<TakesEverything<kCapacity, kSlots>,
 };
 
 // P3
-TEST(PoolCoreSchedule, IdleBuffersOfOtherThreadsAreFoundWhateverTheirOwnersDo) {
+TEST(LockFreePoolSchedule,
+     IdleBuffersOfOtherThreadsAreFoundWhateverTheirOwnersDo) {
   ExploreAtRandom<TakesEverything<6, 2>>(100'000);
   ExploreAtRandom<TakesEverything<10, 4>>(100'000);
 }
@@ -200,7 +201,7 @@ struct StaysShort : ScheduleTest<Derived, PoolWorld<kFiveBuffers>, 3> {
       const Observation now;
       Require(this->world().Cached() == 0,
               "no buffer is idle in a cache while somebody is short (P3)");
-      Require(this->world().core.depot().ledger().Load().available() +
+      Require(this->world().core.central().ledger().Load().available() +
                       (taken ? 5 : 0) ==
                   5,
               "all that was released is there");
@@ -224,7 +225,7 @@ struct UseOfCaches : StaysShort<UseOfCaches> {
 };
 
 // P3: refills, flushes and pushes against a sweep.
-TEST(PoolCoreSchedule, NoBufferStaysInACacheWhileSomebodyIsShort) {
+TEST(LockFreePoolSchedule, NoBufferStaysInACacheWhileSomebodyIsShort) {
   refills_seen = 0;
   ExploreAtRandom<UseOfCaches>(50'000);
   EXPECT_GT(refills_seen, 0u);
@@ -245,7 +246,7 @@ struct UseOfNewCaches : StaysShort<UseOfNewCaches> {
 };
 
 // P3, P6
-TEST(PoolCoreSchedule, NorInACacheThatIsNewOrHasNewlyLostItsOwner) {
+TEST(LockFreePoolSchedule, NorInACacheThatIsNewOrHasNewlyLostItsOwner) {
   ExploreAtRandom<UseOfNewCaches>(50'000);
 }
 
@@ -289,7 +290,7 @@ struct PairAndReceives : ScheduleTest<PairAndReceives,
 };
 
 // S1
-TEST(PoolCoreSchedule, ReceiveLeavesTheReserveToPairs) {
+TEST(LockFreePoolSchedule, ReceiveLeavesTheReserveToPairs) {
   ExploreAtRandom<PairAndReceives>(50'000);
 }
 
@@ -314,7 +315,7 @@ struct Trims : ScheduleTest<Trims, PoolWorld<kFiveBuffers>, 3> {
 };
 
 // P1, P3
-TEST(PoolCoreSchedule, TrimHidesNoMoreThanItsBatch) {
+TEST(LockFreePoolSchedule, TrimHidesNoMoreThanItsBatch) {
   ExploreAtRandom<Trims>(40'000);
 }
 
@@ -358,7 +359,7 @@ struct InterruptedPool
 };
 
 // P10
-TEST(PoolCoreSchedule, HandlerMayTakeAndGiveInTheMiddleOfAnything) {
+TEST(LockFreePoolSchedule, HandlerMayTakeAndGiveInTheMiddleOfAnything) {
   ExploreAtRandom<InterruptedPool>(50'000);
 }
 

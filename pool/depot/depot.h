@@ -1,5 +1,5 @@
-#ifndef TANDEM_POOL_CORE_POOLS_H_
-#define TANDEM_POOL_CORE_POOLS_H_
+#ifndef TANDEM_POOL_DEPOT_DEPOT_H_
+#define TANDEM_POOL_DEPOT_DEPOT_H_
 
 #include <algorithm>
 #include <array>
@@ -9,17 +9,17 @@
 #include <span>
 
 #include "tandem/pool/buffer_map.h"
+#include "tandem/pool/cache/spare_magazines.h"
 #include "tandem/pool/counters.h"
-#include "tandem/pool/magazine_stack.h"
-#include "tandem/pool/spare_magazines.h"
-#include "tandem/pool/tagged_stack.h"
+#include "tandem/pool/depot/magazine_stack.h"
+#include "tandem/pool/depot/tagged_stack.h"
 #include "tandem/pool/types.h"
 
 namespace tandem {
 
 // One shard of the shared store, on a cache line of its own.
 template <class Platform>
-struct alignas(kCacheLine) CorePool {
+struct alignas(kCacheLine) DepotShard {
   MagazineStack<Platform> magazines;
   MagazineStack<Platform> empties;
   TaggedStack<Platform, BufferIndex> loose;
@@ -46,7 +46,7 @@ struct alignas(kCacheLine) CorePool {
 //           has no spare one, or too many; of loose buffers one, and a link
 //           access for each.
 template <class Platform>
-class CorePools {
+class Depot {
  public:
   using Stack = TaggedStack<Platform, BufferIndex>;
   using Link = typename Stack::Link;
@@ -55,8 +55,8 @@ class CorePools {
 
   // All must outlive this object, zero or made by default; links has an entry
   // for each buffer. No buffer has been used.
-  CorePools(const BufferMap& map, std::span<CorePool<Platform>> cores,
-            std::span<Link> links, std::span<Box> magazines)
+  Depot(const BufferMap& map, std::span<DepotShard<Platform>> cores,
+        std::span<Link> links, std::span<Box> magazines)
       : map_(map),
         cores_(cores),
         links_(links),
@@ -79,7 +79,7 @@ class CorePools {
   // Gives up `buffers` to the caller's core. Not counted yet: Ledger::Credit.
   // `spares`, here and below, are the calling thread's, or null.
   void Push(CoreId core, std::span<std::byte* const> buffers, Spares* spares) {
-    CorePool<Platform>& pool = PoolOf(core);
+    DepotShard<Platform>& pool = PoolOf(core);
     MagazineChain chain;
     while (buffers.size() >= Box::kSize / 2) {
       const auto lot =
@@ -132,7 +132,7 @@ class CorePools {
   }
 
   // Goes over all magazines, and all loose buffers, of the shard.
-  size_t Count(const CorePool<Platform>& pool) const {
+  size_t Count(const DepotShard<Platform>& pool) const {
     return pool.magazines.Count(magazines_) + pool.loose.Count(links_);
   }
   // Goes over those that are cold, but not over those that were never used.
@@ -146,14 +146,14 @@ class CorePools {
     return lots_without_magazine_.Get();
   }
 
-  std::span<const CorePool<Platform>> cores() const { return cores_; }
+  std::span<const DepotShard<Platform>> cores() const { return cores_; }
 
  private:
   // Pieces in which addresses become numbers and back.
   using Piece = std::array<BufferIndex, Box::kSize>;
   using Count32 = typename Platform::template Atomic<uint32_t>;
 
-  CorePool<Platform>& PoolOf(CoreId core) {
+  DepotShard<Platform>& PoolOf(CoreId core) {
     return cores_[static_cast<uint32_t>(core)];
   }
   uint32_t NumberOf(const std::byte* buffer) const {
@@ -162,7 +162,7 @@ class CorePools {
 
   // Puts a magazine with `lot` in it on `chain`. False if there is none.
   bool Fill(MagazineChain& chain, std::span<std::byte* const> lot,
-            CorePool<Platform>& pool, Spares* spares) {
+            DepotShard<Platform>& pool, Spares* spares) {
     map_.Check(lot);
     const uint32_t number = TakeMagazine(pool, spares);
     if (number == kNone) {
@@ -179,7 +179,7 @@ class CorePools {
   }
 
   // The number of an empty magazine that is the caller's now, or kNone.
-  uint32_t TakeMagazine(CorePool<Platform>& pool, Spares* spares) {
+  uint32_t TakeMagazine(DepotShard<Platform>& pool, Spares* spares) {
     MagazineChain chain;
     if (spares != nullptr) chain = spares->TakeAll(magazines_);
     if (chain.empty()) {
@@ -197,7 +197,7 @@ class CorePools {
     const Range range =
         TakeRange(magazines_used_, static_cast<uint32_t>(magazines_.size()), 1);
     if (range.count != 0) return range.first;
-    for (CorePool<Platform>& other : cores_) {
+    for (DepotShard<Platform>& other : cores_) {
       chain = other.empties.PopMagazines(magazines_, 1);
       if (!chain.empty()) return chain.last;
     }
@@ -205,7 +205,7 @@ class CorePools {
   }
 
   // Gives up magazines that have become empty, and are the caller's.
-  void LeaveEmpty(CorePool<Platform>& pool, MagazineChain chain,
+  void LeaveEmpty(DepotShard<Platform>& pool, MagazineChain chain,
                   Spares* spares) {
     if (spares != nullptr) {
       magazines_[chain.last].SetBelow(kNoPosition);
@@ -217,7 +217,7 @@ class CorePools {
   }
 
   // As PopWarm, of the magazines of one shard.
-  size_t PopBoxed(CorePool<Platform>& pool, std::span<std::byte*> out,
+  size_t PopBoxed(DepotShard<Platform>& pool, std::span<std::byte*> out,
                   Spares* spares) {
     if (out.empty() || pool.magazines.Empty()) return 0;
     MagazineChain emptied;
@@ -277,7 +277,7 @@ class CorePools {
   static constexpr uint32_t kNone = ~0u;
 
   const BufferMap& map_;
-  const std::span<CorePool<Platform>> cores_;
+  const std::span<DepotShard<Platform>> cores_;
   const std::span<Link> links_;
   const std::span<Box> magazines_;
   alignas(kCacheLine) Stack cold_;
@@ -288,4 +288,4 @@ class CorePools {
 
 }  // namespace tandem
 
-#endif  // TANDEM_POOL_CORE_POOLS_H_
+#endif  // TANDEM_POOL_DEPOT_DEPOT_H_

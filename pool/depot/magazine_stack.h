@@ -1,5 +1,5 @@
-#ifndef TANDEM_POOL_MAGAZINE_STACK_H_
-#define TANDEM_POOL_MAGAZINE_STACK_H_
+#ifndef TANDEM_POOL_DEPOT_MAGAZINE_STACK_H_
+#define TANDEM_POOL_DEPOT_MAGAZINE_STACK_H_
 
 #include <algorithm>
 #include <array>
@@ -206,4 +206,4 @@ class MagazineStack {
 
 }  // namespace tandem
 
-#endif  // TANDEM_POOL_MAGAZINE_STACK_H_
+#endif  // TANDEM_POOL_DEPOT_MAGAZINE_STACK_H_

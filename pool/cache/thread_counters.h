@@ -1,5 +1,5 @@
-#ifndef TANDEM_POOL_THREAD_COUNTERS_H_
-#define TANDEM_POOL_THREAD_COUNTERS_H_
+#ifndef TANDEM_POOL_CACHE_THREAD_COUNTERS_H_
+#define TANDEM_POOL_CACHE_THREAD_COUNTERS_H_
 
 #include "tandem/pool/counters.h"
 
@@ -25,4 +25,4 @@ struct ThreadCounters {
 
 }  // namespace tandem
 
-#endif  // TANDEM_POOL_THREAD_COUNTERS_H_
+#endif  // TANDEM_POOL_CACHE_THREAD_COUNTERS_H_

@@ -1,4 +1,4 @@
-#include "tandem/pool/rseq_section.h"
+#include "tandem/pool/section/rseq_section.h"
 
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
@@ -10,7 +10,7 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "tandem/pool/rseq_registration.h"
+#include "tandem/pool/section/rseq_registration.h"
 
 namespace tandem {
 namespace {

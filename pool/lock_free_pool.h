@@ -1,5 +1,5 @@
-#ifndef TANDEM_POOL_POOL_CORE_H_
-#define TANDEM_POOL_POOL_CORE_H_
+#ifndef TANDEM_POOL_LOCK_FREE_POOL_H_
+#define TANDEM_POOL_LOCK_FREE_POOL_H_
 
 #include <algorithm>
 #include <array>
@@ -8,16 +8,16 @@
 #include <span>
 
 #include "tandem/pool/buffer_map.h"
-#include "tandem/pool/cache_budget.h"
-#include "tandem/pool/cache_keeper.h"
-#include "tandem/pool/cache_registry.h"
-#include "tandem/pool/core_pools.h"
-#include "tandem/pool/depot.h"
-#include "tandem/pool/ledger.h"
-#include "tandem/pool/sweep.h"
-#include "tandem/pool/thread_cache.h"
+#include "tandem/pool/cache/cache_budget.h"
+#include "tandem/pool/cache/cache_registry.h"
+#include "tandem/pool/cache/slow_path.h"
+#include "tandem/pool/cache/sweep.h"
+#include "tandem/pool/cache/thread_cache.h"
+#include "tandem/pool/depot/central_pool.h"
+#include "tandem/pool/depot/depot.h"
+#include "tandem/pool/depot/ledger.h"
+#include "tandem/pool/depot/waiter_service.h"
 #include "tandem/pool/types.h"
-#include "tandem/pool/waitlist.h"
 
 namespace tandem {
 
@@ -40,7 +40,7 @@ namespace tandem {
 // of every cache, then (3) empties it, then (4) looks at the ledger a last
 // time. An owner in shared mode (a) pushes, then (b) looks at the ledger, and
 // empties its own cache if there is pressure; one that goes back to bias (c)
-// begins an epoch, then (d) looks, likewise (CacheKeeper), before it opens the
+// begins an epoch, then (d) looks, likewise (SlowPath), before it opens the
 // gate. (1), (b) and (d) are on the ledger's word; (2), (3), (a) and (c) on the
 // cache's two; all are seq_cst: either (3) finds what (a) pushed, or (b) sees
 // what (1) raised; either (2) finds the epoch that (c) began, and keeps the
@@ -65,47 +65,48 @@ namespace tandem {
 //            kSweepPiece of them that had some with bias.
 // Signals:   every function may be called by a handler that interrupted any.
 template <class Platform>
-class PoolCore {
+class LockFreePool {
  public:
   using Cache = ThreadCache<Platform>;
   using Registry = CacheRegistry<Platform>;
-  using Link = typename Depot<Platform>::Link;
-  using Box = typename Depot<Platform>::Box;
+  using Link = typename CentralPool<Platform>::Link;
+  using Box = typename CentralPool<Platform>::Box;
 
   struct Layout {
     const BufferMap& map;
-    std::span<Link> links;                         // one for each buffer
-    std::span<Box> magazines;                      // may be empty
-    std::span<CorePool<Platform>> cores;           // at least one
-    std::span<Cache> caches;                       // may be empty
-    std::span<typename Registry::HintWord> hints;  // see CacheRegistry
-    uint32_t reserve;                              // at most map.capacity()
+    std::span<Link> links;                                // one for each buffer
+    std::span<Box> magazines;                             // may be empty
+    std::span<DepotShard<Platform>> cores;                // at least one
+    std::span<Cache> caches;                              // may be empty
+    std::span<typename Registry::MaybeFilledBits> hints;  // see CacheRegistry
+    uint32_t reserve;  // at most map.capacity()
     CacheRules rules;
     bool biased;  // caches may be; the platform can
   };
 
   // What `layout` names must outlive the pool, zero or made by default. All
   // buffers are free.
-  explicit PoolCore(const Layout& layout)
+  explicit LockFreePool(const Layout& layout)
       : batch_(std::clamp((layout.rules.most + 1) / 2, 1u, kMaxBatch)),
         biased_(layout.biased),
-        depot_(layout.map, layout.cores, layout.links, layout.magazines,
-               layout.reserve),
+        central_(layout.map, layout.cores, layout.links, layout.magazines,
+                 layout.reserve),
         registry_(layout.caches, layout.hints),
         budget_(layout.rules),
-        keeper_(depot_, registry_, barriers_, batch_, layout.biased) {}
+        slow_path_(central_, registry_, barriers_, batch_, layout.biased) {}
 
   // Takes out.size() buffers, at least one, all or none; none only as P3 says.
   [[nodiscard]] bool Take(Cache* cache, std::span<std::byte*> out,
-                          Claim claim) {
+                          AllocationTerms claim) {
     return TakeBiased(cache, out, claim) || TakeSlow(cache, out, claim);
   }
 
   // Take, but gives up where it would have to search other threads' caches or
   // dig into the reserve: a Shortage is the next thing to try.
   [[nodiscard]] bool TakeCheaply(Cache* cache, std::span<std::byte*> out,
-                                 Claim claim) {
-    return TakeBiased(cache, out, claim) || TakeUnbiased(cache, out, claim);
+                                 AllocationTerms claim) {
+    return TakeBiased(cache, out, claim) ||
+           TakeWithoutSearch(cache, out, claim);
   }
 
   // Gives back buffers that the caller owns, at least one.
@@ -117,12 +118,12 @@ class PoolCore {
   // open, or if it holds too few or too many.
   [[gnu::always_inline]] bool TakeBiased(Cache* cache,
                                          std::span<std::byte*> out,
-                                         Claim claim) {
+                                         AllocationTerms claim) {
     if (cache == nullptr) return false;
     // The reserve never enters a cache, so `keep` remains whatever is taken
     // from one; a class that keeps more must look at the ledger.
-    if (claim.keep > depot_.reserve() &&
-        depot_.ledger().Load().available() < claim.keep) {
+    if (claim.keep > central_.reserve() &&
+        central_.ledger().Load().available() < claim.keep) {
       return false;
     }
     return cache->PopBiased(out);
@@ -134,21 +135,22 @@ class PoolCore {
 
   // The rest of Take and Give, once the fast path has failed.
   [[nodiscard]] bool TakeSlow(Cache* cache, std::span<std::byte*> out,
-                              Claim claim) {
-    return TakeUnbiased(cache, out, claim) || TakeByAllMeans(cache, out, claim);
+                              AllocationTerms claim) {
+    return TakeWithoutSearch(cache, out, claim) ||
+           TakeAfterDraining(cache, out, claim);
   }
   [[gnu::noinline]] void GiveSlow(Cache* cache,
                                   std::span<std::byte* const> in) {
     if (cache != nullptr) {
-      if (keeper_.PushShared(*cache, in) || MakeRoom(*cache, in)) return;
+      if (slow_path_.PushShared(*cache, in) || MakeRoom(*cache, in)) return;
       cache->counters.bypasses.Add(1);
     }
-    depot_.Publish(in, SparesOf(cache));
+    central_.Publish(in, SparesOf(cache));
   }
 
-  // Reserves n buffers past the cache, all or none, for Depot::Collect.
-  [[nodiscard]] bool Reserve(Cache* cache, uint32_t n, Claim claim) {
-    if (depot_.ReserveFree(n, claim)) return true;
+  // Reserves n buffers past the cache, all or none, for CentralPool::Collect.
+  [[nodiscard]] bool Reserve(Cache* cache, uint32_t n, AllocationTerms claim) {
+    if (central_.ReserveFree(n, claim)) return true;
     Shortage shortage(*this, cache);
     return shortage.Reserve(n, claim);
   }
@@ -158,56 +160,56 @@ class PoolCore {
   // under the same shortage (the session layer's wait) relies on it.
   class Shortage {
    public:
-    Shortage(PoolCore& core, Cache* cache) : core_(core), cache_(cache) {
+    Shortage(LockFreePool& core, Cache* cache) : core_(core), cache_(cache) {
       // Who waits began under a shortage that had emptied every cache, and
       // there has been pressure since: no buffer has stayed in one.
-      swept_ = core_.depot_.ledger().RaiseShortage().waiting() != 0;
+      swept_ = core_.central_.ledger().RaiseShortage().waiting() != 0;
       if (cache != nullptr) cache->counters.shortages.Add(1);
     }
     ~Shortage() {
-      if (raised_) core_.depot_.ledger().LowerShortage();
+      if (raised_) core_.central_.ledger().LowerShortage();
     }
     Shortage(const Shortage&) = delete;
     Shortage& operator=(const Shortage&) = delete;
 
     // Reserves n buffers by all means: sweeps until it can be met, and fails
     // only after every cache has been emptied, which once is enough.
-    [[nodiscard]] bool Reserve(uint32_t n, Claim claim) {
+    [[nodiscard]] bool Reserve(uint32_t n, AllocationTerms claim) {
       if (!swept_ && Sweep(n, claim)) return true;
       swept_ = true;
-      if (core_.depot_.ReserveSwept(n, claim)) return true;
+      if (core_.central_.ReserveSwept(n, claim)) return true;
       if (cache_ != nullptr) cache_->counters.failures.Add(1);
       return false;
     }
 
     // Reserve and Collect.
-    [[nodiscard]] bool Take(std::span<std::byte*> out, Claim claim) {
+    [[nodiscard]] bool Take(std::span<std::byte*> out, AllocationTerms claim) {
       if (!Reserve(Size(out), claim)) return false;
-      core_.depot_.Collect(out, SparesOf(cache_));
+      core_.central_.Collect(out, SparesOf(cache_));
       return true;
     }
 
     // Turns the shortage into a wait, with no gap in the pressure, unless
     // `limit` sessions wait already. True if so: then Ledger::EndWait ends it.
     [[nodiscard]] bool TryBecomeWait(uint32_t limit) {
-      raised_ = !core_.depot_.ledger().TryBecomeWait(limit);
+      raised_ = !core_.central_.ledger().TryBecomeWait(limit);
       return !raised_;
     }
 
    private:
     // Empties the caches, those first that seem to hold buffers, until there
     // are enough. True if they have been reserved.
-    bool Sweep(uint32_t n, Claim claim) {
+    bool Sweep(uint32_t n, AllocationTerms claim) {
       std::array<Cache*, kSweepPiece> piece;
       const auto visit = [&](std::span<Cache* const> caches) {
         return SweepPiece<Platform>(
             caches, cache_, core_.batch_, core_.barriers_,
             [&](const Cache& victim, std::span<std::byte* const> loot) {
-              core_.depot_.Publish(loot, SparesOf(cache_));
+              core_.central_.Publish(loot, SparesOf(cache_));
               if (cache_ != nullptr && &victim != cache_) {
                 cache_->counters.steals.Add(1);
               }
-              return core_.depot_.ReserveFree(n, claim);
+              return core_.central_.ReserveFree(n, claim);
             },
             [&](const Cache& empty) { core_.registry_.HintEmpty(empty); });
       };
@@ -215,7 +217,7 @@ class PoolCore {
              core_.registry_.VisitAll(piece, visit);
     }
 
-    PoolCore& core_;
+    LockFreePool& core_;
     Cache* const cache_;
     bool raised_ = true;
     bool swept_;  // no cache holds a buffer
@@ -226,7 +228,7 @@ class PoolCore {
   Cache* ClaimCache(ThreadToken thread) {
     Cache* cache = registry_.Find(thread);
     const bool claims = cache == nullptr;
-    if (claims) cache = registry_.Claim(thread);
+    if (claims) cache = registry_.Attach(thread);
     if (cache == nullptr) return nullptr;
     cache->MakeOnce();
     if (claims) budget_.Start(*cache, Platform::NowNanos());
@@ -237,10 +239,10 @@ class PoolCore {
   // Empties the cache, whose owner calls this, and makes it free.
   void ReturnCache(Cache& cache) {
     const uint32_t limit = budget_.Reclaim(cache);
-    keeper_.Empty(cache, &cache);
+    slow_path_.Empty(cache, &cache);
     budget_.Return(limit);
     cache.Disarm();
-    registry_.Disclaim(cache);
+    registry_.Detach(cache);
   }
 
   // Empties the caches whose owners have not used them for kIdleNanos, and
@@ -264,8 +266,8 @@ class PoolCore {
     if (cache != nullptr) ReturnCache(*cache);
   }
 
-  Depot<Platform>& depot() { return depot_; }
-  const Depot<Platform>& depot() const { return depot_; }
+  CentralPool<Platform>& central() { return central_; }
+  const CentralPool<Platform>& central() const { return central_; }
   std::span<Cache> caches() const { return registry_.InUse(); }
   const CacheBudget<Platform>& budget() const { return budget_; }
   const BarrierCounters<Platform>& barriers() const { return barriers_; }
@@ -280,16 +282,19 @@ class PoolCore {
     return static_cast<uint32_t>(buffers.size());
   }
 
-  [[gnu::noinline]] bool TakeUnbiased(Cache* cache, std::span<std::byte*> out,
-                                      Claim claim) {
-    if (cache != nullptr && keeper_.PopShared(*cache, out, claim)) return true;
-    if (cache == nullptr || depot_.Pressed())
+  [[gnu::noinline]] bool TakeWithoutSearch(Cache* cache,
+                                           std::span<std::byte*> out,
+                                           AllocationTerms claim) {
+    if (cache != nullptr && slow_path_.PopShared(*cache, out, claim))
+      return true;
+    if (cache == nullptr || central_.Pressed())
       return TakeFree(cache, out, claim);
     return TakeWithRefill(*cache, out, claim);
   }
 
-  [[gnu::noinline]] bool TakeByAllMeans(Cache* cache, std::span<std::byte*> out,
-                                        Claim claim) {
+  [[gnu::noinline]] bool TakeAfterDraining(Cache* cache,
+                                           std::span<std::byte*> out,
+                                           AllocationTerms claim) {
     Shortage shortage(*this, cache);
     return shortage.Take(out, claim);
   }
@@ -297,49 +302,52 @@ class PoolCore {
   // Takes what the cache has, the rest from what is free without touching the
   // reserve, and for the cache what is missing to whole batches, which are then
   // just what flushes left: one more would take a visit to another core pool.
-  bool TakeWithRefill(Cache& cache, std::span<std::byte*> out, Claim claim) {
+  bool TakeWithRefill(Cache& cache, std::span<std::byte*> out,
+                      AllocationTerms claim) {
     budget_.Shrink(cache, registry_.owned());
     Adapt(cache);
     const uint32_t cached = std::min(cache.size(), Size(out) - 1);
     const uint32_t missing = Size(out) - cached;
-    const uint32_t reserved =
-        depot_.ReserveFree(missing, claim, [&](LedgerView view, uint32_t most) {
-          const uint32_t batch = keeper_.BatchOf(cache);
-          return view.Pressed(depot_.reserve())
+    const uint32_t reserved = central_.ReserveFree(
+        missing, claim, [&](LedgerView view, uint32_t most) {
+          const uint32_t batch = slow_path_.BatchOf(cache);
+          return view.Pressed(central_.reserve())
                      ? 0
                      : std::min({(batch - missing % batch) % batch,
-                                 keeper_.RoomIn(cache) + cached, most});
+                                 slow_path_.RoomIn(cache) + cached, most});
         });
     if (reserved == 0) return false;
     // Reserved first: who finds too few leaves the cache as it is. Somebody
     // else may have emptied it since.
-    if (cached != 0 && !keeper_.Pop(cache, out.first(cached), claim) &&
+    if (cached != 0 && !slow_path_.Pop(cache, out.first(cached), claim) &&
         !TakeFree(&cache, out.first(cached), claim)) {
-      depot_.CancelReservation(reserved);
+      central_.CancelReservation(reserved);
       return false;
     }
     if (reserved == missing) {
-      depot_.Collect(out.last(missing), &cache.spares);
+      central_.Collect(out.last(missing), &cache.spares);
     } else {
-      keeper_.Refill(cache, out.last(missing), reserved - missing);
+      slow_path_.Refill(cache, out.last(missing), reserved - missing);
     }
     return true;
   }
 
   // Past the caches, without touching the reserve.
-  bool TakeFree(Cache* cache, std::span<std::byte*> out, Claim claim) {
-    if (!depot_.ReserveFree(Size(out), claim)) return false;
-    depot_.Collect(out, SparesOf(cache));
+  bool TakeFree(Cache* cache, std::span<std::byte*> out,
+                AllocationTerms claim) {
+    if (!central_.ReserveFree(Size(out), claim)) return false;
+    central_.Collect(out, SparesOf(cache));
     return true;
   }
 
   // Puts `in` into the cache, which is full, or what of it should stay there.
   // False if nothing should.
   bool MakeRoom(Cache& cache, std::span<std::byte* const> in) {
-    if (depot_.Pressed()) return false;
+    if (central_.Pressed()) return false;
     Adapt(cache);
-    return (in.size() <= keeper_.RoomIn(cache) && keeper_.Push(cache, in)) ||
-           keeper_.PushWithFlush(cache, in);
+    return (in.size() <= slow_path_.RoomIn(cache) &&
+            slow_path_.Push(cache, in)) ||
+           slow_path_.PushWithFlush(cache, in);
   }
 
   // The cache, whose owner calls this, has run empty or full: it may hold more
@@ -358,7 +366,7 @@ class PoolCore {
   bool EmptyIfIdle(Cache& cache, Cache* own) {
     if (!cache.IsIdle(Platform::NowNanos(), kIdleNanos)) return false;
     const uint32_t limit = budget_.Reclaim(cache);
-    keeper_.Empty(cache, own);
+    slow_path_.Empty(cache, own);
     budget_.Return(limit);
     return true;
   }
@@ -366,12 +374,12 @@ class PoolCore {
   const uint32_t batch_;
   const bool biased_;
   BarrierCounters<Platform> barriers_;
-  Depot<Platform> depot_;
+  CentralPool<Platform> central_;
   Registry registry_;
   CacheBudget<Platform> budget_;
-  CacheKeeper<Platform> keeper_;
+  SlowPath<Platform> slow_path_;
 };
 
 }  // namespace tandem
 
-#endif  // TANDEM_POOL_POOL_CORE_H_
+#endif  // TANDEM_POOL_LOCK_FREE_POOL_H_

@@ -1,5 +1,5 @@
-#ifndef TANDEM_POOL_SWEEP_H_
-#define TANDEM_POOL_SWEEP_H_
+#ifndef TANDEM_POOL_CACHE_SWEEP_H_
+#define TANDEM_POOL_CACHE_SWEEP_H_
 
 #include <algorithm>
 #include <array>
@@ -8,8 +8,8 @@
 #include <optional>
 #include <span>
 
+#include "tandem/pool/cache/thread_cache.h"
 #include "tandem/pool/counters.h"
-#include "tandem/pool/thread_cache.h"
 #include "tandem/pool/types.h"
 
 namespace tandem {
@@ -98,4 +98,4 @@ bool SweepPiece(std::span<ThreadCache<Platform>* const> piece,
 
 }  // namespace tandem
 
-#endif  // TANDEM_POOL_SWEEP_H_
+#endif  // TANDEM_POOL_CACHE_SWEEP_H_

@@ -1,5 +1,5 @@
-#ifndef TANDEM_POOL_CACHE_REGISTRY_H_
-#define TANDEM_POOL_CACHE_REGISTRY_H_
+#ifndef TANDEM_POOL_CACHE_CACHE_REGISTRY_H_
+#define TANDEM_POOL_CACHE_CACHE_REGISTRY_H_
 
 #include <algorithm>
 #include <atomic>
@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <span>
 
-#include "tandem/pool/thread_cache.h"
+#include "tandem/pool/cache/thread_cache.h"
 #include "tandem/pool/types.h"
 
 namespace tandem {
@@ -16,7 +16,7 @@ namespace tandem {
 // Every thread cache of a pool: which are owned, how far a sweep must go, and
 // where one should begin.
 //
-// Threads:   any. Progress: Claim is lock-free but linear in the caches.
+// Threads:   any. Progress: Attach is lock-free but linear in the caches.
 // Invariant: a cache that was ever owned lies in [0, high water).
 // New cache: the high-water mark covers it before its owner pushes for the
 //            first time, so a sweep that began after a push sees it; a push
@@ -30,12 +30,12 @@ class CacheRegistry {
  public:
   using Cache = ThreadCache<Platform>;
 
-  using HintWord = typename Platform::template Atomic<uint64_t>;
+  using MaybeFilledBits = typename Platform::template Atomic<uint64_t>;
   static constexpr size_t kHintsPerWord = 64;
 
   // Either no hints are kept, or `hints` has a bit for each cache. `caches` may
   // be zeros: who claims one makes it.
-  CacheRegistry(std::span<Cache> caches, std::span<HintWord> hints)
+  CacheRegistry(std::span<Cache> caches, std::span<MaybeFilledBits> hints)
       : caches_(caches), hints_(hints), high_water_(0), owned_(0) {}
 
   // The cache that `thread` owns; null if none.
@@ -47,7 +47,7 @@ class CacheRegistry {
   }
 
   // An empty cache for `thread`, which owns none; null if all are owned.
-  Cache* Claim(ThreadToken thread) {
+  Cache* Attach(ThreadToken thread) {
     for (uint32_t i = 0; i < caches_.size(); ++i) {
       if (!caches_[i].TryOwn(thread)) continue;
       owned_.fetch_add(1);
@@ -60,7 +60,7 @@ class CacheRegistry {
   }
 
   // Gives up a cache that the caller owns.
-  void Disclaim(Cache& cache) {
+  void Detach(Cache& cache) {
     cache.Disown();
     owned_.fetch_sub(1);
   }
@@ -74,7 +74,7 @@ class CacheRegistry {
   void HintFilled(const Cache& cache) {
     if (hints_.empty()) return;
     const size_t at = &cache - caches_.data();
-    HintWord& word = hints_[at / kHintsPerWord];
+    MaybeFilledBits& word = hints_[at / kHintsPerWord];
     const uint64_t bit = uint64_t{1} << at % kHintsPerWord;
     // relaxed, here and below: hints.
     if ((word.load(std::memory_order::relaxed) & bit) == 0) {
@@ -84,7 +84,7 @@ class CacheRegistry {
   void HintEmpty(const Cache& cache) {
     if (hints_.empty()) return;
     const size_t at = &cache - caches_.data();
-    HintWord& word = hints_[at / kHintsPerWord];
+    MaybeFilledBits& word = hints_[at / kHintsPerWord];
     const uint64_t bit = uint64_t{1} << at % kHintsPerWord;
     if ((word.load(std::memory_order::relaxed) & bit) != 0) {
       word.fetch_and(~bit, std::memory_order::relaxed);
@@ -123,11 +123,11 @@ class CacheRegistry {
 
  private:
   const std::span<Cache> caches_;
-  const std::span<HintWord> hints_;
+  const std::span<MaybeFilledBits> hints_;
   alignas(kCacheLine) typename Platform::template Atomic<uint32_t> high_water_;
   typename Platform::template Atomic<uint32_t> owned_;
 };
 
 }  // namespace tandem
 
-#endif  // TANDEM_POOL_CACHE_REGISTRY_H_
+#endif  // TANDEM_POOL_CACHE_CACHE_REGISTRY_H_

@@ -1,4 +1,4 @@
-#include "tandem/pool/rseq_registration.h"
+#include "tandem/pool/section/rseq_registration.h"
 
 #include <dlfcn.h>
 #include <sys/syscall.h>

@@ -1,5 +1,5 @@
-#ifndef TANDEM_POOL_THREAD_CACHE_H_
-#define TANDEM_POOL_THREAD_CACHE_H_
+#ifndef TANDEM_POOL_CACHE_THREAD_CACHE_H_
+#define TANDEM_POOL_CACHE_THREAD_CACHE_H_
 
 #include <algorithm>
 #include <atomic>
@@ -8,11 +8,11 @@
 #include <optional>
 #include <span>
 
-#include "tandem/pool/bias_policy.h"
-#include "tandem/pool/cache_words.h"
-#include "tandem/pool/idle_watch.h"
-#include "tandem/pool/spare_magazines.h"
-#include "tandem/pool/thread_counters.h"
+#include "tandem/pool/cache/bias_policy.h"
+#include "tandem/pool/cache/cache_words.h"
+#include "tandem/pool/cache/idle_watch.h"
+#include "tandem/pool/cache/spare_magazines.h"
+#include "tandem/pool/cache/thread_counters.h"
 #include "tandem/pool/types.h"
 
 namespace tandem {
@@ -71,7 +71,7 @@ enum class Epoch : uint32_t {};
 // version {epoch, count} has: a copy that was overtaken never passes its
 // compare-and-swap.
 //
-// Pressure. The cache knows nothing of it, but PoolCore's argument that no
+// Pressure. The cache knows nothing of it, but LockFreePool's argument that no
 // buffer stays idle in a cache while somebody is short rests on BeginBias,
 // PushShared, Close and Steal being seq_cst with respect to the ledger.
 //
@@ -171,7 +171,7 @@ class alignas(kCacheLine) ThreadCache {
                                                   std::memory_order::relaxed);
       }
       // (2) seq_cst: release pairs with (3), publishing the slots; the total
-      // order is what PoolCore's look at the ledger afterwards relies on.
+      // order is what LockFreePool's look at the ledger afterwards relies on.
       // Failure, acquire: as (1).
       if (words_.word.compare_exchange_strong(
               word, Word::Next(word, Word::TopOf(word) + count),
@@ -404,7 +404,7 @@ class alignas(kCacheLine) ThreadCache {
                                std::optional<Epoch> epoch) {
     // (3) acquire: pairs with (2), so that the slots below the top are seen.
     // seq_cst: a sweep's look at the cache must not come before the pressure
-    // that the sweep serves (PoolCore).
+    // that the sweep serves (LockFreePool).
     uint64_t word = words_.word.load();
     for (;;) {
       if (epoch && *epoch != Epoch{Word::EpochOf(word)}) return std::nullopt;
@@ -434,4 +434,4 @@ class alignas(kCacheLine) ThreadCache {
 
 }  // namespace tandem
 
-#endif  // TANDEM_POOL_THREAD_CACHE_H_
+#endif  // TANDEM_POOL_CACHE_THREAD_CACHE_H_

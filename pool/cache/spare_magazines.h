@@ -1,11 +1,11 @@
-#ifndef TANDEM_POOL_SPARE_MAGAZINES_H_
-#define TANDEM_POOL_SPARE_MAGAZINES_H_
+#ifndef TANDEM_POOL_CACHE_SPARE_MAGAZINES_H_
+#define TANDEM_POOL_CACHE_SPARE_MAGAZINES_H_
 
 #include <atomic>
 #include <cstdint>
 #include <span>
 
-#include "tandem/pool/magazine_stack.h"
+#include "tandem/pool/depot/magazine_stack.h"
 
 namespace tandem {
 
@@ -70,4 +70,4 @@ class SpareMagazines {
 
 }  // namespace tandem
 
-#endif  // TANDEM_POOL_SPARE_MAGAZINES_H_
+#endif  // TANDEM_POOL_CACHE_SPARE_MAGAZINES_H_

@@ -1,4 +1,4 @@
-#include "tandem/pool/buffer_guard.h"
+#include "tandem/pool/misuse_check.h"
 
 #include <array>
 #include <cstddef>
@@ -21,9 +21,9 @@ namespace {
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
-class BufferGuardDeathTest : public ::testing::Test {
+class MisuseCheckDeathTest : public ::testing::Test {
  protected:
-  BufferGuardDeathTest() {
+  MisuseCheckDeathTest() {
     GTEST_FLAG_SET(death_test_style, "fast");
     pool_ = NewPool({.name = "mine", .capacity = 16});
   }
@@ -32,7 +32,7 @@ class BufferGuardDeathTest : public ::testing::Test {
 };
 
 // P7
-TEST_F(BufferGuardDeathTest, ForeignPointerIsNamed) {
+TEST_F(MisuseCheckDeathTest, ForeignPointerIsNamed) {
   alignas(64) std::byte foreign[64];
   EXPECT_DEATH(pool_->Release(foreign),
                HasSubstr(absl::StrFormat(
@@ -41,25 +41,25 @@ TEST_F(BufferGuardDeathTest, ForeignPointerIsNamed) {
 }
 
 // P7
-TEST_F(BufferGuardDeathTest, NullIsForeign) {
+TEST_F(MisuseCheckDeathTest, NullIsForeign) {
   EXPECT_DEATH(pool_->Release(nullptr), "not a buffer of this pool");
 }
 
 // P7
-TEST_F(BufferGuardDeathTest, AnotherPoolsBufferIsForeign) {
+TEST_F(MisuseCheckDeathTest, AnotherPoolsBufferIsForeign) {
   const std::unique_ptr<BufferPool> other = NewPool({.name = "other"});
   const Buffer theirs = other->AcquireBuffer();
   EXPECT_DEATH(pool_->Release(theirs.data()), "pool \"mine\".*foreign");
 }
 
 // P7
-TEST_F(BufferGuardDeathTest, EndOfTheRegionIsForeign) {
+TEST_F(MisuseCheckDeathTest, EndOfTheRegionIsForeign) {
   EXPECT_DEATH(pool_->Release(pool_->region().data() + pool_->region().size()),
                "foreign");
 }
 
 // P7: wherever the check looks for it.
-TEST_F(BufferGuardDeathTest, PointersAroundTheRegionAreForeign) {
+TEST_F(MisuseCheckDeathTest, PointersAroundTheRegionAreForeign) {
   std::byte* const start = pool_->region().data();
   for (ptrdiff_t distance = 1; distance < ptrdiff_t{1} << 40; distance *= 2) {
     EXPECT_DEATH(pool_->Release(start - distance), "foreign");
@@ -69,7 +69,7 @@ TEST_F(BufferGuardDeathTest, PointersAroundTheRegionAreForeign) {
 }
 
 // P7
-TEST_F(BufferGuardDeathTest, MisalignedPointerIsNamed) {
+TEST_F(MisuseCheckDeathTest, MisalignedPointerIsNamed) {
   const Buffer buffer = pool_->AcquireBuffer();
   std::byte* const inside = buffer.data() + 64;
   EXPECT_DEATH(
@@ -80,7 +80,7 @@ TEST_F(BufferGuardDeathTest, MisalignedPointerIsNamed) {
 }
 
 // P7
-TEST_F(BufferGuardDeathTest, SecondReleaseIsNamed) {
+TEST_F(MisuseCheckDeathTest, SecondReleaseIsNamed) {
   std::byte* const buffer = pool_->Acquire();
   const std::string message = absl::StrFormat(
       "pool \"mine\": buffer %p (number %d) was released twice",
@@ -90,7 +90,7 @@ TEST_F(BufferGuardDeathTest, SecondReleaseIsNamed) {
 }
 
 // P7: releases of other buffers in between change nothing.
-TEST_F(BufferGuardDeathTest, SecondReleaseIsToldHoweverLateItComes) {
+TEST_F(MisuseCheckDeathTest, SecondReleaseIsToldHoweverLateItComes) {
   const std::vector<std::byte*> all = TakeAll(*pool_);
   pool_->ReleaseMany(all);
   for (std::byte* const buffer : all) {
@@ -99,14 +99,14 @@ TEST_F(BufferGuardDeathTest, SecondReleaseIsToldHoweverLateItComes) {
 }
 
 // P7
-TEST_F(BufferGuardDeathTest, SecondReleaseOnAnotherThreadIsTold) {
+TEST_F(MisuseCheckDeathTest, SecondReleaseOnAnotherThreadIsTold) {
   std::byte* const buffer = pool_->Acquire();
   Companion().Run([&] { pool_->Release(buffer); });
   EXPECT_DEATH(pool_->Release(buffer), "released twice");
 }
 
 // P7
-TEST_F(BufferGuardDeathTest, SameBufferTwiceInABatchIsTold) {
+TEST_F(MisuseCheckDeathTest, SameBufferTwiceInABatchIsTold) {
   std::byte* const buffer = pool_->Acquire();
   const std::array<std::byte*, 2> twice = {buffer, buffer};
   EXPECT_DEATH(pool_->ReleaseMany(twice), "released twice");
@@ -114,13 +114,13 @@ TEST_F(BufferGuardDeathTest, SameBufferTwiceInABatchIsTold) {
 }
 
 // P7
-TEST_F(BufferGuardDeathTest, BufferThatWasNeverTakenCanNotBeReleased) {
+TEST_F(MisuseCheckDeathTest, BufferThatWasNeverTakenCanNotBeReleased) {
   EXPECT_DEATH(pool_->Release(pool_->AddressOf(BufferIndex{15})),
                "number 15. was released twice");
 }
 
 // P7: and so with a batch.
-TEST_F(BufferGuardDeathTest, ForeignPointerInABatchIsTold) {
+TEST_F(MisuseCheckDeathTest, ForeignPointerInABatchIsTold) {
   std::array<std::byte*, 3> batch;
   ASSERT_TRUE(pool_->AcquireMany(batch));
   std::array<std::byte*, 3> wrong = batch;
@@ -130,14 +130,14 @@ TEST_F(BufferGuardDeathTest, ForeignPointerInABatchIsTold) {
 }
 
 // P7
-TEST_F(BufferGuardDeathTest, NumberOfAForeignPointerIsNotInvented) {
+TEST_F(MisuseCheckDeathTest, NumberOfAForeignPointerIsNotInvented) {
   std::byte foreign;
   EXPECT_DEATH((void)pool_->IndexOf(&foreign), "foreign");
 }
 
 // P7: one option turns the check off; what is no buffer is told all the same
 // when it leaves the thread's cache, or would pass it by.
-TEST_F(BufferGuardDeathTest, CheckIsOffWhereItIsTurnedOff) {
+TEST_F(MisuseCheckDeathTest, CheckIsOffWhereItIsTurnedOff) {
   const std::unique_ptr<BufferPool> pool =
       NewPool({.capacity = 16, .cache_size = 4, .detect_misuse = false});
   EXPECT_EXIT(
@@ -156,7 +156,7 @@ TEST_F(BufferGuardDeathTest, CheckIsOffWhereItIsTurnedOff) {
 }
 
 // P7: no false alarm.
-TEST(BufferGuardTest, BufferMayBeReleasedOnceForEachTimeItIsTaken) {
+TEST(MisuseCheckTest, BufferMayBeReleasedOnceForEachTimeItIsTaken) {
   const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 8});
   for (int i = 0; i < 1'000; ++i) {
     const std::vector<std::byte*> all = TakeAll(*pool);
@@ -166,7 +166,7 @@ TEST(BufferGuardTest, BufferMayBeReleasedOnceForEachTimeItIsTaken) {
 }
 
 // P7
-TEST(BufferGuardTest, MissingBuffersAreCountedAtDestruction) {
+TEST(MisuseCheckTest, MissingBuffersAreCountedAtDestruction) {
   std::unique_ptr<BufferPool> pool = NewPool({.name = "leaky", .capacity = 16});
   std::array<std::byte*, 3> lost;
   ASSERT_TRUE(pool->AcquireMany(lost));
@@ -179,7 +179,7 @@ TEST(BufferGuardTest, MissingBuffersAreCountedAtDestruction) {
 }
 
 // P7: buffers in caches, of living threads too, are not missing.
-TEST(BufferGuardTest, NothingIsReportedIfAllBuffersAreBack) {
+TEST(MisuseCheckTest, NothingIsReportedIfAllBuffersAreBack) {
   std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
   Companion other;
   other.Run([&] { FillCache(*pool); });
@@ -191,7 +191,7 @@ TEST(BufferGuardTest, NothingIsReportedIfAllBuffersAreBack) {
 }
 
 // P7: poison ends with the pool, not with the address.
-TEST(BufferGuardTest, IdleMemoryIsOrdinaryAgainOnceThePoolIsGone) {
+TEST(MisuseCheckTest, IdleMemoryIsOrdinaryAgainOnceThePoolIsGone) {
   if (!kAsan) GTEST_SKIP() << "only AddressSanitizer poisons";
   std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
   const std::vector<std::byte*> all = TakeAll(*pool);

@@ -1,5 +1,5 @@
-#ifndef TANDEM_POOL_LEDGER_H_
-#define TANDEM_POOL_LEDGER_H_
+#ifndef TANDEM_POOL_DEPOT_LEDGER_H_
+#define TANDEM_POOL_DEPOT_LEDGER_H_
 
 #include <cstdint>
 
@@ -103,4 +103,4 @@ class Ledger {
 
 }  // namespace tandem
 
-#endif  // TANDEM_POOL_LEDGER_H_
+#endif  // TANDEM_POOL_DEPOT_LEDGER_H_

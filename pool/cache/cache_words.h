@@ -1,5 +1,5 @@
-#ifndef TANDEM_POOL_CACHE_WORDS_H_
-#define TANDEM_POOL_CACHE_WORDS_H_
+#ifndef TANDEM_POOL_CACHE_CACHE_WORDS_H_
+#define TANDEM_POOL_CACHE_CACHE_WORDS_H_
 
 #include <array>
 #include <cstddef>
@@ -98,4 +98,4 @@ struct CacheWords {
 
 }  // namespace tandem
 
-#endif  // TANDEM_POOL_CACHE_WORDS_H_
+#endif  // TANDEM_POOL_CACHE_CACHE_WORDS_H_

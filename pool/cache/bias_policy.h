@@ -1,5 +1,5 @@
-#ifndef TANDEM_POOL_BIAS_POLICY_H_
-#define TANDEM_POOL_BIAS_POLICY_H_
+#ifndef TANDEM_POOL_CACHE_BIAS_POLICY_H_
+#define TANDEM_POOL_CACHE_BIAS_POLICY_H_
 
 #include <algorithm>
 #include <cstdint>
@@ -60,4 +60,4 @@ class BiasPolicy {
 
 }  // namespace tandem
 
-#endif  // TANDEM_POOL_BIAS_POLICY_H_
+#endif  // TANDEM_POOL_CACHE_BIAS_POLICY_H_

@@ -1,5 +1,5 @@
-#ifndef TANDEM_POOL_WAITLIST_H_
-#define TANDEM_POOL_WAITLIST_H_
+#ifndef TANDEM_POOL_DEPOT_WAITER_SERVICE_H_
+#define TANDEM_POOL_DEPOT_WAITER_SERVICE_H_
 
 #include <cstdint>
 
@@ -11,7 +11,7 @@ enum class Rank : uint8_t {};
 // What the pool must know of those who wait for its buffers, implemented by the
 // session layer. Called only while the ledger counts waiters, so never on the
 // fast path. Every function is lock-free and async-signal-safe.
-class Waitlist {
+class WaiterService {
  public:
   // True if an allocation of this rank that starts now has to wait its turn.
   virtual bool MustWait(Rank rank) = 0;
@@ -24,9 +24,9 @@ class Waitlist {
   virtual void Serve() = 0;
 
  protected:
-  ~Waitlist() = default;
+  ~WaiterService() = default;
 };
 
 }  // namespace tandem
 
-#endif  // TANDEM_POOL_WAITLIST_H_
+#endif  // TANDEM_POOL_DEPOT_WAITER_SERVICE_H_

@@ -1,10 +1,10 @@
-#ifndef TANDEM_POOL_CACHE_BUDGET_H_
-#define TANDEM_POOL_CACHE_BUDGET_H_
+#ifndef TANDEM_POOL_CACHE_CACHE_BUDGET_H_
+#define TANDEM_POOL_CACHE_CACHE_BUDGET_H_
 
 #include <algorithm>
 #include <cstdint>
 
-#include "tandem/pool/thread_cache.h"
+#include "tandem/pool/cache/thread_cache.h"
 #include "tandem/pool/types.h"
 
 namespace tandem {
@@ -25,7 +25,7 @@ struct CacheRules {
 // that live. A share that has become smaller takes effect when the cache next
 // holds too few, down to what is in it. Who wants to grow when all is given
 // away looks at one other cache each time, and takes what an idle one may hold
-// (PoolCore::Adapt).
+// (LockFreePool::Adapt).
 //
 // So the caches of any number of threads hold at most `total` buffers, but for
 // what the operations in progress put there that began before a limit was
@@ -110,4 +110,4 @@ class CacheBudget {
 
 }  // namespace tandem
 
-#endif  // TANDEM_POOL_CACHE_BUDGET_H_
+#endif  // TANDEM_POOL_CACHE_CACHE_BUDGET_H_

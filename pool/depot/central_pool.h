@@ -1,5 +1,5 @@
-#ifndef TANDEM_POOL_DEPOT_H_
-#define TANDEM_POOL_DEPOT_H_
+#ifndef TANDEM_POOL_DEPOT_CENTRAL_POOL_H_
+#define TANDEM_POOL_DEPOT_CENTRAL_POOL_H_
 
 #include <algorithm>
 #include <cstddef>
@@ -7,15 +7,15 @@
 #include <span>
 
 #include "tandem/pool/buffer_map.h"
-#include "tandem/pool/core_pools.h"
-#include "tandem/pool/ledger.h"
+#include "tandem/pool/depot/depot.h"
+#include "tandem/pool/depot/ledger.h"
+#include "tandem/pool/depot/waiter_service.h"
 #include "tandem/pool/types.h"
-#include "tandem/pool/waitlist.h"
 
 namespace tandem {
 
 // What an allocation may take.
-struct Claim {
+struct AllocationTerms {
   uint32_t keep;  // buffers that must remain after it
   Rank rank;      // its turn among those who wait
 };
@@ -28,35 +28,35 @@ struct Claim {
 //
 // Threads: any, signal handlers included. Progress: lock-free.
 template <class Platform>
-class Depot {
+class CentralPool {
  public:
-  using Link = typename CorePools<Platform>::Link;
-  using Box = typename CorePools<Platform>::Box;
-  using Spares = typename CorePools<Platform>::Spares;
+  using Link = typename Depot<Platform>::Link;
+  using Box = typename Depot<Platform>::Box;
+  using Spares = typename Depot<Platform>::Spares;
 
-  // All must outlive the depot, as CorePools says. All buffers are free.
-  Depot(const BufferMap& map, std::span<CorePool<Platform>> cores,
-        std::span<Link> links, std::span<Box> magazines, uint32_t reserve)
-      : reserve_(reserve),
-        map_(map),
-        core_pools_(map, cores, links, magazines) {
+  // All must outlive the central, as Depot says. All buffers are free.
+  CentralPool(const BufferMap& map, std::span<DepotShard<Platform>> cores,
+              std::span<Link> links, std::span<Box> magazines, uint32_t reserve)
+      : reserve_(reserve), map_(map), depot_(map, cores, links, magazines) {
     ledger_.Credit(map.capacity());
   }
 
   // Whom to ask about waiters, null for nobody. Not while operations run.
-  void SetWaitlist(Waitlist* waitlist) { waitlist_ = waitlist; }
-  bool HasWaitlist() const { return waitlist_ != nullptr; }
+  void SetWaiterService(WaiterService* waiter_service) {
+    waiter_service_ = waiter_service;
+  }
+  bool HasWaiterService() const { return waiter_service_ != nullptr; }
 
   // Onto the caller's core pool, counted, and on to who waits. Requires a
   // non-empty span. `spares`, here and below, are those of the calling thread's
   // cache, or null.
   [[gnu::noinline]] void Publish(std::span<std::byte* const> buffers,
                                  Spares* spares = nullptr) {
-    core_pools_.Push(core_pools_.CurrentCore(), buffers, spares);
+    depot_.Push(depot_.CurrentCore(), buffers, spares);
     CreditAndServe(Size(buffers));
   }
   void PublishCold(std::span<std::byte* const> buffers) {
-    core_pools_.PushCold(buffers);
+    depot_.PushCold(buffers);
     CreditAndServe(Size(buffers));
   }
 
@@ -64,41 +64,43 @@ class Depot {
   // as many and it is `claim`'s turn, and what `surplus(view, most)` wants in
   // addition, at most `most`. Returns how many in all, 0 if none.
   template <class Surplus>
-  [[nodiscard]] uint32_t ReserveFree(uint32_t n, Claim claim, Surplus surplus) {
+  [[nodiscard]] uint32_t ReserveFree(uint32_t n, AllocationTerms claim,
+                                     Surplus surplus) {
     const uint32_t keep = std::max(claim.keep, reserve_);
     LedgerView view = ledger_.Load();
     uint32_t count;
     do {
       if (view.available() < n + keep) return 0;
-      if (view.waiting() != 0 && waitlist_->MustWait(claim.rank)) return 0;
+      if (view.waiting() != 0 && waiter_service_->MustWait(claim.rank))
+        return 0;
       count = n + surplus(view, view.available() - n - keep);
     } while (!ledger_.TryReserve(view, count));
-    if (view.waiting() != 0) waitlist_->Overtook(claim.rank);
+    if (view.waiting() != 0) waiter_service_->Overtook(claim.rank);
     return count;
   }
-  [[nodiscard]] bool ReserveFree(uint32_t n, Claim claim) {
+  [[nodiscard]] bool ReserveFree(uint32_t n, AllocationTerms claim) {
     return ReserveFree(n, claim, [](LedgerView, uint32_t) { return 0u; }) != 0;
   }
 
   // The same for who has raised a shortage and emptied every cache: this is the
   // last look, and may dig into the reserve.
-  [[nodiscard]] bool ReserveSwept(uint32_t n, Claim claim) {
+  [[nodiscard]] bool ReserveSwept(uint32_t n, AllocationTerms claim) {
     bool served = false;
     LedgerView view = ledger_.Load();
     for (;;) {
-      if (view.waiting() != 0 && waitlist_->MustWait(claim.rank)) {
+      if (view.waiting() != 0 && waiter_service_->MustWait(claim.rank)) {
         // What is left may be owed to somebody whom nobody is serving: a
         // releaser may have stopped between its credit and its call.
         if (served) return false;
         served = true;
-        waitlist_->Serve();
+        waiter_service_->Serve();
         view = ledger_.Load();
         continue;
       }
       if (view.available() < n + claim.keep) return false;
       if (ledger_.TryReserve(view, n)) break;
     }
-    if (view.waiting() != 0) waitlist_->Overtook(claim.rank);
+    if (view.waiting() != 0) waiter_service_->Overtook(claim.rank);
     return true;
   }
 
@@ -107,13 +109,13 @@ class Depot {
 
   // True if somebody waits who goes before an allocation of this rank.
   bool MustWait(Rank rank) const {
-    return ledger_.Load().waiting() != 0 && waitlist_->MustWait(rank);
+    return ledger_.Load().waiting() != 0 && waiter_service_->MustWait(rank);
   }
 
   // Fetches buffers that have been reserved, in as many pieces as the caller
   // likes.
   void Collect(std::span<std::byte*> out, Spares* spares = nullptr) {
-    core_pools_.Collect(core_pools_.CurrentCore(), out, spares);
+    depot_.Collect(depot_.CurrentCore(), out, spares);
   }
 
   // Takes out.size() buffers for who waits already: all caches are empty,
@@ -138,8 +140,8 @@ class Depot {
       count = std::min(Size(out), view.available() - reserve_);
       if (count == 0) return 0;
     } while (!ledger_.TryReserve(view, count));
-    const size_t warm = core_pools_.PopWarm(core_pools_.CurrentCore(),
-                                            out.first(count), nullptr);
+    const size_t warm =
+        depot_.PopWarm(depot_.CurrentCore(), out.first(count), nullptr);
     if (warm < count) CreditAndServe(count - static_cast<uint32_t>(warm));
     return warm;
   }
@@ -151,8 +153,8 @@ class Depot {
   const BufferMap& map() const { return map_; }
   Ledger<Platform>& ledger() { return ledger_; }
   const Ledger<Platform>& ledger() const { return ledger_; }
-  CorePools<Platform>& core_pools() { return core_pools_; }
-  const CorePools<Platform>& core_pools() const { return core_pools_; }
+  Depot<Platform>& central() { return depot_; }
+  const Depot<Platform>& central() const { return depot_; }
 
  private:
   static uint32_t Size(std::span<std::byte* const> buffers) {
@@ -160,16 +162,16 @@ class Depot {
   }
 
   void CreditAndServe(uint32_t count) {
-    if (ledger_.Credit(count).waiting() != 0) waitlist_->Serve();
+    if (ledger_.Credit(count).waiting() != 0) waiter_service_->Serve();
   }
 
   const uint32_t reserve_;
   const BufferMap& map_;
-  Waitlist* waitlist_ = nullptr;
+  WaiterService* waiter_service_ = nullptr;
   Ledger<Platform> ledger_;
-  CorePools<Platform> core_pools_;
+  Depot<Platform> depot_;
 };
 
 }  // namespace tandem
 
-#endif  // TANDEM_POOL_DEPOT_H_
+#endif  // TANDEM_POOL_DEPOT_CENTRAL_POOL_H_

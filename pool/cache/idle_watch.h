@@ -1,5 +1,5 @@
-#ifndef TANDEM_POOL_IDLE_WATCH_H_
-#define TANDEM_POOL_IDLE_WATCH_H_
+#ifndef TANDEM_POOL_CACHE_IDLE_WATCH_H_
+#define TANDEM_POOL_CACHE_IDLE_WATCH_H_
 
 #include <atomic>
 #include <cstdint>
@@ -41,4 +41,4 @@ class IdleWatch {
 
 }  // namespace tandem
 
-#endif  // TANDEM_POOL_IDLE_WATCH_H_
+#endif  // TANDEM_POOL_CACHE_IDLE_WATCH_H_

@@ -1,5 +1,5 @@
-#ifndef TANDEM_POOL_RSEQ_SECTION_H_
-#define TANDEM_POOL_RSEQ_SECTION_H_
+#ifndef TANDEM_POOL_SECTION_RSEQ_SECTION_H_
+#define TANDEM_POOL_SECTION_RSEQ_SECTION_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -92,9 +92,9 @@ class RseqSection {
 }  // namespace tandem
 
 #if TANDEM_HAS_SECTIONS && defined(__x86_64__)
-#include "tandem/pool/rseq_section_x86_64.h"  // IWYU pragma: export
+#include "tandem/pool/section/rseq_section_x86_64.h"  // IWYU pragma: export
 #elif TANDEM_HAS_SECTIONS
-#include "tandem/pool/rseq_section_aarch64.h"  // IWYU pragma: export
+#include "tandem/pool/section/rseq_section_aarch64.h"  // IWYU pragma: export
 #else
 namespace tandem {
 template <class Words>
@@ -108,4 +108,4 @@ bool RseqSection::Push(Words&, std::byte* const*, uint32_t) {
 }  // namespace tandem
 #endif
 
-#endif  // TANDEM_POOL_RSEQ_SECTION_H_
+#endif  // TANDEM_POOL_SECTION_RSEQ_SECTION_H_

@@ -1,5 +1,5 @@
-#ifndef TANDEM_POOL_TAGGED_STACK_H_
-#define TANDEM_POOL_TAGGED_STACK_H_
+#ifndef TANDEM_POOL_DEPOT_TAGGED_STACK_H_
+#define TANDEM_POOL_DEPOT_TAGGED_STACK_H_
 
 #include <atomic>
 #include <cstddef>
@@ -121,4 +121,4 @@ class TaggedStack {
 
 }  // namespace tandem
 
-#endif  // TANDEM_POOL_TAGGED_STACK_H_
+#endif  // TANDEM_POOL_DEPOT_TAGGED_STACK_H_

@@ -1,5 +1,5 @@
-#ifndef TANDEM_POOL_CACHE_KEEPER_H_
-#define TANDEM_POOL_CACHE_KEEPER_H_
+#ifndef TANDEM_POOL_CACHE_SLOW_PATH_H_
+#define TANDEM_POOL_CACHE_SLOW_PATH_H_
 
 #include <algorithm>
 #include <array>
@@ -7,29 +7,29 @@
 #include <cstdint>
 #include <span>
 
-#include "tandem/pool/cache_registry.h"
-#include "tandem/pool/depot.h"
-#include "tandem/pool/sweep.h"
-#include "tandem/pool/thread_cache.h"
+#include "tandem/pool/cache/cache_registry.h"
+#include "tandem/pool/cache/sweep.h"
+#include "tandem/pool/cache/thread_cache.h"
+#include "tandem/pool/depot/central_pool.h"
 #include "tandem/pool/types.h"
 
 namespace tandem {
 
 // What a thread does with its own cache when the fast path does not serve: in
 // shared mode, empty, full, or under pressure. The owner's half of the argument
-// that exhaustion is exact, which PoolCore tells.
+// that exhaustion is exact, which LockFreePool tells.
 //
 // Threads: the owner of the cache that is given, and its signal handlers.
 // Progress: lock-free.
 template <class Platform>
-class CacheKeeper {
+class SlowPath {
  public:
   using Cache = ThreadCache<Platform>;
 
   // All must outlive it. `batch`: most buffers that Empty has in its hands.
-  CacheKeeper(Depot<Platform>& depot, CacheRegistry<Platform>& registry,
-              BarrierCounters<Platform>& barriers, uint32_t batch, bool biased)
-      : depot_(depot),
+  SlowPath(CentralPool<Platform>& central, CacheRegistry<Platform>& registry,
+           BarrierCounters<Platform>& barriers, uint32_t batch, bool biased)
+      : central_(central),
         registry_(registry),
         barriers_(barriers),
         batch_(batch),
@@ -38,12 +38,13 @@ class CacheKeeper {
   // Takes from a cache whose gate was closed when its owner tried. False if it
   // holds too few, if there is pressure, or if the gate is open: what failed
   // then was not that.
-  bool PopShared(Cache& cache, std::span<std::byte*> out, Claim claim) {
+  bool PopShared(Cache& cache, std::span<std::byte*> out,
+                 AllocationTerms claim) {
     if (cache.biased()) return false;
     OnShared(cache);
     // A class that keeps more than the reserve looks for more.
-    const LedgerView view = depot_.ledger().Load();
-    if (view.Pressed(depot_.reserve()) || view.available() < claim.keep ||
+    const LedgerView view = central_.ledger().Load();
+    if (view.Pressed(central_.reserve()) || view.available() < claim.keep ||
         !cache.PopShared(out)) {
       return false;
     }
@@ -56,8 +57,8 @@ class CacheKeeper {
   bool PushShared(Cache& cache, std::span<std::byte* const> in) {
     if (cache.biased()) return false;
     OnShared(cache);
-    if (depot_.Pressed() || !cache.PushShared(in)) return false;
-    if (depot_.Pressed()) {
+    if (central_.Pressed() || !cache.PushShared(in)) return false;
+    if (central_.Pressed()) {
       Retreat(cache);
     } else {
       registry_.HintFilled(cache);
@@ -68,10 +69,10 @@ class CacheKeeper {
 
   // Takes from the cache by whichever way is open. False if it holds too few,
   // or if there is pressure.
-  bool Pop(Cache& cache, std::span<std::byte*> out, Claim claim) {
+  bool Pop(Cache& cache, std::span<std::byte*> out, AllocationTerms claim) {
     if (!cache.biased()) return PopShared(cache, out, claim);
     // A class that keeps more than the reserve must look, bias or not.
-    return depot_.ledger().Load().available() >= claim.keep &&
+    return central_.ledger().Load().available() >= claim.keep &&
            cache.PopBiased(out);
   }
 
@@ -88,11 +89,11 @@ class CacheKeeper {
     if (out.size() + surplus <= storage.size()) {
       // Together, as one flush may have left them.
       const auto all = std::span(storage).first(out.size() + surplus);
-      depot_.Collect(all, &cache.spares);
+      central_.Collect(all, &cache.spares);
       std::ranges::copy(all.last(out.size()), out.begin());
     } else {
-      depot_.Collect(out, &cache.spares);
-      depot_.Collect(std::span(storage).first(surplus), &cache.spares);
+      central_.Collect(out, &cache.spares);
+      central_.Collect(std::span(storage).first(surplus), &cache.spares);
     }
     const auto rest = std::span(storage).first(surplus);
     cache.counters.refills.Add(1);
@@ -100,14 +101,14 @@ class CacheKeeper {
     if (Push(cache, rest)) {
       cache.counters.refilled.Add(surplus);
     } else {
-      depot_.Publish(rest, &cache.spares);
+      central_.Publish(rest, &cache.spares);
     }
   }
 
   // Releases `in` where the cache, which has too little room, should keep some
-  // of it: what is over goes to the depot in whole batches, out of `in` first,
-  // then out of the cache. False if the cache takes nothing; then nothing has
-  // happened.
+  // of it: what is over goes to the central in whole batches, out of `in`
+  // first, then out of the cache. False if the cache takes nothing; then
+  // nothing has happened.
   bool PushWithFlush(Cache& cache, std::span<std::byte* const> in) {
     const auto size = static_cast<uint32_t>(in.size());
     const uint32_t batch = BatchOf(cache);
@@ -118,8 +119,8 @@ class CacheKeeper {
     if (past == size) return false;
     if (past < over && !Flush(cache, batch)) return false;
     const auto rest = in.first(size - past);
-    if (past != 0) depot_.Publish(in.last(past), &cache.spares);
-    if (!Push(cache, rest)) depot_.Publish(rest, &cache.spares);
+    if (past != 0) central_.Publish(in.last(past), &cache.spares);
+    if (!Push(cache, rest)) central_.Publish(rest, &cache.spares);
     return true;
   }
 
@@ -130,7 +131,7 @@ class CacheKeeper {
     SweepPiece<Platform>(
         piece, own, batch_, barriers_,
         [&](Cache&, std::span<std::byte* const> buffers) {
-          depot_.Publish(buffers, own == nullptr ? nullptr : &own->spares);
+          central_.Publish(buffers, own == nullptr ? nullptr : &own->spares);
           return false;
         },
         [&](const Cache& emptied) { registry_.HintEmpty(emptied); });
@@ -153,7 +154,7 @@ class CacheKeeper {
     if (count == 0) return false;
     cache.counters.flushes.Add(1);
     cache.counters.flushed.Add(count);
-    depot_.Publish({storage.data(), count}, &cache.spares);
+    central_.Publish({storage.data(), count}, &cache.spares);
     return true;
   }
 
@@ -166,7 +167,7 @@ class CacheKeeper {
     }
     if (cache.gate().closing()) {
       cache.CloseOwn();
-      if (depot_.Pressed()) Retreat(cache);
+      if (central_.Pressed()) Retreat(cache);
     }
   }
 
@@ -177,7 +178,7 @@ class CacheKeeper {
     if (barriers_.refusals.Get() != 0) return;
     bool pressed = false;
     const bool biased =
-        cache.BeginBias([&] { return pressed = depot_.Pressed(); });
+        cache.BeginBias([&] { return pressed = central_.Pressed(); });
     if (biased) {
       cache.policy.OnBias(Platform::NowNanos());
       cache.counters.biases.Add(1);
@@ -193,7 +194,7 @@ class CacheKeeper {
     Empty(cache, &cache);
   }
 
-  Depot<Platform>& depot_;
+  CentralPool<Platform>& central_;
   CacheRegistry<Platform>& registry_;
   BarrierCounters<Platform>& barriers_;
   const uint32_t batch_;
@@ -202,4 +203,4 @@ class CacheKeeper {
 
 }  // namespace tandem
 
-#endif  // TANDEM_POOL_CACHE_KEEPER_H_
+#endif  // TANDEM_POOL_CACHE_SLOW_PATH_H_

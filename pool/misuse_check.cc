@@ -1,4 +1,4 @@
-#include "tandem/pool/buffer_guard.h"
+#include "tandem/pool/misuse_check.h"
 
 #include <algorithm>
 #include <atomic>
@@ -55,12 +55,12 @@ size_t FirstOther(std::span<const std::byte> bytes, std::byte pattern) {
 
 }  // namespace
 
-absl::StatusOr<BufferGuard> BufferGuard::Create(const PoolOptions& options,
+absl::StatusOr<MisuseCheck> MisuseCheck::Create(const PoolOptions& options,
                                                 const Region& region) {
   if (!options.detect_misuse && !options.debug.strict_misuse &&
       !options.debug.record_caller && !options.debug.integrity &&
       !options.debug.canaries) {
-    return BufferGuard(options, region, Mapping());
+    return MisuseCheck(options, region, Mapping());
   }
   // One before the first buffer, and one for what is left of the last.
   const BufferMap& map = region.map();
@@ -69,10 +69,10 @@ absl::StatusOr<BufferGuard> BufferGuard::Create(const PoolOptions& options,
   absl::StatusOr<Mapping> states =
       Mapping::Create(sizeof(State) * std::bit_ceil(count));
   if (!states.ok()) return std::move(states).status();
-  return BufferGuard(options, region, *std::move(states));
+  return MisuseCheck(options, region, *std::move(states));
 }
 
-BufferGuard::BufferGuard(const PoolOptions& options, const Region& region,
+MisuseCheck::MisuseCheck(const PoolOptions& options, const Region& region,
                          Mapping states)
     : finder_{.origin = reinterpret_cast<uintptr_t>(region.map().base()) -
                         std::bit_floor(region.map().stride()),
@@ -96,7 +96,7 @@ BufferGuard::BufferGuard(const PoolOptions& options, const Region& region,
   if (states_ != nullptr) reinterpret_cast<State*>(states_)->holder = ~kIdle;
 }
 
-void BufferGuard::OnTake(std::byte* buffer, Holder to, const void* caller) {
+void MisuseCheck::OnTake(std::byte* buffer, Holder to, const void* caller) {
   if (states_ != nullptr) {
     State& state = StateOf(buffer);
     // relaxed, as in MarkTaken.
@@ -124,7 +124,7 @@ void BufferGuard::OnTake(std::byte* buffer, Holder to, const void* caller) {
   }
 }
 
-void BufferGuard::OnGive(std::byte* buffer, Holder from, const void* caller) {
+void MisuseCheck::OnGive(std::byte* buffer, Holder from, const void* caller) {
   const std::byte pattern = PatternOf(map_.IndexOf(buffer));
   if (states_ != nullptr) {
     const std::atomic_ref holder(StateOf(buffer).holder);
@@ -152,7 +152,7 @@ void BufferGuard::OnGive(std::byte* buffer, Holder from, const void* caller) {
   Poison(buffer, buffer_size_);
 }
 
-void BufferGuard::Pass(std::byte* buffer, Holder from, Holder to) {
+void MisuseCheck::Pass(std::byte* buffer, Holder from, Holder to) {
   map_.IndexOf(buffer);
   if (states_ == nullptr) return;
   // relaxed, as in MarkTaken.
@@ -163,26 +163,26 @@ void BufferGuard::Pass(std::byte* buffer, Holder from, Holder to) {
   holder.store(InHands(buffer, to), std::memory_order::relaxed);
 }
 
-void BufferGuard::OnDiscard(std::byte* buffer) {
+void MisuseCheck::OnDiscard(std::byte* buffer) {
   if (integrity_) StateOf(buffer).filled = false;
 }
 
-void BufferGuard::OnCreate(const Region& region) {
+void MisuseCheck::OnCreate(const Region& region) {
   Poison(region.bytes().data(), region.bytes().size());
 }
 
-void BufferGuard::OnDestroy(const Region& region) {
+void MisuseCheck::OnDestroy(const Region& region) {
   Unpoison(region.bytes().data(), region.bytes().size());
 }
 
-void BufferGuard::DieOfMisuse(const std::byte* buffer) const {
+void MisuseCheck::DieOfMisuse(const std::byte* buffer) const {
   map_.IndexOf(buffer);
   DieOfHands(
       buffer,
       std::atomic_ref(StateOf(buffer).holder).load(std::memory_order::relaxed));
 }
 
-void BufferGuard::DieOfHands(const std::byte* buffer, uint64_t seen) const {
+void MisuseCheck::DieOfHands(const std::byte* buffer, uint64_t seen) const {
   if (seen == kIdle) {
     DieOf(buffer, Message("released twice"));
   }
@@ -192,7 +192,7 @@ void BufferGuard::DieOfHands(const std::byte* buffer, uint64_t seen) const {
   DieOf(buffer, Message("released by a session that does not hold it"));
 }
 
-void BufferGuard::DieOf(const std::byte* buffer, const Message& what) const {
+void MisuseCheck::DieOf(const std::byte* buffer, const Message& what) const {
   Message message("tandem: pool \"", map_.pool_name(), "\": buffer ", buffer,
                   " (number ", static_cast<uint32_t>(map_.IndexOf(buffer)),
                   ") was ", what);
