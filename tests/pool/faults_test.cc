@@ -70,10 +70,11 @@ TEST(MemoryFaultTest, RegionThatCanNotBeHadIsAStatus) {
 }
 
 // P1: there is room for the buffers, and then none for their states, which take
-// one line for each buffer and one more.
+// one line for each buffer and two more, and a power of two in all.
 TEST(MemoryFaultTest, GuardStatesThatCanNotBeHadAreAStatus) {
-  ExpectRefusedForMemory(100 * kMiB, {.buffer_size = 64, .capacity = 1u << 20},
-                         "mapping 67108928 bytes");
+  ExpectRefusedForMemory(100 * kMiB,
+                         {.buffer_size = 64, .capacity = (1u << 20) - 2},
+                         "mapping 67108864 bytes");
 }
 
 // P9: more guard pages than the system lets a process have mappings.
