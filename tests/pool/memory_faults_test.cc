@@ -242,7 +242,7 @@ TEST(NoKeyTest, CreateWithoutAKeyIsAStatus) {
   if (std::getenv("TANDEM_TEST_NO_KEY") == nullptr) {
     GTEST_SKIP() << "run by FieldKeyTest";
   }
-  pthread_key_t last;
+  pthread_key_t last = 0;
   for (pthread_key_t key; pthread_key_create(&key, nullptr) == 0;) last = key;
   for (int i = 0; i < 3; ++i) {
     const absl::Status status = BufferPool::Create(Options()).status();

@@ -97,6 +97,7 @@ std::string SmapsLine(const std::byte* address, const std::string& key) {
 
 // Rough edge 23
 TEST(RegionTest, FieldLockedMemoryIsInMemoryAndStays) {
+  if (kAsan || kTsan) GTEST_SKIP() << "sanitizers lock no memory";
   const std::unique_ptr<BufferPool> pool =
       NewPool({.capacity = 2, .lock_memory = true});
   EXPECT_EQ(PagesIn(pool->region()),
@@ -106,6 +107,7 @@ TEST(RegionTest, FieldLockedMemoryIsInMemoryAndStays) {
 }
 
 TEST(RegionTest, FieldMemoryThatCanNotBeLockedIsToldByName) {
+  if (kAsan || kTsan) GTEST_SKIP() << "sanitizers lock no memory";
   InChild([] {
     RefuseSystemCall(SYS_mlock, EPERM);
     const absl::Status status =
