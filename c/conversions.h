@@ -11,8 +11,8 @@
 
 namespace tandem::c {
 
-// What C's names stand for: the very objects, by other types, which nobody
-// looks through.
+// C's names stand for the C++ objects themselves, under other types that no
+// code accesses.
 inline BufferPool& Of(tandem_pool* pool) {
   return *reinterpret_cast<BufferPool*>(pool);
 }
@@ -26,7 +26,7 @@ inline const SessionAllocator& Of(const tandem_allocator* allocator) {
   return *reinterpret_cast<const SessionAllocator*>(allocator);
 }
 
-// A session lies in the storage itself.
+// A session is stored in the C structure itself.
 static_assert(sizeof(SessionBuffers) == sizeof(tandem_session));
 static_assert(alignof(SessionBuffers) <= alignof(tandem_session));
 inline SessionBuffers& Of(tandem_session* session) {

@@ -31,7 +31,7 @@ namespace {
 
 constexpr const char* kType = "tandem_pool_options";
 
-// A number whose default is not 0.
+// For a number whose default is not 0.
 template <class Number>
 void Set(Number& option, uint32_t number) {
   if (number == TANDEM_NONE) {
@@ -107,7 +107,7 @@ static_assert(static_cast<int>(tandem::NumaPolicy::kInterleave) ==
               TANDEM_NUMA_INTERLEAVE);
 static_assert(static_cast<int>(tandem::NumaPolicy::kBind) == TANDEM_NUMA_BIND);
 
-// Arrays of buffers are the same in both languages, but for what they point to.
+// Arrays of buffers are the same in both languages except for the element type.
 std::span<std::byte*> SpanOf(void** buffers, size_t count) {
   return {reinterpret_cast<std::byte**>(buffers), count};
 }

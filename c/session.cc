@@ -37,7 +37,7 @@ static_assert(TANDEM_MAX_CLASSES == tandem::kMaxClasses);
 static_assert(sizeof(tandem_class_snapshot::buckets) / sizeof(uint64_t) ==
               tandem::kWaitBuckets);
 
-// What is no class in C is none in C++.
+// An invalid class in C is an invalid class in C++.
 ClassId ClassOf(tandem_class id) {
   return static_cast<ClassId>(id >= 0 && id < TANDEM_MAX_CLASSES ? id : 0xFF);
 }
@@ -51,7 +51,7 @@ absl::StatusOr<SessionOptions> OptionsOf(
   if (read->max_waiters != 0) options.max_waiters = read->max_waiters;
   if (read->max_overtakes != 0) options.max_overtakes = read->max_overtakes;
   if (read->class_count > TANDEM_MAX_CLASSES) {
-    // Not followed: it may be anything.
+    // Do not dereference the name: it may be any value.
     return absl::InvalidArgumentError(absl::StrCat(
         kType, ".class_count is ", read->class_count, "; allowed: 0 to 5"));
   }

@@ -12,15 +12,15 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 
-// Structures that begin with their own size, and statuses, as C has them.
+// Structures that begin with their own size, and statuses in the form of C.
 
 namespace tandem::c {
 
-// A larger size than any structure will ever have is one that nobody has set.
+// No structure will ever be larger than this: a larger size was never set.
 inline constexpr size_t kMaxSize = 4096;
 
-// What the caller's options, which are called `type`, mean to this library:
-// fields that the caller does not know of are 0.
+// Reads the caller's options of type `type` as this library's Options. Fields
+// that the caller does not know are 0.
 template <class Options>
 absl::StatusOr<Options> ReadOptions(const char* type, const Options* options) {
   Options known = {};
@@ -41,8 +41,8 @@ absl::StatusOr<Options> ReadOptions(const char* type, const Options* options) {
   return known;
 }
 
-// Fills as much of a structure as the caller knows, which its size tells. 0, or
-// EINVAL if that is no size.
+// Fills as much of a structure as the caller knows, according to its size
+// field. Returns 0, or EINVAL if the size is invalid.
 template <class Result>
 int WriteResult(Result known, Result* out) {
   if (out->size < sizeof(known.size)) return EINVAL;
@@ -71,7 +71,8 @@ inline int ErrnoOf(const absl::Status& status) {
   }
 }
 
-// The errno of a status, and its message, with C's names for C++'s.
+// Returns the errno of a status and writes its message, with C's names in place
+// of C++'s.
 inline int Report(const absl::Status& status, char* message,
                   size_t message_size) {
   if (!status.ok() && message_size != 0) {

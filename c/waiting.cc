@@ -22,7 +22,7 @@ namespace {
 
 using Time = std::chrono::steady_clock::time_point;
 
-// steady_clock is CLOCK_MONOTONIC. What is beyond it is for ever.
+// steady_clock is CLOCK_MONOTONIC. A time beyond its range means forever.
 Time TimeOf(const timespec& time) {
   using std::chrono::nanoseconds, std::chrono::seconds;
   constexpr auto kLast =

@@ -1,5 +1,5 @@
-// One thread and Asio, a coroutine for each connection: any number of them on
-// as many buffers as the argument says.
+// A server with one thread and Asio, and a coroutine for each connection. It
+// serves any number of connections with the number of buffers in its argument.
 
 #include <asio.hpp>
 #include <cstddef>
@@ -18,12 +18,12 @@ namespace {
 using asio::use_awaitable;
 using asio::ip::tcp;
 
-// Ends by an exception of Asio's when the client is gone.
+// Ends with an Asio exception when the client has disconnected.
 asio::awaitable<void> Serve(tcp::socket client, SessionAllocator& allocator,
                             AsioLoop& loop) {
   SessionBuffers session(allocator);
   for (;;) {
-    // No buffer is held while the client is silent.
+    // The session holds no buffer while the client is silent.
     co_await client.async_wait(tcp::socket::wait_read, use_awaitable);
     if (co_await ReceiveBufferFor(session, Side::kRequest, loop) !=
         Allocation::kGranted) {
@@ -36,7 +36,7 @@ asio::awaitable<void> Serve(tcp::socket client, SessionAllocator& allocator,
 
     if (co_await BuffersFor(session, loop) != Allocation::kGranted) co_return;
     Process(session);
-    session.ReleaseBuffers();  // The request's.
+    session.ReleaseBuffers();  // the request's buffer
 
     const RingBuffer response = session.ring(Side::kResponse);
     while (!response.empty()) {
@@ -60,7 +60,8 @@ asio::awaitable<void> Accept(tcp::acceptor acceptor,
 }  // namespace
 }  // namespace tandem
 
-// NOLINTNEXTLINE(bugprone-exception-escape): Asio throws what it can't have.
+// NOLINTNEXTLINE(bugprone-exception-escape): Asio reports failures by
+// exceptions.
 int main(int argc, char** argv) {
   auto pool =
       tandem::BufferPool::Create({.capacity = tandem::CapacityFrom(argc, argv)})

@@ -1,6 +1,6 @@
-// One thread and epoll(7): any number of connections on as many buffers as the
-// argument says.  A wait for buffers is one more thing that the loop is told
-// of, by way of the notifier's descriptor.
+// A server with one thread and epoll(7). It serves any number of connections
+// with the number of buffers in its argument. The notifier's descriptor tells
+// the loop about waits for buffers.
 
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -29,8 +29,9 @@ class Connection : private EventNotifier::Node {
   }
   ~Connection() { close(fd_); }
 
-  // Sends, processes and receives as far as it gets. What it then waits for,
-  // buffers or its socket, has the loop call it again; or it is no more.
+  // Sends, processes and receives as far as possible. If buffers or the socket
+  // are not ready, the loop calls this again when they are. At the end of the
+  // connection, this object is destroyed.
   void GoOn() {
     Allocation got = Allocation::kGranted;
     ssize_t n = 1;
@@ -52,7 +53,7 @@ class Connection : private EventNotifier::Node {
       }
     }
     if (got == Allocation::kWaiting) return;
-    session_.ReleaseBuffers();  // Nobody waits for its socket with empty ones.
+    session_.ReleaseBuffers();  // No empty buffer is held during a socket wait.
     if (got == Allocation::kGranted && n < 0 && errno == EAGAIN) {
       Watch(session_.ring(Side::kResponse).empty() ? EPOLLIN : EPOLLOUT,
             EPOLL_CTL_MOD);

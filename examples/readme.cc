@@ -1,5 +1,6 @@
-// README.md's example: a thread for each connection, and each takes both of its
-// buffers before it reads.  thread_server.cc holds fewer for less time.
+// The example of README.md: a thread for each connection, which takes both of
+// its buffers before it reads. thread_server.cc holds fewer buffers for less
+// time.
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,7 +17,7 @@
 
 namespace {
 
-// Sends what there is; false if the client is gone.
+// Sends the response; false if the client has disconnected.
 bool Send(int fd, tandem::SessionBuffers& session) {
   const tandem::RingBuffer response = session.ring(tandem::Side::kResponse);
   while (!response.empty()) {

@@ -1,6 +1,6 @@
-// A thread for each connection, blocking: any number of them on as many buffers
-// as the argument says.  A connection whose client is silent holds none, one
-// whose client does not read holds one.
+// A server with a blocking thread for each connection. It serves any number of
+// connections with the number of buffers in its argument. A connection whose
+// client is silent holds no buffer; one whose client does not read holds one.
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -20,7 +20,7 @@
 namespace tandem {
 namespace {
 
-// Sleeps until there are buffers, if there are none yet. False if too many do.
+// Sleeps until the session has its buffers. False if too many sessions wait.
 bool HasBuffers(SessionBuffers& session, Allocation got) {
   if (got == Allocation::kWaiting) {
     return BlockUntilServed(session) == WaitStatus::kGranted;
@@ -28,7 +28,7 @@ bool HasBuffers(SessionBuffers& session, Allocation got) {
   return got == Allocation::kGranted;
 }
 
-// Receives, processes and sends once. False if there is nothing more to do.
+// Receives, processes and sends once. False if the connection is finished.
 bool Turn(SessionBuffers& session, int fd) {
   pollfd readable = {.fd = fd, .events = POLLIN, .revents = 0};
   poll(&readable, 1, -1);
@@ -46,7 +46,7 @@ bool Turn(SessionBuffers& session, int fd) {
     return false;
   }
   Process(session);
-  session.ReleaseBuffers();  // The request's.
+  session.ReleaseBuffers();  // the request's buffer
 
   const RingBuffer response = session.ring(Side::kResponse);
   while (!response.empty()) {

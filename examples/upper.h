@@ -1,8 +1,7 @@
 #ifndef TANDEM_EXAMPLES_UPPER_H_
 #define TANDEM_EXAMPLES_UPPER_H_
 
-// What these servers have in common: what a client sends comes back in
-// capitals.
+// Common parts of these servers: they send a client's bytes back in capitals.
 
 #include <arpa/inet.h>
 #include <err.h>
@@ -27,7 +26,7 @@ inline uint32_t CapacityFrom(int argc, char** argv) {
                   : 4;
 }
 
-// Listens on a port of the system's choice, and prints it.
+// Listens on a free port, which the system picks, and prints it.
 inline int Listen(int flags = 0) {
   std::signal(SIGPIPE, SIG_IGN);
   sockaddr_in address = {};
@@ -45,7 +44,7 @@ inline int Listen(int flags = 0) {
   return fd;
 }
 
-// The request's bytes become the response's. The session has both buffers.
+// Turns the request's bytes into the response's. The session has both buffers.
 inline void Process(SessionBuffers& session) {
   const RingBuffer request = session.ring(Side::kRequest);
   const RingBuffer response = session.ring(Side::kResponse);

@@ -20,8 +20,8 @@ std::string ToText(Number number) {
   return {text.data(), end};
 }
 
-// Prometheus's escapes: in values of labels those of all three characters, in
-// help texts not that of the quotation mark.
+// Prometheus's escapes: label values escape all three characters, help texts do
+// not escape the quotation mark.
 void AppendEscaped(std::string& to, std::string_view text, bool quoted) {
   for (const char c : text) {
     if (c == '\n') {

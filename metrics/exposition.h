@@ -25,9 +25,9 @@ using MetricLabels = std::vector<MetricLabel>;
 inline constexpr char kExpositionType[] =
     "text/plain; version=0.0.4; charset=utf-8";
 
-// A text in Prometheus's exposition format 0.0.4 that grows family by family:
-// after Gauge, Counter or Histogram, each Add is one more metric of that
-// family.
+// A text in Prometheus's exposition format 0.0.4, built family by family.
+// Gauge, Counter or Histogram begins a family; each Add then adds one metric to
+// it.
 //
 //   Exposition text;
 //   text.Gauge("queue_length", "Jobs that wait.");
@@ -44,9 +44,9 @@ class Exposition {
 
   void Add(const MetricLabels& labels, uint64_t value);
   void Add(const MetricLabels& labels, double value);
-  // For a family that is a histogram: counts[i] is how many were not above
-  // bounds[i], and above those before; the last count, one more than there are
-  // bounds, is of all others. `sum` is of all values.
+  // For a histogram family: counts[i] is the number of values that are at most
+  // bounds[i] and above the previous bound. The last count, one more than there
+  // are bounds, covers all other values. `sum` is the sum of all values.
   void Add(const MetricLabels& labels, std::span<const double> bounds,
            std::span<const uint64_t> counts, double sum);
 
@@ -55,7 +55,7 @@ class Exposition {
  private:
   void Begin(std::string_view name, std::string_view type,
              std::string_view help);
-  // A line, `value` as it is to be written.
+  // Appends a line; `value` is its final text.
   void AddLine(std::string_view suffix, const MetricLabels& labels,
                std::string_view bound, std::string_view value);
 

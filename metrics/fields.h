@@ -13,19 +13,19 @@
 
 namespace tandem {
 
-// One number of `Struct`, as every text about it calls it: Prometheus's
-// (metrics/prometheus.h, after a prefix, and with "_total" behind it if it only
-// grows), JSON and plain text (metrics/snapshot_text.h).
+// One number of `Struct`, with the name that every output uses: Prometheus
+// (metrics/prometheus.h; with a prefix, and with the suffix "_total" if the
+// number only grows), JSON and plain text (metrics/snapshot_text.h).
 template <class Struct>
 struct Field {
   std::string_view name;
-  bool grows;  // since creation; else it is what there is now
+  bool grows;  // grows since creation; else it is a current value
   uint64_t (*of)(const Struct& from);
   std::string_view help;
 };
 
 // A field that is a member: Now<&Struct::member>("name", "Help."), or Since for
-// one that only grows.
+// a member that only grows.
 template <auto member>
 struct MemberField {
   template <class Struct, class Value>
@@ -70,14 +70,14 @@ inline constexpr Field<PoolSnapshot> kPoolFields[] = {
                                    "Barriers that the system refused."),
 };
 
-// One shard of the shared free list.
+// One depot shard.
 inline constexpr Field<PoolSnapshot::Core> kCoreFields[] = {
     Now<&PoolSnapshot::Core::buffers>("buffers", "Buffers in a free list."),
     Since<&PoolSnapshot::Core::changes>(
         "changes", "Batches that came to or left a free list."),
 };
 
-// One thread's cache; what grows is of all threads that had it.
+// One thread cache; growing numbers cover all threads that have owned it.
 inline constexpr Field<PoolSnapshot::Thread> kCacheFields[] = {
     Now<&PoolSnapshot::Thread::owned>("owned", "1: a living thread has it."),
     Now<&PoolSnapshot::Thread::cached>("cached", "Buffers in the cache."),
@@ -110,8 +110,8 @@ inline constexpr Field<PoolSnapshot::Thread> kCacheFields[] = {
         "revocations", "Times that the owner found the bias taken."),
 };
 
-// One class of waits; the histogram of their times and its sum come beside
-// these.
+// One wait class; the histogram of wait times and its sum are output
+// separately.
 inline constexpr Field<WaitClassSnapshot> kClassFields[] = {
     Now<&WaitClassSnapshot::waiting>("waiting",
                                      "Sessions of a class that wait."),

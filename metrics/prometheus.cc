@@ -15,7 +15,7 @@ MetricLabels With(MetricLabels labels, std::string name, std::string value) {
   return labels;
 }
 
-// The bounds of all buckets but the last, in seconds: 2^i microseconds.
+// The bounds of all buckets except the last, in seconds: 2^i microseconds.
 constexpr auto kWaitBounds = [] {
   std::array<double,
              std::tuple_size_v<decltype(WaitClassSnapshot::buckets)> - 1>

@@ -14,22 +14,23 @@ namespace tandem {
 
 // One pool, with or without its session layer, at one moment.
 struct PoolMetrics {
-  // Of each of its metrics, to tell pools apart.
+  // Labels of each of its metrics, which tell pools apart.
   MetricLabels labels;
-  // Without classes if it is a pool alone.
+  // Has no classes if the pool has no session layer.
   SessionSnapshot snapshot;
 };
 
-// Looks at a pool, or at a session layer and its pool, now. The one label is
-// pool="NAME", the pool's.
+// Takes a snapshot of a pool, or of a session layer and its pool. The only
+// label is pool="NAME", with the pool's name.
 //
-// Threads: any. Allocates, and goes over all free buffers: once for each
-// scrape, not for each request.
+// Threads: any.
+// Cost:    allocates, and visits all free buffers: call it once for each
+//          scrape, not for each request.
 PoolMetrics MetricsOf(const BufferPool& pool);
 PoolMetrics MetricsOf(const SessionAllocator& sessions);
 
-// What Prometheus scrapes of any number of pools (kExpositionType says of what
-// type the body is):
+// The text that Prometheus scrapes, for any number of pools (kExpositionType is
+// its Content-Type):
 //
 //   tandem_pool_...       kPoolFields
 //   tandem_pool_core_...  kCoreFields, label core: a number, or "cold"
@@ -38,14 +39,14 @@ PoolMetrics MetricsOf(const SessionAllocator& sessions);
 //                         tandem_session_wait_seconds, a histogram
 //
 // Numbers that only grow since creation are counters.
-// docs/grafana_dashboard.json plots what matters most.
+// docs/grafana_dashboard.json plots the most important numbers.
 std::string PrometheusText(std::span<const PoolMetrics> pools);
 
-// The same, among other families.
+// Appends the same to a text with other families.
 void AddPools(std::span<const PoolMetrics> pools, Exposition& to);
 
-// A family for each field. `rows` calls what it is given, (labels, row), for
-// each row of which there is to be a metric.
+// Appends a family for each field. `rows` calls its argument with (labels, row)
+// for each row that gets a metric.
 template <class Struct, size_t n, class Rows>
 void AddFields(std::string_view prefix, const Field<Struct> (&fields)[n],
                const Rows& rows, Exposition& to) {

@@ -8,7 +8,7 @@
 namespace tandem {
 namespace {
 
-// A line of SnapshotText, if any number is not 0.
+// A line of SnapshotText, unless all numbers are 0.
 template <class Struct, size_t n>
 void AppendLine(std::string& to, const std::string& name,
                 const Field<Struct> (&fields)[n], const Struct& from) {
@@ -52,7 +52,7 @@ void AppendMembers(std::string& to, const Field<Struct> (&fields)[n],
   }
 }
 
-// [item,item,...], each by append(item).
+// [item,item,...]; append(item) writes each item.
 template <class Items, class Append>
 void AppendArray(std::string& to, const Items& items, const Append& append) {
   to += '[';

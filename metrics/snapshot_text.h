@@ -8,10 +8,10 @@
 
 namespace tandem {
 
-// A snapshot for a log or a terminal: a line for the pool, one for each free
-// list, for each cache that has or had an owner, and for each class, as
-// "name: field number, field number". Names are those of metrics/fields.h;
-// numbers that are 0 are left out.
+// A snapshot for a log or a terminal: one line for the pool, for each depot
+// shard, for each cache that has or had an owner, and for each class, in the
+// form "name: field number, field number". metrics/fields.h has the names.
+// Numbers that are 0 are left out.
 std::string SnapshotText(const SessionSnapshot& snapshot);
 
 // The same as a JSON object, with all numbers:

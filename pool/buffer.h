@@ -10,13 +10,14 @@
 
 namespace tandem {
 
-// One buffer, owned: released when this goes. Empty if the allocation failed.
+// One buffer with an owner: the destructor releases it. Empty if the allocation
+// failed.
 //
-// Threads: one at a time; may be moved to and destroyed on any thread.
+// Threads: one at a time; any thread may move or destroy it.
 class Buffer {
  public:
   Buffer() = default;
-  // Takes over a buffer that was acquired from `pool`, null for none.
+  // Takes over a buffer that was acquired from `pool`; null for none.
   Buffer(BufferPool& pool, std::byte* data) : pool_(&pool), data_(data) {}
 
   Buffer(Buffer&& other) noexcept
@@ -34,7 +35,7 @@ class Buffer {
   std::byte* data() const { return data_; }
   size_t size() const { return data_ == nullptr ? 0 : pool_->buffer_size(); }
   std::span<std::byte> bytes() const { return {data_, size()}; }
-  // Position in the pool's region, kNoBuffer if empty.
+  // The buffer's number in the pool; kNoBuffer if empty.
   BufferIndex index() const {
     return data_ == nullptr ? kNoBuffer : pool_->IndexOf(data_);
   }
@@ -44,11 +45,11 @@ class Buffer {
     if (data_ != nullptr) pool_->Release(Detach());
   }
 
-  // Hands the buffer to the caller, who releases it.
+  // Hands the buffer to the caller, which must release it.
   [[nodiscard]] std::byte* Detach() { return std::exchange(data_, nullptr); }
 
  private:
-  BufferPool* pool_ = nullptr;  // not null if data_ is not
+  BufferPool* pool_ = nullptr;  // not null unless data_ is null
   std::byte* data_ = nullptr;
 };
 

@@ -12,12 +12,12 @@
 
 namespace tandem {
 
-// Where the buffers of a pool lie: at equal strides from a base. Number to
-// address and back; nothing is ever read or written there.
+// Where the buffers of a pool lie: at equal strides from a base. Converts a
+// number to an address and back; never reads or writes there.
 //
-// In users' hands and in thread caches buffers are known by address, so that
-// the fast path converts nothing; in core pools, where links between them must
-// fit a word, by number.
+// In users' hands and in thread caches, buffers are known by address, so that
+// the fast path converts nothing. In the depot, where links between them must
+// fit in a word, they are known by number.
 //
 // Threads: immutable.
 class BufferMap {
@@ -40,17 +40,17 @@ class BufferMap {
   BufferIndex Find(const void* pointer) const {
     const uint64_t offset = reinterpret_cast<uintptr_t>(pointer) -
                             reinterpret_cast<uintptr_t>(base_);
-    // stride_ is odd * 2^shift. Multiplying by the odd part's inverse modulo
-    // 2^64 and rotating divides every multiple of the stride exactly, and takes
-    // everything else to above 2^64 / stride_: one comparison tells misaligned
-    // and foreign pointers alike.
+    // stride_ is odd * 2^shift. Multiplying by the inverse of the odd part
+    // modulo 2^64 and rotating divides every multiple of the stride exactly,
+    // and maps every other number above 2^64 / stride_. So one comparison
+    // detects both misaligned and foreign pointers.
     const uint64_t index = std::rotr(offset * odd_inverse_, shift_);
     if (index >= capacity_) [[unlikely]]
       return kNoBuffer;
     return BufferIndex(index);
   }
 
-  // The same, where anything else is misuse: aborts with a message that names
+  // The same, but any other pointer is misuse: aborts with a message that names
   // the pointer and the pool.
   BufferIndex IndexOf(const void* pointer) const {
     const BufferIndex index = Find(pointer);
@@ -70,8 +70,8 @@ class BufferMap {
 
  private:
   // The inverse of an odd number modulo 2^64, by Newton's iteration: `odd` is
-  // its own inverse in the low 3 bits, and each round doubles how many are
-  // right.
+  // its own inverse in the low 3 bits, and each round doubles the number of
+  // correct bits.
   static constexpr uint64_t InverseOf(uint64_t odd) {
     uint64_t inverse = odd;
     for (int bits = 3; bits < 64; bits *= 2) inverse *= 2 - odd * inverse;

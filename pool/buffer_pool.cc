@@ -24,17 +24,18 @@
 namespace tandem {
 namespace {
 
-// Buffers that Trim has in its hands at once.
+// The number of buffers that Trim has in its hands at once.
 constexpr size_t kTrimBatch = 64;
 
 uint32_t ShardCount(const PoolOptions& options) {
   return options.core_pools.value_or(std::clamp(get_nprocs_conf(), 1, 4'096));
 }
 
-// Unset, caches adapt: all together hold at most half of what is not reserve.
+// If cache_size is unset, caches adapt: all together hold at most half of what
+// is not reserve.
 CacheRules RulesOf(const PoolOptions& options) {
   if (options.debug.no_cache) return {.most = 0, .total = 0, .adaptive = false};
-  // What goes through a thread's hands at once where debug.cold_first is set.
+  // With debug.cold_first, as many as pass through a thread's hands at once.
   const uint32_t most = options.debug.cold_first ? kMaxBatch : kMaxCacheSize;
   if (options.cache_size) {
     return {.most = std::min(*options.cache_size, most),
@@ -45,8 +46,8 @@ CacheRules RulesOf(const PoolOptions& options) {
   return {.most = std::min(total, most), .total = total, .adaptive = true};
 }
 
-// What `work` returns, or ResourceExhausted where operator new throws in it:
-// with this message, if there is memory for that.
+// The result of `work`, or ResourceExhausted if operator new throws in it; with
+// this message, if there is memory for it.
 template <class Result, class Work>
 Result WithoutThrowing(const char* message, Work work) noexcept {
   Result result = absl::Status(absl::StatusCode::kResourceExhausted, {});
@@ -56,7 +57,7 @@ Result WithoutThrowing(const char* message, Work work) noexcept {
   return result;
 }
 
-// True if allocations are not what they would be otherwise.
+// True if the options change the results of allocations.
 bool InjectsFaults(const DebugOptions& debug) {
   return debug.fail_one_in != 0 || debug.cold_first;
 }
@@ -113,7 +114,7 @@ absl::StatusOr<BufferPool::Tables> BufferPool::Tables::Create(
   if (!magazines.ok()) return std::move(magazines).status();
   auto caches = MappedArray<Cache>::Create(cache_count);
   if (!caches.ok()) return std::move(caches).status();
-  // Where one barrier serves all caches, looking at all costs little more.
+  // If one barrier serves all caches, visiting all costs little more.
   const size_t hint_words =
       cache_count <= kSweepPiece
           ? 0
@@ -200,7 +201,7 @@ bool BufferPool::AcquirePairSlow(std::span<std::byte*, 2> out) noexcept {
 }
 
 bool BufferPool::AcquireMany(std::span<std::byte*> out) noexcept {
-  // One comparison: neither none nor too many.
+  // One comparison for both bounds: not empty, and not too many.
   if (out.size() - 1 < kMaxCacheSize &&
       core_.TakeBiased(FastCache(), out, kAnyBuffer)) [[likely]] {
     misuse_check_.MarkTaken(out);
@@ -248,7 +249,7 @@ void BufferPool::ReleaseMany(std::span<std::byte* const> buffers) noexcept {
 
 bool BufferPool::InjectFaults(Cache* cache) {
   if (debug_.fail_one_in != 0) {
-    // splitmix64 of a count: no state that two threads could tear.
+    // splitmix64 of a count: there is no state that two threads could tear.
     injected_.Add(1);
     uint64_t z = injected_.Get() * 0x9E3779B97F4A7C15u;
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
@@ -256,7 +257,7 @@ bool BufferPool::InjectFaults(Cache* cache) {
     if ((z ^ z >> 31) % debug_.fail_one_in == 0) return false;
   }
   if (debug_.cold_first && cache != nullptr) {
-    // What has lain longest goes to the top.
+    // The oldest goes to the top.
     std::array<std::byte*, kMaxBatch> buffers;
     const uint32_t count = cache->PopUpTo(buffers);
     if (count != 0) {
@@ -292,7 +293,7 @@ absl::StatusOr<size_t> BufferPool::TrimOrThrow() {
         "tandem: the memory of pool \"", name(), "\" stays (PoolOptions.",
         stays_, " is true); Trim is refused"));
   }
-  // relaxed: the thread's own. It is not bound for this.
+  // relaxed: the thread's own. Trim does not bind the thread.
   Cache* const own = thread_caches[pass_.slot].load(std::memory_order::relaxed);
   if (core_.EmptyIdleCaches(own)) {
     const timespec pause = {.tv_sec = 0, .tv_nsec = Core::kIdleNanos};
@@ -301,7 +302,8 @@ absl::StatusOr<size_t> BufferPool::TrimOrThrow() {
   }
   size_t bytes = 0;
   std::array<std::byte*, kTrimBatch> batch;
-  // In a busy pool buffers keep coming: each has had its turn after capacity().
+  // In a busy pool buffers keep arriving; after capacity() buffers each has had
+  // its turn.
   for (size_t done = 0; done < capacity();) {
     const size_t count = core_.central().TakeWarm(batch);
     if (count == 0) break;
@@ -319,7 +321,7 @@ PoolSnapshot BufferPool::Snapshot() const noexcept {
   PoolSnapshot snapshot;
   const CentralPool<StdPlatform>& central = core_.central();
   const auto caches = core_.caches();
-  // Nothing after this needs any.
+  // No later step needs memory.
   const bool has_memory = HasMemoryFor([&] {
     snapshot.cores.reserve(central.central().cores().size());
     snapshot.threads.reserve(caches.size());

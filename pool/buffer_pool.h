@@ -41,41 +41,42 @@ class Buffer;
 //     read(fd, buffer.data(), buffer.size());
 //   }
 //
-// Exhaustion is exact: an allocation fails only if every buffer was in use,
-// promised to somebody, or on its way. What lies in another thread's cache is
-// found, whatever that thread is doing.
+// Exhaustion is exact: an allocation fails only if every buffer is in use,
+// promised to another allocation, or in the hands of an operation in progress.
+// Buffers in another thread's cache are found, whatever that thread is doing.
 //
-// Threads:   any thread may call anything, without registering, and release
-//            what another has acquired. After its first use of the pool, a
-//            thread's signal handlers may too, but for Trim and Snapshot.
-// Progress:  lock-free, but for a thread's first use and its end, Create,
+// Threads:   any thread may call any function, without registration, and may
+//            release what another thread has acquired. After a thread's first
+//            use of the pool, its signal handlers may too, except for Trim and
+//            Snapshot.
+// Progress:  lock-free, except for a thread's first use and its end, Create,
 //            destruction, Trim and Snapshot.
 // Cost:      through the thread's cache, while it is biased
 //            (PoolOptions::bias): no atomic read-modify-write, no fence, no
-//            write to a line that others use, no system call, for up to 512
-//            buffers at once. While it is not: one uncontended compare-and-swap
-//            on a line of the thread's own, and loads of one shared word that
-//            changes once a batch. With PoolOptions::detect_misuse, a load and
-//            a store more for each buffer, on a line that only its owner
-//            writes.
-// Memory:    one region, mapped at creation, committed as it is first used. The
-//            pool never writes into a buffer unless an option asks it to.
+//            write to a line that other threads use, no system call, for up to
+//            512 buffers at once. While it is not biased: one uncontended
+//            compare-and-swap on a line of the thread's own, and loads of one
+//            shared word that changes once a batch. PoolOptions::detect_misuse
+//            adds a load and a store for each buffer, on a line that only its
+//            owner writes.
+// Memory:    one region, mapped at creation, committed on first use. The pool
+//            never writes into a buffer unless an option asks for it.
 // Lifetime:  the pool must outlive its buffers and session layers, but not the
-//            threads that used it. Buffers that are missing when it goes are
-//            reported.
-// Fork:      a child may use new pools, and its copies of the parent's: it
-//            finds what lay in the caches of threads that it does not have, and
-//            not what they had in their hands.
-// Misuse:    a pointer that is not a buffer of this pool, or was released
-//            before, aborts with a message that names it.
+//            threads that used it. The destructor reports buffers that have not
+//            been released.
+// Fork:      a child may use new pools, and its copies of the parent's pools.
+//            It finds the buffers in the caches of threads that it does not
+//            have, but not the buffers that these threads had in their hands.
+// Misuse:    a pointer that is not a buffer of this pool, or that has been
+//            released already, aborts with a message that names it.
 class BufferPool {
  public:
-  // InvalidArgument for a wrong option, as Validate says; the system's error
-  // for memory that can't be mapped: the region, states of the misuse check,
-  // and for each buffer 4 bytes and two addresses, for each thread 5 KiB, all
-  // of it committed as it is first used; ResourceExhausted, with no message
-  // where there is no memory for one, where operator new has none for the rest,
-  // or the process no pthread key.
+  // InvalidArgument for a wrong option, as Validate says. The system's error if
+  // memory cannot be mapped: the region, the states of the misuse check, 4
+  // bytes and two addresses for each buffer, and 5 KiB for each thread, all
+  // committed on first use. ResourceExhausted if operator new has no memory for
+  // the rest, or if the process has no pthread key left; without a message if
+  // there is no memory for one.
   static absl::StatusOr<std::unique_ptr<BufferPool>> Create(
       const PoolOptions& options) noexcept;
 
@@ -84,7 +85,7 @@ class BufferPool {
   BufferPool& operator=(const BufferPool&) = delete;
 
   // One buffer of buffer_size() bytes, contents unspecified; null if exhausted.
-  // May take the last one; waits its turn behind all sessions that wait.
+  // May take the last one; lets all waiting sessions go first.
   [[nodiscard, gnu::always_inline]] std::byte* Acquire() noexcept {
     std::byte* buffer;
     if (!core_.TakeBiased(FastCache(), {&buffer, 1}, kAnyBuffer)) [[unlikely]] {
@@ -94,14 +95,14 @@ class BufferPool {
     return buffer;
   }
 
-  // As Acquire; the buffer is released when the result goes.
+  // As Acquire; the result releases the buffer when it is destroyed.
   [[nodiscard]] Buffer AcquireBuffer() noexcept;
 
-  // Fills `out` with buffers, all or none. True if all; else what is in `out`
-  // is unspecified.
+  // Fills `out` with buffers, all or none. True if all; otherwise the contents
+  // of `out` are unspecified.
   [[nodiscard]] bool AcquireMany(std::span<std::byte*> out) noexcept;
 
-  // AcquireMany of two, which costs little more than one.
+  // AcquireMany of two; costs little more than one.
   [[nodiscard, gnu::always_inline]] bool AcquirePair(
       std::span<std::byte*, 2> out) noexcept {
     if (!core_.TakeBiased(FastCache(), out, kAnyBuffer)) [[unlikely]] {
@@ -111,7 +112,8 @@ class BufferPool {
     return true;
   }
 
-  // Takes back a buffer that was acquired from this pool; not null. Any thread.
+  // Takes back a buffer that was acquired from this pool; not null. Any thread
+  // may call it.
   [[gnu::always_inline]] void Release(std::byte* buffer) noexcept {
     misuse_check_.MarkIdle({&buffer, 1});
     if (!core_.GiveBiased(FastCache(), {&buffer, 1})) [[unlikely]] {
@@ -131,29 +133,31 @@ class BufferPool {
     }
   }
 
-  // The calling thread's first use of the pool, for who wants it at a certain
-  // moment: from now on the thread's signal handlers may use the pool.
-  // ResourceExhausted if there is no cache for the thread, for want of memory
-  // or because PoolOptions::max_threads have one: it works without, slower.
+  // The calling thread's first use of the pool, at a moment that the caller
+  // chooses: from now on the thread's signal handlers may use the pool.
+  // ResourceExhausted if there is no cache for the thread, because memory is
+  // short or because PoolOptions::max_threads threads have one: the thread then
+  // works without a cache, slower.
   absl::Status AttachThread() noexcept;
 
   // Gives the memory of idle buffers back to the system, a batch at a time, so
-  // that others keep finding buffers meanwhile; stops under pressure. First
-  // empties the caches of threads that have not used theirs for 10 ms, and
-  // waits that long where it cannot tell yet: expect 10 ms a call, and more for
-  // what there is to give back. Returns bytes; FailedPrecondition if the pool
-  // is pinned or its memory locked.
+  // that other threads keep finding buffers meanwhile; stops under pressure.
+  // First empties the caches of threads that have not used theirs for 10 ms. If
+  // it cannot tell yet, it waits for that time: a call takes about 10 ms, plus
+  // the time to give the memory back. Returns bytes; FailedPrecondition if the
+  // pool is pinned or its memory locked.
   //
-  // Only whole pages that a buffer covers go back, as its neighbours may be in
-  // use: none of a buffer that is smaller than a page, for which this always
-  // returns 0; where buffers are no multiple of a page, or not all aligned to
-  // one, parts at both ends stay (with huge_pages = kExplicit a page is 2 MiB).
+  // Only whole pages that one buffer covers go back, as its neighbours may be
+  // in use. If buffers are smaller than a page, this always returns 0. If the
+  // buffer size is no multiple of the page size, or not all buffers are aligned
+  // to a page, parts at both ends stay (with huge_pages = kExplicit a page is 2
+  // MiB).
   absl::StatusOr<size_t> Trim() noexcept;
 
-  // What the pool looks like now, and what it has done (P8). Reads every cache,
-  // goes over all free buffers (up to some nanoseconds for each) and allocates
-  // memory: not for signal handlers. Where there is none, `cores` and `threads`
-  // are empty.
+  // The state of the pool now, and what it has done (P8). Reads every cache,
+  // visits all free buffers (some nanoseconds for each at most) and allocates
+  // memory, so signal handlers must not call it. If there is no memory, `cores`
+  // and `threads` are empty.
   PoolSnapshot Snapshot() const noexcept;
 
   const std::string& name() const { return map().pool_name(); }
@@ -161,30 +165,31 @@ class BufferPool {
   uint32_t capacity() const { return map().capacity(); }
   uint32_t reserve() const { return core_.central().reserve(); }
 
-  // All memory of all buffers, in one span, and how far each buffer's start is
-  // from the next one's. Buffer 0 is the first thing in it, but with
-  // debug.guard_pages, where the first page, and one behind each buffer, may
-  // not be touched.
+  // All memory of all buffers, in one span, and the distance from each buffer's
+  // start to the next one's. Buffer 0 starts the span, except with
+  // debug.guard_pages: then the first page, and one page behind each buffer,
+  // must not be accessed.
   std::span<std::byte> region() const { return region_.bytes(); }
   size_t stride() const { return map().stride(); }
 
-  // The same in pieces for who registers them once (io_uring's fixed buffers,
-  // which take 1 GiB each at most; RDMA): each holds whole buffers, and piece
-  // PieceOf(index) the buffer of that number. None with debug.guard_pages,
-  // since the kernel takes no memory that may not be touched. Set `pinned`, so
-  // that no page changes behind its back.
+  // The same memory in pieces, for registering it once (io_uring's fixed
+  // buffers, at most 1 GiB each; RDMA): each piece holds whole buffers, and
+  // piece PieceOf(index) holds the buffer of that number. There are none with
+  // debug.guard_pages, since the kernel takes no memory that is not accessible.
+  // Set `pinned`, so that the pool never replaces a page that has been
+  // registered.
   size_t piece_count() const { return region_.piece_count(); }
   std::span<std::byte> piece(size_t i) const { return region_.piece(i); }
   size_t PieceOf(BufferIndex index) const { return region_.PieceOf(index); }
 
-  // Number and address. IndexOf aborts if `buffer` is none of this pool's;
-  // AddressOf requires an index below capacity().
+  // Number and address. IndexOf aborts if `buffer` is not a buffer of this
+  // pool; AddressOf requires an index below capacity().
   BufferIndex IndexOf(const std::byte* buffer) const {
     return map().IndexOf(buffer);
   }
   std::byte* AddressOf(BufferIndex index) const { return map().Address(index); }
 
-  // What a session layer asks of the pool: pool/session_door.h.
+  // The interface for session layers: pool/session_door.h.
   class SessionDoor;
 
  private:
@@ -193,8 +198,8 @@ class BufferPool {
 
   const BufferMap& map() const { return region_.map(); }
 
-  // The arrays that the core works on. What grows with the capacity, or with
-  // max_threads, takes no memory until it is used.
+  // The arrays that the core works on. Those that grow with the capacity or
+  // with max_threads take no memory until they are used.
   struct Tables {
     static absl::StatusOr<Tables> Create(const PoolOptions& options);
     Core::Layout Layout(const PoolOptions& options, const BufferMap& map,
@@ -207,7 +212,7 @@ class BufferPool {
     std::vector<Core::Registry::MaybeFilledBits> hints;
   };
 
-  // The claim of who is entitled to every buffer, last in every order.
+  // The terms that may take every buffer, and that rank last in every order.
   static constexpr AllocationTerms kAnyBuffer{.keep = 0, .rank = Rank{0xFF}};
 
   BufferPool(const PoolOptions& options, Region region, MisuseCheck guard,
@@ -217,10 +222,12 @@ class BufferPool {
       const PoolOptions& options);
   absl::StatusOr<size_t> TrimOrThrow();
 
-  // The calling thread's cache for the fast path; null if there is no such way.
+  // The calling thread's cache for the fast path; null if there is no fast
+  // path.
   Cache* FastCache() const { return tandem::FastCache(pass_); }
 
-  // The calling thread's cache, bound now at the latest; null to go past it.
+  // The calling thread's cache, bound now if it was not; null if the thread
+  // must go past it.
   Cache* ThisThreadCache() {
     // relaxed: see ThreadBinder.
     Cache* const cache =
@@ -228,8 +235,8 @@ class BufferPool {
     return cache != nullptr ? cache : ThreadBinder::Bind(pass_, core_);
   }
 
-  // Buffers on their way to a user or a session, which did not take the fast
-  // path, and on their way back; `caller` is whose doing it is.
+  // Slow path: run the checks on hand-out and on return; `caller` is the return
+  // address for messages.
   void HandOut(std::span<std::byte* const> buffers, Holder to,
                const void* caller) {
     misuse_check_.MarkTaken(buffers, to);
@@ -240,8 +247,8 @@ class BufferPool {
   void TakeBack(std::span<std::byte* const> buffers, Holder from,
                 const void* caller);
 
-  // Acquire and Release where the fast path does not serve. What is given has
-  // been marked idle.
+  // Acquire and Release after the fast path has failed. GiveSlow expects
+  // buffers that are marked idle already.
   std::byte* AcquireSlow() noexcept;
   bool AcquirePairSlow(std::span<std::byte*, 2> out) noexcept;
   bool AcquireManySlow(std::span<std::byte*> out, const void* caller) noexcept;
@@ -249,8 +256,8 @@ class BufferPool {
   void GiveSlow(std::byte* first, std::byte* second) noexcept;
   void GiveSlow(std::span<std::byte* const> buffers, const void* caller);
 
-  // As LockFreePool says. TakeSlow: once the fast path has failed, or where
-  // there is none.
+  // As in LockFreePool. TakeSlow: once the fast path has failed, or if there is
+  // none.
   bool Take(std::span<std::byte*> out, AllocationTerms claim) {
     Cache* const cache = ThisThreadCache();
     if (injects_faults_ && !InjectFaults(cache)) [[unlikely]]
@@ -271,13 +278,14 @@ class BufferPool {
     return core_.TakeCheaply(cache, out, claim);
   }
 
-  // What DebugOptions asks of an allocation. False if it is to fail. Pools that
-  // do this are not biased, so that the fast path need not ask.
+  // Applies what DebugOptions sets for an allocation. False if the allocation
+  // is to fail. Pools that do this are not biased, so the fast path need not
+  // ask.
   bool InjectFaults(Cache* cache);
 
   const DebugOptions debug_;
   const bool injects_faults_;
-  const char* const stays_;  // why memory is not given back; null if it is
+  const char* const stays_;  // why Trim is refused; null if it is not
   Region region_;
   MisuseCheck misuse_check_;
   Tables tables_;

@@ -6,10 +6,10 @@
 
 namespace tandem {
 
-// A statistic that one thread writes and anyone reads (P8).
+// A statistic that one thread writes and any thread reads (P8).
 //
-// Cost: a load and a store, no atomic read-modify-write. A signal handler that
-// counts between the two is not counted: the price of a cheap counter.
+// Cost: a load and a store, no atomic read-modify-write. The count of a signal
+// handler that runs between the two is lost: the price of a cheap counter.
 template <class Platform>
 class OwnedCounter {
  public:
@@ -26,7 +26,7 @@ class OwnedCounter {
   typename Platform::template OwnAtomic<uint64_t> value_;
 };
 
-// A statistic that many threads write, off the fast path only.
+// A statistic that many threads write, only off the fast path.
 template <class Platform>
 class SharedCounter {
  public:
@@ -40,8 +40,8 @@ class SharedCounter {
   typename Platform::template Atomic<uint64_t> value_;
 };
 
-// A statistic that the threads of one core write, as a rule: on a line that is
-// that core's, so the read-modify-write is not contended.
+// A statistic that usually only the threads of one core write, on a line of
+// that core, so the read-modify-write is not contended.
 template <class Platform>
 class CoreCounter {
  public:

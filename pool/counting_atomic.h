@@ -8,16 +8,16 @@ namespace tandem {
 
 enum class RmwKind { kShared, kOwn };
 
-// Read-modify-writes that the calling thread has executed, failed
-// compare-and-swaps included: they take the line as well.
+// The read-modify-writes that the calling thread has executed, including failed
+// compare-and-swaps: these take the line as well.
 struct RmwCounts {
   uint64_t shared = 0;  // on words that many threads write
   uint64_t own = 0;     // on a thread's own line
 };
 inline constinit thread_local RmwCounts rmw_counts;
 
-// std::atomic that counts its read-modify-writes; only what the core uses.
-// For benchmarks: compiled in with TANDEM_COUNT_RMW, otherwise not at all.
+// std::atomic that counts its read-modify-writes; has only the members that the
+// core uses. For benchmarks: compiled only with TANDEM_COUNT_RMW.
 template <class T, RmwKind kKind>
 class CountingAtomic : private std::atomic<T> {
   using Base = std::atomic<T>;

@@ -44,14 +44,14 @@ void Message::AppendDigits(uint64_t number, unsigned base) noexcept {
 
 void Message::Write() noexcept {
   text_[size_] = '\n';
-  // Where nobody listens there is nobody to tell.
+  // If standard error cannot be written, there is no other place to report.
   [[maybe_unused]] const auto written =
       write(STDERR_FILENO, text_.data(), size_ + 1);
   text_[size_] = '\0';
 }
 
 void DieWith(Message& message) noexcept {
-  // Taken out, so that a handler that dies itself is not called again.
+  // Removed first, so that a handler that dies itself is not called again.
   const AbortHandler handler = abort_handler.exchange(nullptr);
   if (handler != nullptr) handler(message.c_str());
   message.Write();

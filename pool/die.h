@@ -12,23 +12,23 @@
 
 namespace tandem {
 
-// What a server does with the last message of its process: a line of text
+// A server's function for the last message of its process: a line of text
 // without the newline.
 using AbortHandler = void (*)(const char* message);
 
-// Sets what is called before the process is aborted because of misuse, a log of
-// one's own for example; nullptr, as at the start, for nothing. Returns what
-// was set before. Any thread may call it, at any time.
+// Sets the function that is called before misuse aborts the process, for
+// example to log the message; nullptr, the default, for none. Returns the
+// previous function. Any thread may call this, at any time.
 //
-// The handler is called at most once, in the thread that dies, which may be in
-// a signal handler: it must be async-signal-safe, and must not use the pool. It
-// need not return. If it does, the message is written to standard error and the
-// process aborted.
+// The handler is called at most once, in the thread that dies. That thread may
+// be in a signal handler, so the abort handler must be async-signal-safe and
+// must not use the pool. It need not return. If it does, the message is written
+// to standard error and the process is aborted.
 AbortHandler SetAbortHandler(AbortHandler handler) noexcept;
 
-// A message, put together without allocating: async-signal-safe. Each text is
-// cut after kMaxText bytes (a pool's name may be of any length), and the whole
-// after kMaxMessage.
+// A message that is built without allocating: async-signal-safe. Each text is
+// cut after kMaxText bytes (a pool's name may have any length), and the whole
+// after kMaxMessage bytes.
 class Message {
  public:
   static constexpr size_t kMaxText = 200;

@@ -21,49 +21,50 @@
 
 namespace tandem {
 
-// The lock-free pool: thread caches, core pools, ledger and pressure joined to
-// one protocol. It does not touch the buffers' memory, nor know which thread
-// calls; BufferPool adds both.
+// The lock-free pool: joins thread caches, depot, ledger and pressure into one
+// protocol. It does not touch the buffers' memory, and does not know which
+// thread calls; BufferPool adds both.
 //
-// A buffer is at any moment in one place: a core pool, a cache, a user's hands,
-// or the hands of an operation in progress. The ledger counts those in core
-// pools that nobody has reserved.
+// A buffer is at any moment in one place: the depot, a cache, a user's hands,
+// or the hands of an operation in progress. The ledger counts the buffers in
+// the depot that no operation has reserved.
 //
 //   Take   cache ── empty ─▶ refill: reserve a batch, collect it, keep the
 //          surplus ── too few ─▶ Shortage: raise pressure, empty every cache,
 //          look a last time
-//   Give   cache ── full ─▶ flush half ── under pressure ─▶ core pool, credit,
-//          serve who waits
+//   Give   cache ── full ─▶ flush half ── under pressure ─▶ depot, credit,
+//          serve waiting sessions
 //
-// Exhaustion is exact (P3). Who is about to fail, to wait or to dig into the
-// reserve (1) raises the shortage count in the ledger, then (2) closes the gate
-// of every cache, then (3) empties it, then (4) looks at the ledger a last
-// time. An owner in shared mode (a) pushes, then (b) looks at the ledger, and
-// empties its own cache if there is pressure; one that goes back to bias (c)
-// begins an epoch, then (d) looks, likewise (SlowPath), before it opens the
-// gate. (1), (b) and (d) are on the ledger's word; (2), (3), (a) and (c) on the
-// cache's two; all are seq_cst: either (3) finds what (a) pushed, or (b) sees
-// what (1) raised; either (2) finds the epoch that (c) began, and keeps the
-// gate from opening or closes it, or (d) sees what (1) raised. What an owner
-// did through its open gate is seen after the barrier that belongs to (2). So
-// at (4) no cache holds a buffer but for the hands of an operation in progress.
+// Exhaustion is exact (P3). An allocation that is about to fail, to wait or to
+// dig into the reserve (1) raises the shortage count in the ledger, then (2)
+// closes the gate of every cache, then (3) empties it, then (4) looks at the
+// ledger a last time. An owner in shared mode (a) pushes, then (b) looks at the
+// ledger, and empties its own cache if there is pressure. An owner that goes
+// back to bias (c) begins an epoch, then (d) looks at the ledger likewise
+// (SlowPath), before it opens the gate. (1), (b) and (d) are on the ledger's
+// word; (2), (3), (a) and (c) on the cache's two words; all are seq_cst. So
+// either (3) finds what (a) pushed, or (b) sees what (1) raised; and either (2)
+// finds the epoch that (c) began, and closes the gate or keeps it from opening,
+// or (d) sees what (1) raised. What an owner did through its open gate is seen
+// after the barrier that belongs to (2). So at (4) no cache holds a buffer,
+// apart from those in the hands of an operation in progress.
 //
-// A shared pop looks at the ledger before: overtaken by a sweep, its
-// compare-and-swap fails or finds the cache empty; and a biased pop is done
-// before the barrier or not at all. So no buffer leaves a cache once somebody's
-// last look has failed, and the margin of a receive is true (S1, S4).
+// A shared pop looks at the ledger first: if a sweep overtakes it, its
+// compare-and-swap fails or finds the cache empty. A biased pop is done before
+// the barrier or not at all. So no buffer leaves a cache once the last look of
+// an allocation has failed, and the margin of a receive is true (S1, S4).
 //
 // The reserve never enters a cache: only a Shortage reserves below it.
 //
 // Threads:   any; `cache` is the calling thread's own, or null to go past it.
 // Progress:  lock-free (P4): a thread stopped anywhere keeps only what is in
-//            its hands, what it asked for and at most one batch (half of a
-//            cache, kMaxBatch at most), and may leave pressure on.
+//            its hands: what it asked for and at most one batch (half of a
+//            cache, kMaxBatch at most). It may leave pressure on.
 // Cost:      a Shortage that gets what it needs from the first caches that hold
-//            any: a barrier and a visit to those. One that fails: a visit to
-//            every cache that ever had an owner, and a barrier for each
-//            kSweepPiece of them that had some with bias.
-// Signals:   every function may be called by a handler that interrupted any.
+//            buffers: a barrier and a visit to those. One that fails: a visit
+//            to every cache that ever had an owner, and a barrier for each
+//            group of kSweepPiece caches of which some were biased.
+// Signals:   a signal handler may call every function, whatever it interrupted.
 template <class Platform>
 class LockFreePool {
  public:
@@ -81,11 +82,11 @@ class LockFreePool {
     std::span<typename Registry::MaybeFilledBits> hints;  // see CacheRegistry
     uint32_t reserve;  // at most map.capacity()
     CacheRules rules;
-    bool biased;  // caches may be; the platform can
+    bool biased;  // caches may be biased; the platform can
   };
 
-  // What `layout` names must outlive the pool, zero or made by default. All
-  // buffers are free.
+  // What `layout` names must outlive the pool, and is zero or
+  // default-constructed. All buffers are free.
   explicit LockFreePool(const Layout& layout)
       : batch_(std::clamp((layout.rules.most + 1) / 2, 1u, kMaxBatch)),
         biased_(layout.biased),
@@ -101,8 +102,8 @@ class LockFreePool {
     return TakeBiased(cache, out, claim) || TakeSlow(cache, out, claim);
   }
 
-  // Take, but gives up where it would have to search other threads' caches or
-  // dig into the reserve: a Shortage is the next thing to try.
+  // Take, but gives up rather than search other threads' caches or dig into the
+  // reserve: a Shortage is the next thing to try.
   [[nodiscard]] bool TakeCheaply(Cache* cache, std::span<std::byte*> out,
                                  AllocationTerms claim) {
     return TakeBiased(cache, out, claim) ||
@@ -114,14 +115,14 @@ class LockFreePool {
     if (!GiveBiased(cache, in)) GiveSlow(cache, in);
   }
 
-  // The fast path of Take and Give alone: false if the cache's gate is not
-  // open, or if it holds too few or too many.
+  // Only the fast path of Take and Give: false if the cache's gate is not open,
+  // or if the cache holds too few or too many buffers.
   [[gnu::always_inline]] bool TakeBiased(Cache* cache,
                                          std::span<std::byte*> out,
                                          AllocationTerms claim) {
     if (cache == nullptr) return false;
-    // The reserve never enters a cache, so `keep` remains whatever is taken
-    // from one; a class that keeps more must look at the ledger.
+    // The reserve never enters a cache, so taking from a cache always leaves
+    // `keep` buffers; a class that keeps more must look at the ledger.
     if (claim.keep > central_.reserve() &&
         central_.ledger().Load().available() < claim.keep) {
       return false;
@@ -148,21 +149,22 @@ class LockFreePool {
     central_.Publish(in, SparesOf(cache));
   }
 
-  // Reserves n buffers past the cache, all or none, for CentralPool::Collect.
+  // Reserves n buffers, bypassing the cache, all or none, for
+  // CentralPool::Collect.
   [[nodiscard]] bool Reserve(Cache* cache, uint32_t n, AllocationTerms claim) {
     if (central_.ReserveFree(n, claim)) return true;
     Shortage shortage(*this, cache);
     return shortage.Reserve(n, claim);
   }
 
-  // Says that the caller is short of buffers, for as long as this lives. Once
-  // Reserve or Take has failed, caches stay empty until then: what follows
+  // Declares the caller short of buffers, for as long as this object lives.
+  // Once Reserve or Take has failed, caches stay empty until then: what follows
   // under the same shortage (the session layer's wait) relies on it.
   class Shortage {
    public:
     Shortage(LockFreePool& core, Cache* cache) : core_(core), cache_(cache) {
-      // Who waits began under a shortage that had emptied every cache, and
-      // there has been pressure since: no buffer has stayed in one.
+      // Each wait began under a shortage that had emptied every cache, and
+      // there has been pressure since: no buffer has stayed in a cache.
       swept_ = core_.central_.ledger().RaiseShortage().waiting() != 0;
       if (cache != nullptr) cache->counters.shortages.Add(1);
     }
@@ -172,8 +174,8 @@ class LockFreePool {
     Shortage(const Shortage&) = delete;
     Shortage& operator=(const Shortage&) = delete;
 
-    // Reserves n buffers by all means: sweeps until it can be met, and fails
-    // only after every cache has been emptied, which once is enough.
+    // Reserves n buffers by all means: sweeps until there are enough, and fails
+    // only after every cache has been emptied. Once is enough.
     [[nodiscard]] bool Reserve(uint32_t n, AllocationTerms claim) {
       if (!swept_ && Sweep(n, claim)) return true;
       swept_ = true;
@@ -190,15 +192,15 @@ class LockFreePool {
     }
 
     // Turns the shortage into a wait, with no gap in the pressure, unless
-    // `limit` sessions wait already. True if so: then Ledger::EndWait ends it.
+    // `limit` sessions wait already. If true, Ledger::EndWait must end it.
     [[nodiscard]] bool TryBecomeWait(uint32_t limit) {
       raised_ = !core_.central_.ledger().TryBecomeWait(limit);
       return !raised_;
     }
 
    private:
-    // Empties the caches, those first that seem to hold buffers, until there
-    // are enough. True if they have been reserved.
+    // Empties the caches, starting with those that seem to hold buffers, until
+    // there are enough. True if n buffers have been reserved.
     bool Sweep(uint32_t n, AllocationTerms claim) {
       std::array<Cache*, kSweepPiece> piece;
       const auto visit = [&](std::span<Cache* const> caches) {
@@ -246,9 +248,9 @@ class LockFreePool {
   }
 
   // Empties the caches whose owners have not used them for kIdleNanos, and
-  // takes what they might hold for the others; `own` is the calling thread's
-  // cache, or null. True if others hold buffers, of which it can tell only when
-  // it is called again after that time.
+  // takes away their limits; `own` is the calling thread's cache, or null. True
+  // if other caches hold buffers; whether those are idle shows only when this
+  // is called again after that time.
   bool EmptyIdleCaches(Cache* own) {
     bool wait = false;
     for (Cache& cache : registry_.InUse()) {
@@ -257,7 +259,7 @@ class LockFreePool {
     return wait;
   }
 
-  // A cache whose owner has not used it for so long may be taken from.
+  // A cache that its owner has not used for this long may be emptied by others.
   static constexpr int64_t kIdleNanos = 10'000'000;
 
   // ReturnCache of the calling thread's cache, if it has one.
@@ -299,9 +301,10 @@ class LockFreePool {
     return shortage.Take(out, claim);
   }
 
-  // Takes what the cache has, the rest from what is free without touching the
-  // reserve, and for the cache what is missing to whole batches, which are then
-  // just what flushes left: one more would take a visit to another core pool.
+  // Takes what the cache has, and the rest from the free buffers without
+  // touching the reserve. For the cache it takes what completes whole batches:
+  // flushes left exactly such batches, and one buffer more would cost a visit
+  // to another depot shard.
   bool TakeWithRefill(Cache& cache, std::span<std::byte*> out,
                       AllocationTerms claim) {
     budget_.Shrink(cache, registry_.owned());
@@ -317,8 +320,8 @@ class LockFreePool {
                                  slow_path_.RoomIn(cache) + cached, most});
         });
     if (reserved == 0) return false;
-    // Reserved first: who finds too few leaves the cache as it is. Somebody
-    // else may have emptied it since.
+    // Reserved first: if there are too few, the cache stays as it is. Another
+    // thread may have emptied the cache since.
     if (cached != 0 && !slow_path_.Pop(cache, out.first(cached), claim) &&
         !TakeFree(&cache, out.first(cached), claim)) {
       central_.CancelReservation(reserved);
@@ -332,7 +335,7 @@ class LockFreePool {
     return true;
   }
 
-  // Past the caches, without touching the reserve.
+  // Bypasses the caches, without touching the reserve.
   bool TakeFree(Cache* cache, std::span<std::byte*> out,
                 AllocationTerms claim) {
     if (!central_.ReserveFree(Size(out), claim)) return false;
@@ -340,8 +343,8 @@ class LockFreePool {
     return true;
   }
 
-  // Puts `in` into the cache, which is full, or what of it should stay there.
-  // False if nothing should.
+  // Puts `in`, or the part of it that should stay, into the cache, which is
+  // full. False if nothing should stay.
   bool MakeRoom(Cache& cache, std::span<std::byte* const> in) {
     if (central_.Pressed()) return false;
     Adapt(cache);
@@ -350,9 +353,9 @@ class LockFreePool {
            slow_path_.PushWithFlush(cache, in);
   }
 
-  // The cache, whose owner calls this, has run empty or full: it may hold more
-  // from now on. If all is given away, looks whether another one has no use for
-  // what it may hold.
+  // The cache, whose owner calls this, has run empty or full: raise its limit.
+  // If the whole budget is given away, check whether one other cache is idle,
+  // and take its limit.
   void Adapt(Cache& cache) {
     if (budget_.Grow(cache, registry_.owned())) return;
     const std::span<Cache> all = registry_.InUse();
@@ -361,8 +364,8 @@ class LockFreePool {
     if (EmptyIfIdle(other, &cache)) cache.counters.reclaims.Add(1);
   }
 
-  // Takes what the cache may hold, and what it holds, if its owner has not used
-  // it for long. True if so.
+  // Takes away the cache's limit and its buffers, if its owner has not used it
+  // for long. True if so.
   bool EmptyIfIdle(Cache& cache, Cache* own) {
     if (!cache.IsIdle(Platform::NowNanos(), kIdleNanos)) return false;
     const uint32_t limit = budget_.Reclaim(cache);

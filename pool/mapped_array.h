@@ -11,9 +11,9 @@
 
 namespace tandem {
 
-// As many T as it is created with, in memory of its own that takes no room
-// until it is touched: all bytes are zero, and no constructor is called. So T
-// is one that zeros are a value of, or is made in place before it is used.
+// An array of T in memory of its own, which the system commits on first use.
+// All bytes are zero, and no constructor is called: so zeros must be a valid T,
+// or the user constructs each T in place before using it.
 template <class T>
 class MappedArray {
   static_assert(std::is_trivially_destructible_v<T>);

@@ -40,13 +40,13 @@ void Poison(const void*, size_t) {}
 void Unpoison(const void*, size_t) {}
 #endif
 
-// What idle buffers and canaries are filled with: the buffer's own, so that a
-// copy of another one's is noticed as well.
+// The fill pattern of idle buffers and canaries. It depends on the buffer, so
+// that a copy of a neighbor's pattern is noticed as well.
 std::byte PatternOf(BufferIndex index) {
   return std::byte(0xA5 ^ (static_cast<uint32_t>(index) & 0x3F));
 }
 
-// Position of the first byte that is not `pattern`; size() if all are.
+// The position of the first byte that is not `pattern`; size() if all are.
 size_t FirstOther(std::span<const std::byte> bytes, std::byte pattern) {
   return std::find_if(bytes.begin(), bytes.end(),
                       [&](std::byte b) { return b != pattern; }) -
@@ -62,7 +62,7 @@ absl::StatusOr<MisuseCheck> MisuseCheck::Create(const PoolOptions& options,
       !options.debug.canaries) {
     return MisuseCheck(options, region, Mapping());
   }
-  // One before the first buffer, and one for what is left of the last.
+  // One state before the first buffer, and one for what is left of the last.
   const BufferMap& map = region.map();
   const size_t count =
       map.stride() * map.capacity() / std::bit_floor(map.stride()) + 2;
@@ -92,7 +92,7 @@ MisuseCheck::MisuseCheck(const PoolOptions& options, const Region& region,
       buffer_size_(region.buffer_size()),
       map_(region.map()),
       states_mapping_(std::move(states)) {
-  // The origin's own key is 0. What has this one is in another unit.
+  // The origin's own key is 0. The key in this word belongs to another unit.
   if (states_ != nullptr) reinterpret_cast<State*>(states_)->holder = ~kIdle;
 }
 
@@ -115,7 +115,7 @@ void MisuseCheck::OnTake(std::byte* buffer, Holder to, const void* caller) {
     std::memset(canary, static_cast<int>(pattern), kCanaryBytes);
     Poison(canary, kCanaryBytes);
   }
-  // A buffer that was never released before has no pattern yet.
+  // A buffer that has never been released has no pattern yet.
   if (integrity_ && StateOf(buffer).filled) {
     const size_t at = FirstOther({buffer, buffer_size_}, pattern);
     if (at != buffer_size_) {

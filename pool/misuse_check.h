@@ -15,37 +15,38 @@
 
 namespace tandem {
 
-// Whose hands a taken buffer is in.
+// The holder of a buffer that has been taken.
 enum class Holder : uint8_t {
-  kUser,     // whoever has acquired it
-  kSession,  // a session's side (session/session_buffers.h)
+  kUser,     // the code that has acquired it
+  kSession,  // a side of a session (session/session_buffers.h)
 };
 
-// What a pool checks and does on every way in and out of it: misuse that is
-// told (P7), poison, patterns, canaries, callers (P9).
+// What a pool checks and does when a buffer leaves or enters it: reporting
+// misuse (P7), poison, patterns, canaries, callers (P9).
 //
-// The misuse check keeps, for each buffer, a word that names it while somebody
-// has it, and tells whether that is a session. Every pointer, foreign and
-// misaligned ones included, leads to some word; what is released must be named
-// there. A foreign or misaligned pointer is not, nor is one that was released
-// before, or that a session still holds. Every word is on a line of its own,
-// which only the buffer's owner writes.
+// The misuse check keeps a word for each buffer. The word names the buffer
+// while it is taken, and tells whether a session holds it. Every pointer, even
+// a foreign or misaligned one, leads to some word; a released buffer must be
+// named in its word. A foreign or misaligned pointer is not, nor is a buffer
+// that has been released already or that a session still holds. Every word is
+// on a line of its own, which only the buffer's owner writes.
 //
-// Everything else is an extra, for which a pool gives up its fast path.
+// Everything else is an extra: a pool with extras has no fast path.
 //
-// Threads:   a buffer's owner; async-signal-safe.
+// Threads:   the owner of the buffer; async-signal-safe.
 // Cost:      of the misuse check: a store for each buffer that is taken, a load
-//            and a store for each that is released. Without it: a test.
+//            and a store for each that is released. Without the check: a test.
 // Aborts:    with a message that names the pointer and the pool.
 class MisuseCheck {
  public:
   static absl::StatusOr<MisuseCheck> Create(const PoolOptions& options,
                                             const Region& region);
 
-  // True if OnTake and OnGive must be called, MarkTaken and MarkIdle not.
+  // True if OnTake and OnGive must be called, instead of MarkTaken and
+  // MarkIdle.
   bool has_extras() const { return has_extras_; }
 
-  // Buffers pass to `holder`, and come back from it.
+  // Buffers pass to a holder, and come back from it.
   [[gnu::always_inline]] void MarkTaken(std::span<std::byte* const> buffers,
                                         Holder holder = Holder::kUser) {
     std::byte* const states = fast_states_;
@@ -54,7 +55,8 @@ class MisuseCheck {
 #pragma GCC unroll 4
     for (std::byte* const buffer : buffers) {
       const uint64_t key = finder.KeyOf(buffer);
-      // relaxed, as below: whoever hands the buffer on publishes this too.
+      // relaxed, as below: a thread that hands the buffer on publishes this
+      // too.
       finder.WordOf(states, key)
           .store(InHands(key, holder), std::memory_order::relaxed);
     }
@@ -76,34 +78,36 @@ class MisuseCheck {
     }
   }
 
-  // The same with extras. `caller` is whose doing it is.
+  // The same with extras. `caller` is the return address for messages.
   void OnTake(std::byte* buffer, Holder holder, const void* caller);
   void OnGive(std::byte* buffer, Holder from, const void* caller);
 
-  // A buffer passes from one pair of hands to another, without having been
-  // idle: it must be one of the pool's and, if there is a check, in `from`.
+  // A buffer passes from one holder to another without being idle in between.
+  // It must be a buffer of the pool and, if there is a check, be held by
+  // `from`.
   void Pass(std::byte* buffer, Holder from, Holder to);
 
   // The buffer's memory has been given back to the system.
   void OnDiscard(std::byte* buffer);
 
-  // Called once the pool exists, all buffers idle; and before it goes, after
-  // which the memory is ordinary again.
+  // OnCreate: called once the pool exists, with all buffers idle. OnDestroy:
+  // called before the pool is destroyed; makes the memory ordinary again.
   void OnCreate(const Region& region);
   void OnDestroy(const Region& region);
 
  private:
   struct alignas(kCacheLine) State {
-    uint64_t holder;     // InHands while it is taken, kIdle else
+    uint64_t holder;     // InHands while it is taken, otherwise kIdle
     bool filled;         // with the pattern of DebugOptions::integrity
-    const void* caller;  // who last took or released it
+    const void* caller;  // the code that last took or released it
   };
-  static constexpr uint64_t kIdle = 0;  // as memory is at first
+  static constexpr uint64_t kIdle = 0;  // new memory is zero
 
-  // Finds a buffer's state. A key is the distance from an origin, which is the
-  // largest power of two within a stride, a unit, before the first buffer: so
-  // no buffer has the key 0, nor has null, and no two are in the same unit.
-  // Units are numbered modulo a power of two that is more than there are.
+  // Finds a buffer's state. A unit is the largest power of two within a stride.
+  // A key is the distance from an origin, one unit before the first buffer: so
+  // neither a buffer nor null has the key 0, and no two buffers are in the same
+  // unit. Units are numbered modulo a power of two that is greater than their
+  // number.
   struct Finder {
     uint64_t KeyOf(const std::byte* pointer) const {
       return reinterpret_cast<uintptr_t>(pointer) - origin;
@@ -115,11 +119,11 @@ class MisuseCheck {
     }
 
     uintptr_t origin;
-    size_t mask;  // of bytes within all states
+    size_t mask;  // for byte offsets within all states
     int shift;
   };
 
-  // What a state's word says of the buffer with this key.
+  // The content of a state's word for the buffer with this key.
   static uint64_t InHands(uint64_t key, Holder holder) {
     return key | uint64_t{static_cast<uint8_t>(holder)} << 63;
   }
@@ -130,7 +134,7 @@ class MisuseCheck {
   MisuseCheck(const PoolOptions& options, const Region& region, Mapping states);
 
   [[noreturn, gnu::cold]] void DieOfMisuse(const std::byte* buffer) const;
-  // `seen` is what the buffer's state says instead of what it should.
+  // `seen` is the wrong word that the buffer's state contains.
   [[noreturn, gnu::cold]] void DieOfHands(const std::byte* buffer,
                                           uint64_t seen) const;
   [[noreturn]] void DieOf(const std::byte* buffer, const Message& what) const;
@@ -142,7 +146,7 @@ class MisuseCheck {
 
   Finder finder_;
   bool has_extras_;
-  std::byte* states_;       // null: none are kept
+  std::byte* states_;       // null if there are none
   std::byte* fast_states_;  // states_; null if there are extras
   bool strict_;
   bool zero_on_release_;

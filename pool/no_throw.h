@@ -5,10 +5,10 @@
 
 namespace tandem {
 
-// Runs `work`, which may use operator new: true unless that has thrown. So
-// nothing that the library offers throws when memory is short (E1). Compiled
-// without exceptions, operator new ends the process itself, or whatever the
-// embedder has it do.
+// Runs `work`, which may use operator new; false if that has thrown. So no
+// function of the library throws when memory is short (E1). If compiled without
+// exceptions, operator new ends the process itself, or does what the embedder
+// has set.
 template <class Work>
 [[nodiscard]] bool HasMemoryFor(Work work) noexcept {
 #ifdef __cpp_exceptions

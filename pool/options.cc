@@ -52,7 +52,7 @@ absl::Status Validate(const PoolOptions& options) {
     status.Update(CheckRange("core_pools", *options.core_pools, 1, 4'096));
   }
   if (options.numa_policy == NumaPolicy::kBind) {
-    // A negative node shows as a huge one otherwise.
+    // A negative node would show as a huge one.
     status.Update(options.numa_node < 0
                       ? absl::InvalidArgumentError(absl::StrCat(
                             "PoolOptions.numa_node is ", options.numa_node,

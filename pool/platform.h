@@ -15,15 +15,15 @@
 
 namespace tandem {
 
-// What the lock-free core takes from below: its atomics, restartable sections
-// and the barrier against them, the core it runs on, its clock. Everything
-// above is a template over a platform, so that the very same source runs in
+// What the lock-free core needs from the system: atomics, restartable sections
+// and the barrier against them, the number of the current core, a clock. All
+// code above is a template over a platform, so that the same source runs in
 // production (StdPlatform), in the build that counts read-modify-writes
 // (TANDEM_COUNT_RMW), and under a checker that explores interleavings and weak
 // memory orders (tests/schedule/relacy_platform.h).
 struct StdPlatform {
-  // Atomic: a word that many threads write. OwnAtomic: a word on a line that,
-  // as a rule, one thread alone touches.
+  // Atomic: a word that many threads write. OwnAtomic: a word on a line that
+  // usually only one thread touches.
 #ifdef TANDEM_COUNT_RMW
   template <class T>
   using Atomic = CountingAtomic<T, RmwKind::kShared>;
@@ -36,11 +36,11 @@ struct StdPlatform {
   using OwnAtomic = std::atomic<T>;
 #endif
 
-  // Slots of a ThreadCache. Fewer make a checker faster.
+  // The slots of a ThreadCache. A smaller number makes a checker faster.
   static constexpr uint32_t kCacheSlots = kMaxCacheSize;
 
-  // Restartable sections on the words of a ThreadCache (CacheWords), see
-  // RseqSection for what they and the barrier promise.
+  // Restartable sections on the words of a ThreadCache (CacheWords).
+  // RseqSection states what they and the barrier guarantee.
   template <class Words>
   [[gnu::always_inline]] static bool PopBiased(Words& words,
                                                std::span<std::byte*> out) {
@@ -56,9 +56,9 @@ struct StdPlatform {
   using SectionArea = tandem::SectionArea;
   static bool Barrier() { return RseqSection::Barrier(); }
 
-  // Slots of a Magazine, and copies of at least one of them, each a relaxed
-  // load or store: plain instructions, but many at once, where the compiler
-  // goes one by one.
+  // The slots of a Magazine, and functions that copy one or more of them, each
+  // by a relaxed load or store: plain instructions, but several slots at once;
+  // the compiler would copy one by one.
   static constexpr uint32_t kMagazineSize = kMaxBatch;
   static void CopySlots(const Atomic<std::byte*>* from, uint32_t count,
                         std::byte** to) {
@@ -81,21 +81,21 @@ struct StdPlatform {
 #endif
   }
 
-  // Keeps the compiler from moving accesses across, seen from a signal handler
-  // on the same thread. No instruction.
+  // Keeps the compiler from moving accesses across it, as seen by a signal
+  // handler on the same thread. No instruction.
   static void SignalFence() {
     std::atomic_signal_fence(std::memory_order::seq_cst);
   }
 
-  // A pointer of the calling thread's own, one for each T, null at first. The
-  // initial-exec model: no allocation, so signal handlers may use it.
+  // A pointer of the calling thread, one for each T, null at first. The
+  // initial-exec model needs no allocation, so signal handlers may use it.
   template <class T>
   static T*& PerThread() {
     return per_thread_pointer<T>;
   }
 
-  // The core that the calling thread runs on, a hint: it may change at once.
-  // From the rseq area where there is one, else sched_getcpu(3).
+  // The core that the calling thread runs on. A hint: it may change at once.
+  // Read from the rseq area if there is one, otherwise from sched_getcpu(3).
   // Async-signal-safe.
   static uint32_t CurrentCore();
 
@@ -104,7 +104,7 @@ struct StdPlatform {
 
  private:
 #if defined(__x86_64__)
-  // Copies pointers, each of which is single-copy atomic, as it is aligned.
+  // Copies pointers. Each is aligned, so each copy is single-copy atomic.
   static void CopyAtOnce(const void* from, void* to, size_t count) {
     static_assert(sizeof(Atomic<std::byte*>) == sizeof(std::byte*));
     // One, two, then four at a time.

@@ -26,7 +26,7 @@ namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr int kMaxNodes = 1024;
-// What io_uring takes as one fixed buffer.
+// The largest fixed buffer that io_uring takes.
 constexpr size_t kLargestPiece = size_t{1} << 30;
 
 constexpr size_t RoundUp(size_t value, size_t unit) {
@@ -48,7 +48,7 @@ absl::Status SetNumaPolicy(std::span<std::byte> bytes,
   } else {
     nodes[options.numa_node / kBits] |= 1ul << options.numa_node % kBits;
   }
-  // The kernel takes one bit fewer than it is told.
+  // The kernel uses one bit fewer than this argument says.
   if (syscall(SYS_mbind, bytes.data(), bytes.size(), mode, nodes.data(),
               kMaxNodes + 1, 0) != 0) {
     return absl::ErrnoToStatus(
@@ -111,7 +111,7 @@ absl::StatusOr<Region> Region::Create(const PoolOptions& options) {
   absl::StatusOr<Mapping> mapping = Mapping::Create(size, huge);
   if (!mapping.ok()) return std::move(mapping).status();
   const std::span<std::byte> bytes = mapping->bytes();
-  // Advice: a kernel without transparent huge pages does without.
+  // Only advice: it has no effect on a kernel without transparent huge pages.
   if (options.huge_pages == HugePages::kTransparent) {
     madvise(bytes.data(), bytes.size(), MADV_HUGEPAGE);
   }
@@ -163,13 +163,14 @@ std::span<std::byte> Region::piece(size_t i) const {
   const size_t first = i * buffers_in_piece_;
   const size_t count =
       std::min(buffers_in_piece_, size_t{map_.capacity()} - first);
-  // To the end of the last buffer: what debug.canaries adds may be too much.
+  // Up to the end of the last buffer: the bytes that debug.canaries adds might
+  // exceed the limit.
   return bytes().subspan(first * map_.stride(),
                          (count - 1) * map_.stride() + buffer_size_);
 }
 
 size_t Region::Discard(const std::byte* buffer) const {
-  // Of the mapping's bytes, which begin with a page.
+  // Offsets in the mapping, which starts on a page.
   const size_t start = buffer - bytes().data();
   const size_t first = RoundUp(start, page_size_);
   const size_t last = (start + buffer_size_) / page_size_ * page_size_;

@@ -13,13 +13,12 @@
 
 namespace tandem {
 
-// Address space from mmap(2), unmapped when it goes. All zero bytes, and
-// committed as it is first used.
+// Address space from mmap(2), unmapped on destruction. All bytes are zero, and
+// committed on first use.
 class Mapping {
  public:
-  // Of 2 MiB pages that are set aside at once if `huge`
-  // (HugePages::kExplicit), else of ordinary ones for which nothing is set
-  // aside.
+  // If `huge` (HugePages::kExplicit): of 2 MiB pages, all reserved at once.
+  // Otherwise of ordinary pages, none of them reserved.
   static absl::StatusOr<Mapping> Create(size_t bytes, bool huge = false);
 
   Mapping() = default;
@@ -38,26 +37,26 @@ class Mapping {
   std::span<std::byte> bytes_;
 };
 
-// The memory of all buffers: one mapping, cut into equal strides, each of which
-// begins with a buffer.
+// The memory of all buffers: one mapping, cut into equal strides; a buffer
+// starts each stride.
 //
 // Threads: immutable after Create; Discard touches only the buffer it is given.
 class Region {
  public:
   static absl::StatusOr<Region> Create(const PoolOptions& options);
 
-  // Where in it the buffers lie.
+  // Where the buffers lie in the region.
   const BufferMap& map() const { return map_; }
 
   // Gives the buffer's memory back to the system: it reads as zeros until it is
-  // used again. The caller owns the buffer. Returns the bytes given back, those
-  // of whole pages.
+  // used again. The caller owns the buffer. Returns the bytes given back, in
+  // whole pages.
   size_t Discard(const std::byte* buffer) const;
 
   size_t buffer_size() const { return buffer_size_; }
   std::span<std::byte> bytes() const { return mapping_.bytes(); }
 
-  // As BufferPool says.
+  // As in BufferPool.
   size_t piece_count() const;
   std::span<std::byte> piece(size_t i) const;
   size_t PieceOf(BufferIndex index) const {
@@ -73,10 +72,10 @@ class Region {
   size_t buffer_size_;
   size_t page_size_;
   size_t buffers_in_piece_;
-  bool in_pieces_;  // no page in between is out of bounds
+  bool in_pieces_;  // no page in between is inaccessible
 };
 
-// Bytes behind each buffer that DebugOptions::canaries checks.
+// The bytes behind each buffer that DebugOptions::canaries checks.
 inline constexpr size_t kCanaryBytes = kCacheLine;
 
 }  // namespace tandem

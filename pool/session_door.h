@@ -14,16 +14,16 @@
 
 namespace tandem {
 
-// All that a session layer asks of a pool: two classes, and a WaiterService
-// through which the pool asks back (waiter_service.h). An allocation goes down
-// once, by Take or TakeCheaply and what WaitDoor has for those who may wait; a
-// grant comes up once, by WaitDoor::TakeForWaiter. What buffers are then handed
-// out belongs to a session, and comes back by TakeBack.
+// The interface of the pool for session layers: two classes, and a
+// WaiterService that the pool calls back (waiter_service.h). An allocation
+// enters the pool once, by Take or TakeCheaply, or by WaitDoor's functions if
+// it may wait; a grant comes back once, by WaitDoor::TakeForWaiter. Buffers
+// that are then handed out belong to a session, and come back by TakeBack.
 //
-// Threads:  any, as the pool. Nothing throws.
-// Cost:     none of its own: everything is inlined into the caller or is the
-//           pool's own function.
-// Lifetime: the pool's.
+// Threads:  any, as for the pool. Nothing throws.
+// Cost:     none of its own: every function is inlined into the caller or is
+//           the pool's own function.
+// Lifetime: that of the pool.
 class BufferPool::SessionDoor {
  public:
   using Waits = WaitDoor<StdPlatform>;
@@ -32,15 +32,16 @@ class BufferPool::SessionDoor {
   explicit SessionDoor(BufferPool& pool) : pool_(pool), waits_(pool.core_) {}
 
   BufferPool& pool() const { return pool_; }
-  // Who waits, with whose help: for the queue of waiters.
+  // For the queue of waiting sessions.
   Waits& waits() { return waits_; }
   const Waits& waits() const { return waits_; }
-  // The calling thread's cache, for `waits`; null to go past it.
+  // The calling thread's cache, for `waits`; null if the thread must go past
+  // it.
   Cache* cache() { return pool_.ThisThreadCache(); }
 
-  // --- Taking. All or none; what is taken has to be handed out.
+  // --- Taking: all or none. The caller must hand out what it takes.
 
-  // As LockFreePool::Take, and as LockFreePool::TakeCheaply.
+  // As LockFreePool::Take and LockFreePool::TakeCheaply.
   [[nodiscard]] bool Take(std::span<std::byte*> out, AllocationTerms claim) {
     return pool_.Take(out, claim);
   }
@@ -58,17 +59,17 @@ class BufferPool::SessionDoor {
     pool_.misuse_check_.MarkIdle(buffers, Holder::kSession);
     pool_.TakeBack(buffers, Holder::kSession, __builtin_return_address(0));
   }
-  // A buffer passes between a session and a user. Aborts if it is none of the
-  // pool's or, where there is a misuse check, not in the hands of `from`.
+  // Passes a buffer between a session and a user. Aborts if it is not a buffer
+  // of the pool or, if there is a misuse check, is not in the hands of `from`.
   void Pass(std::byte* buffer, Holder from, Holder to) {
     pool_.misuse_check_.Pass(buffer, from, to);
   }
 
   // --- The fast path of both, inlined: through the calling thread's cache.
 
-  // Takes and hands out to a session; false, and nothing done, if the cache
-  // does not serve. What a cache holds anyone may take who keeps no more than
-  // the reserve.
+  // Takes buffers and hands them out to a session; false, with no effect, if
+  // the cache cannot serve. Every allocation that keeps no more than the
+  // reserve may take what a cache holds.
   [[nodiscard, gnu::always_inline]] bool HandOutFast(
       std::span<std::byte*> out) {
     if (!pool_.core_.TakeBiased(pool_.FastCache(), out, kAnyBuffer)) {
@@ -77,13 +78,13 @@ class BufferPool::SessionDoor {
     pool_.misuse_check_.MarkTaken(out, Holder::kSession);
     return true;
   }
-  // Takes back from a session, whatever way that goes.
+  // Takes back from a session, by the fast path or the slow one.
   template <size_t kCount>
   [[gnu::always_inline]] void TakeBackFast(
       std::span<std::byte* const, kCount> buffers) {
     pool_.misuse_check_.MarkIdle(buffers, Holder::kSession);
     if (!pool_.core_.GiveBiased(pool_.FastCache(), buffers)) [[unlikely]] {
-      // By value, so that the caller's array need not be in memory.
+      // By value, so that the caller's array can stay in registers.
       TakeBackSlow(buffers.front(), kCount == 2 ? buffers.back() : nullptr);
     }
   }

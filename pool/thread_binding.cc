@@ -23,48 +23,51 @@ namespace {
 
 using ThreadCaches = decltype(thread_caches);
 
-// What a thread needs to be found by who destroys a pool, and to find its way.
-// Little, as static thread-local storage is scarce.
+// What a thread keeps, so that a thread that destroys a pool can find it. Kept
+// small, as static thread-local storage is scarce.
 struct Thread {
-  // The list of threads that are bound to a pool; `link` is where the one
-  // before it, or the head, points to this one: null if it is not linked.
-  // Guarded by the lock.
+  // The list of threads that are bound to a pool. `link` is the pointer to this
+  // thread, in the thread before it or the head; null if this thread is not
+  // linked. Guarded by the lock.
   Thread* next = nullptr;
   Thread** link = nullptr;
   ThreadCaches* caches = nullptr;
   // A bit for each pool that had no cache left for the thread.
   std::atomic<uint32_t> refused{0};
-  // Where between fork's handlers this thread is: the parent's process while it
-  // forks, else 0.
+  // While this thread forks, between the handlers of fork: the parent's
+  // process; otherwise 0.
   pid_t forking = 0;
   std::atomic<uintptr_t> token{0};
-  // The pool that the thread, which ends, returns a cache to; else none.
+  // The pool to which the thread, which is ending, returns a cache; otherwise
+  // none.
   uint8_t returning_to = kCachedPools;
-  // True once the thread's caches return, and for the rest of its life. Buffers
-  // that they hold may serve a waiter, and its wake-up may use a pool, as may
-  // what is destroyed later: it goes past the caches.
+  // True once the thread's caches return, and for the rest of its life. A
+  // buffer in them may serve a waiting session, whose wake-up may use a pool;
+  // objects that are destroyed later may use one, too. Such uses go past the
+  // caches.
   bool ending = false;
-  // It has the lock, or waits for it.
+  // The thread has the lock, or waits for it.
   bool locked = false;
 };
 static_assert(kCachedPools <= 32, "a bit each in `refused`");
 
 [[gnu::tls_model("initial-exec")]] constinit thread_local Thread self;
 
-// Guards the list of threads and `users`, and orders what is done to a pool
-// that goes with what its threads do. No code of users' runs under it.
+// Guards the list of threads and `users`, and orders the destruction of a pool
+// with what its threads do. No user code runs under it.
 constinit std::mutex mutex;
 Thread* threads = nullptr;
 
-// The pools that have thread caches, by slot; null where one is free.
+// The pools that have thread caches, by slot; null if the slot is free.
 constinit std::array<std::atomic<ThreadBinder::Core*>, kCachedPools> pools;
-// Threads that return a cache to the pool just now, which must not go before.
+// The number of threads that are returning a cache to the pool. The pool must
+// not be destroyed meanwhile.
 std::array<uint32_t, kCachedPools> users;
 
-// In a child of fork(2), the first time that its thread comes here, or in the
-// handler: what other threads, which it does not have, were doing under the
-// lock. Their list may be torn, the lock theirs, their caches' memory something
-// else's by now.
+// Called in a child of fork(2), in the handler or when its thread first comes
+// here. Discards what other threads, which the child does not have, were doing
+// under the lock. Their list may be torn, the lock may be theirs, and their
+// caches' memory may be in other use by now.
 void EnterChild() {
   self.forking = 0;
   if (self.locked) {
@@ -79,8 +82,9 @@ void EnterChild() {
   if (self.returning_to != kCachedPools) users[self.returning_to] = 1;
 }
 
-// Has the lock, which is not kept over fork(2): other handlers of fork may use
-// pools in any way, wait for threads that do, and come before or after ours.
+// Holds the lock. It is not kept over fork(2): other handlers of fork may use
+// pools in any way, may wait for threads that do, and may run before or after
+// ours.
 class Lock {
  public:
   Lock() {
@@ -102,13 +106,13 @@ class Lock {
   Lock& operator=(const Lock&) = delete;
 };
 
-// A thread's name is a number that is never given again, not its address: in a
-// child of fork(2), new threads lie where the parent's did, whose caches are as
-// these left them.
+// A thread's token is a number that is never used again, not its address: in a
+// child of fork(2), new threads lie at the addresses of the parent's threads,
+// whose caches are still as those threads left them.
 constinit std::atomic<uintptr_t> last_token{0};
 
 ThreadToken CallingThread() {
-  // relaxed, all: the thread's own, and a count.
+  // relaxed, all: `token` is the thread's own, and `last_token` a count.
   uintptr_t token = self.token.load(std::memory_order::relaxed);
   if (token == 0) {
     const uintptr_t next =
@@ -122,23 +126,24 @@ ThreadToken CallingThread() {
   return ThreadToken{token};
 }
 
-// relaxed: a thread's own caches are read and written by itself, and cleared by
-// who destroys the pool, which nobody uses any more; who uses the next one in
-// the same slot has learned of it after that.
+// relaxed: a thread's own caches are read and written by itself. A thread that
+// destroys the pool clears them when no thread uses the pool any more; a thread
+// that uses the next pool in the same slot has learned of it after that.
 void Clear(std::atomic<ThreadCache<StdPlatform>*>& cache) {
   cache.store(nullptr, std::memory_order::relaxed);
 }
 
 uint32_t BitOf(size_t slot) { return uint32_t{1} << slot; }
 
-// Returns the calling thread's cache in this slot, if it has one. The buffers
-// in it may wake somebody, so not under the lock.
+// Returns the calling thread's cache in this slot, if it has one. Its buffers
+// may wake a session, so this must not happen under the lock.
 void ReturnCache(size_t slot) {
   ThreadCache<StdPlatform>* cache;
   ThreadBinder::Core* core;
   {
     const Lock lock;
-    // relaxed: see Clear; the lock orders it after who destroys the pool.
+    // relaxed: see Clear; the lock orders it after a thread that destroys the
+    // pool.
     cache = thread_caches[slot].load(std::memory_order::relaxed);
     if (cache == nullptr) return;
     Clear(thread_caches[slot]);
@@ -164,9 +169,9 @@ void EndThread(void*) {
 }
 
 // A pthread key and not a thread_local object: its destructor runs after those
-// of the thread's own objects, which may still release buffers. One more than
-// the key, 0 before there is one: no lock, which a child of fork(2) might find
-// taken.
+// of the thread's own objects, which may still release buffers. Holds the key
+// plus one, 0 before there is a key: no lock, as a child of fork(2) might find
+// it locked.
 constinit std::atomic<uint32_t> exit_key{0};
 
 // False if there is no key left, or no memory for handlers of fork.
@@ -175,7 +180,7 @@ bool MakeExitKey() {
   if (exit_key.load() != 0) return true;
   pthread_key_t key;
   if (pthread_key_create(&key, EndThread) != 0) return false;
-  // Twice, if two threads come at once, does no harm.
+  // If two threads come at once, registering twice does no harm.
   if (pthread_atfork([] { self.forking = getpid(); }, [] { self.forking = 0; },
                      [] {
                        if (self.forking != 0) EnterChild();
@@ -188,7 +193,7 @@ bool MakeExitKey() {
   return true;
 }
 
-// Has the calling thread's caches return at its end. False if there is no
+// Makes the calling thread's caches return at its end. False if there is no
 // memory for that.
 bool AddThread() {
   const pthread_key_t key = exit_key.load() - 1;
@@ -203,7 +208,7 @@ bool AddThread() {
   return true;
 }
 
-// From the thread's pointer.
+// The offset from the thread pointer.
 ptrdiff_t OffsetOf(const std::atomic<ThreadCache<StdPlatform>*>& cell) {
   return reinterpret_cast<const char*>(&cell) -
          static_cast<const char*>(__builtin_thread_pointer());

@@ -31,13 +31,13 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kLongest = std::chrono::hours(24);
-// Between two trims for pressure.
+// The least time between two trims for pressure.
 constexpr std::chrono::milliseconds kPause{1'000};
 // A stall of 150 ms in a window of 2 s, in microseconds: an unprivileged
-// process may ask for multiples of 2 s alone.
+// process may request only multiples of 2 s.
 constexpr char kTrigger[] = "some 150000 2000000";
 
-// Where the process's control group of version 2 tells its pressure: it is the
+// The pressure file of the process's control group of version 2, which is the
 // entry without controllers, "0::PATH". Empty if there is none.
 std::string GroupPressureFile() {
   FILE* const groups = std::fopen("/proc/self/cgroup", "re");
@@ -48,7 +48,7 @@ std::string GroupPressureFile() {
     if (std::strncmp(line.data(), "0::/", 4) != 0) continue;
     std::string path = line.data() + 3;
     while (path.ends_with('\n') || path.ends_with('/')) path.pop_back();
-    // The machine's own is in /proc/pressure.
+    // The root group's pressure is in /proc/pressure.
     if (!path.empty()) {
       file = absl::StrCat("/sys/fs/cgroup", path, "/memory.pressure");
     }
@@ -62,7 +62,7 @@ absl::StatusOr<int> OpenOrThrow(const std::string& path) {
   if (file.empty()) file = "/proc/pressure/memory";
   const int trigger = open(file.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (trigger < 0) return absl::ErrnoToStatus(errno, file);
-  // The kernel wants the zero at the end, too.
+  // The kernel also expects the terminating zero.
   if (write(trigger, kTrigger, sizeof(kTrigger)) < 0) {
     const int error = errno;
     close(trigger);
@@ -114,7 +114,7 @@ absl::Status Trimmer::Start(const TrimmerOptions& options) {
   if (absl::Status trims = pool_.Trim().status(); !trims.ok()) return trims;
   stop_ = eventfd(0, EFD_CLOEXEC);
   if (stop_ < 0) return absl::ErrnoToStatus(errno, "an eventfd for a Trimmer");
-  // The thread is not one that signals are for.
+  // Signals must not be delivered to this thread.
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
@@ -165,7 +165,7 @@ void Trimmer::Run() {
          {.fd = listens ? pressure_ : -1, .events = POLLPRI, .revents = 0}}};
     if (poll(events.data(), events.size(), timeout) < 0) continue;
     if (events[0].revents != 0) return;
-    // POLLERR: the control group has gone.
+    // POLLERR: the control group is gone.
     if ((events[1].revents & (POLLERR | POLLNVAL)) != 0) has_pressure = false;
     const bool pressed = (events[1].revents & POLLPRI) != 0;
     const bool is_due = Clock::now() >= due;

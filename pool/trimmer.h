@@ -17,41 +17,41 @@ namespace tandem {
 
 // When a Trimmer trims.
 struct TrimmerOptions {
-  // Every so often: 1 ms to a day. 0: not by time.
+  // The interval: 1 ms to a day. 0: no trims by time.
   std::chrono::milliseconds every{0};
-  // Whenever this descriptor shows POLLPRI, as one of OpenPressureTrigger does
-  // while memory is short. The Trimmer closes it. -1: not by pressure.
+  // A descriptor that shows POLLPRI whenever memory is short, as one of
+  // OpenPressureTrigger does. The Trimmer closes it. -1: no trims by pressure.
   int pressure_trigger = -1;
 };
 
 // A descriptor that shows POLLPRI when tasks have waited for memory for 150 ms
-// within 2 s, at most once in those: a trigger of the kernel's pressure stall
-// information (PSI, Linux 4.20). `path` is the file to set it up in: a control
-// group's memory.pressure, or /proc/pressure/memory for the whole machine.
-// Empty: that of the control group (version 2) that the process is in, where it
-// has one, else the machine's. Needs no privilege from Linux 6.5 on, before
-// that CAP_SYS_RESOURCE. The system's error, with the path, where it can't be
-// had.
+// within a window of 2 s, at most once in a window: a trigger of the kernel's
+// pressure stall information (PSI, Linux 4.20). `path` is the file for the
+// trigger: a control group's memory.pressure, or /proc/pressure/memory for the
+// whole machine. If empty: the file of the process's control group (version 2)
+// if there is one, otherwise the machine's. Needs no privilege since Linux 6.5;
+// CAP_SYS_RESOURCE before. On failure, returns the system's error with the
+// path.
 absl::StatusOr<int> OpenPressureTrigger(const std::string& path = "") noexcept;
 
-// Trims a pool by itself, in a thread of its own: at once, then every so often,
-// and when the system reports that memory is short. Pools do none of it unless
-// one is made.
+// Trims a pool in a thread of its own: at once, then at intervals, and when the
+// system reports that memory is short. Pools do none of this without a Trimmer.
 //
 //   absl::StatusOr<int> pressure = OpenPressureTrigger();
 //   absl::StatusOr<std::unique_ptr<Trimmer>> trimmer = Trimmer::Create(
 //       pool, {.every = std::chrono::minutes(1),
 //              .pressure_trigger = pressure.value_or(-1)});
 //
-// Threads:  any may ask what it has done; one destroys it.
-// Cost:     that of BufferPool::Trim, at most once in 1 s for pressure. The
-//           thread sleeps otherwise; it blocks all signals.
-// Lifetime: goes before the pool does. Destruction waits for a trim under way.
+// Threads:  any thread may read the statistics; one destroys it.
+// Cost:     that of BufferPool::Trim, at most once in 1 s for pressure.
+//           Otherwise the thread sleeps; it blocks all signals.
+// Lifetime: must end before the pool's. Destruction waits for a trim in
+//           progress.
 class Trimmer {
  public:
-  // InvalidArgument for a wrong option; the system's error for a thread or a
-  // descriptor that can't be had, FailedPrecondition if the pool refuses Trim.
-  // Closes the trigger in any case.
+  // InvalidArgument for a wrong option; the system's error if there is no
+  // thread or descriptor to be had; FailedPrecondition if the pool refuses
+  // Trim. Closes the trigger on any failure; on success the Trimmer owns it.
   static absl::StatusOr<std::unique_ptr<Trimmer>> Create(
       BufferPool* pool, const TrimmerOptions& options) noexcept;
 
@@ -59,8 +59,7 @@ class Trimmer {
   Trimmer(const Trimmer&) = delete;
   Trimmer& operator=(const Trimmer&) = delete;
 
-  // Times that it has trimmed, and bytes that it has given back, so far.
-  // relaxed: statistics.
+  // The trims and the bytes given back so far. relaxed: statistics.
   uint64_t trims() const { return trims_.load(std::memory_order::relaxed); }
   uint64_t bytes() const { return bytes_.load(std::memory_order::relaxed); }
 
@@ -70,10 +69,10 @@ class Trimmer {
         every_(options.every),
         pressure_(options.pressure_trigger) {}
 
-  // What else Create does.
+  // The part of Create that may fail.
   absl::Status Start(const TrimmerOptions& options);
 
-  // The thread: until somebody writes to stop_.
+  // The thread's function: runs until the destructor writes to stop_.
   void Run();
   void Trim();
 

@@ -9,27 +9,28 @@ namespace tandem {
 // Index of a buffer within its pool: 0 to capacity - 1, at most 24 bits.
 enum class BufferIndex : uint32_t {};
 
-// Bits of every tagged word that hold an index; the rest is version.
+// The bits of a tagged word that hold an index; the rest is a version.
 inline constexpr int kIndexBits = 24;
 
 inline constexpr uint32_t kIndexMask = (1u << kIndexBits) - 1;
 
-// Largest capacity of a pool; the index after the last one means "none".
+// The largest capacity of a pool; the index after the last one means "none".
 inline constexpr uint32_t kMaxCapacity = kIndexMask;
 inline constexpr BufferIndex kNoBuffer{kMaxCapacity};
 
-// Most buffers that one thread can cache.
+// The most buffers that one thread can cache.
 inline constexpr uint32_t kMaxCacheSize = 512;
 
-// Most buffers that an operation has in its hands beside those that it was
+// The most buffers that an operation has in its hands besides those that it was
 // asked for or given (P4).
 inline constexpr uint32_t kMaxBatch = 128;
 
-// Number of a core pool: 0 to core_pools - 1.
+// The number of a depot shard: 0 to core_pools - 1.
 enum class CoreId : uint32_t {};
 
-// What one writer writes often stays this far from what others do. Fixed, not
-// std::hardware_destructive_interference_size, because layouts depend on it.
+// The distance that keeps data that one thread writes often away from other
+// threads' data. Fixed, not std::hardware_destructive_interference_size,
+// because layouts depend on it.
 inline constexpr size_t kCacheLine = 64;
 
 }  // namespace tandem

@@ -12,19 +12,20 @@
 
 namespace tandem {
 
-// What a queue of waiters asks of the pool: to be counted in the ledger as
-// waiting, buffers for who is first, and one word that stands for them.
+// The interface of the pool for a queue of waiting sessions: a count in the
+// ledger, buffers for the first in the queue, and one number that stands for
+// them.
 //
 //   an allocation            Shortage ── Take fails ──▶ TryBecomeWait ┐
-//   of which others wait     MustWait ──▶ TryJoinWait ────────────────┤ waits
-//   who serves               TakeForWaiter ─▶ granted: EndWait        │
+//   one behind waiters       MustWait ──▶ TryJoinWait ────────────────┤ waits
+//   a serving thread         TakeForWaiter ─▶ granted: EndWait        │
 //                                          └▶ it was over: GiveUp     │
-//   who leaves               EndWait ◀────────────────────────────────┘
+//   a leaving session        EndWait ◀────────────────────────────────┘
 //
-// Each wait that was begun is ended once. While any is, there is pressure and
-// no buffer lies in a cache: whoever began the first of them had emptied all,
-// and pressure has been on since. So who joins those that wait already need not
-// look there (section 7 of docs/design.md).
+// Each wait must be ended exactly once. While there is a wait, there is
+// pressure and no buffer lies in a cache: the first of the waits began after a
+// sweep of all caches, and pressure has been on since. So a session that joins
+// a wait need not search the caches (section 7 of docs/design.md).
 //
 // Threads: any, signal handlers included. Progress: lock-free.
 template <class Platform>
@@ -36,49 +37,51 @@ class WaitDoor {
 
   explicit WaitDoor(Core& core) : core_(core) {}
 
-  // Whom the pool asks about those who wait, null for nobody. Not while
-  // operations run.
+  // The service that the pool calls about waiting sessions; null for none. Must
+  // not be called while operations run.
   void SetWaiterService(WaiterService* waiter_service) {
     core_.central().SetWaiterService(waiter_service);
   }
   bool HasWaiterService() const { return core_.central().HasWaiterService(); }
 
-  // Sessions that wait now, never fewer than really do: one load.
+  // Sessions that wait now, or more, never fewer: one load.
   uint32_t waiting() const { return core_.central().ledger().Load().waiting(); }
 
-  // True if nobody waits or is short, and n buffers lie free in no cache: one
-  // load.
+  // True if no session waits, no allocation is short, and n buffers lie free
+  // outside the caches: one load.
   bool HasToSpare(uint32_t n) const {
     return !core_.central().ledger().Load().Pressed(n);
   }
 
-  // True if others wait, one of whom goes before an allocation of this rank.
+  // True if a session waits that goes before an allocation of this rank.
   bool MustWait(Rank rank) const { return core_.central().MustWait(rank); }
 
-  // Counts the caller among those who wait, if any does and fewer than `limit`
-  // do. Shortage::TryBecomeWait does so where nobody waits.
+  // Counts the caller as waiting, if any session waits and fewer than `limit`
+  // do. If none waits, use Shortage::TryBecomeWait.
   [[nodiscard]] bool TryJoinWait(uint32_t limit) {
     return core_.central().ledger().TryJoinWait(limit);
   }
 
-  // Ends one wait that was begun: it was granted, or has left.
+  // Ends one wait: it has been granted, or its session has left.
   void EndWait() { core_.central().ledger().EndWait(); }
 
-  // Says that the caller is short of buffers: raises pressure, takes by all
-  // means, becomes a wait.
+  // For a Shortage, which raises pressure, takes by all means, and can become a
+  // wait.
   Core& core() { return core_; }
 
-  // Takes out.size() buffers for who waits, if that many and `keep` are free.
+  // Takes out.size() buffers for a waiting session, if that many and `keep`
+  // more are free.
   [[nodiscard]] bool TakeForWaiter(std::span<std::byte*> out, uint32_t keep) {
     return core_.central().TakeForWaiter(out, keep);
   }
-  // Gives up buffers whose waiter did not want them any more.
+  // Gives up buffers whose waiting session no longer wants them.
   void GiveUp(std::span<std::byte* const> buffers) {
     core_.central().Publish(buffers);
   }
 
-  // One or two buffers as one number, until their owner gives either away; and
-  // back, for who the number was handed to. out.size() as it was.
+  // Pack makes one number of one or two buffers; it is valid until their owner
+  // gives either away. Unpack turns it back, for the receiver of the number;
+  // out.size() must be the same.
   BufferIndex Pack(std::span<std::byte* const> buffers) {
     if (buffers.size() == 2) {
       core_.central().central().Chain(buffers[0], buffers[1]);
@@ -90,7 +93,7 @@ class WaitDoor {
     if (out.size() == 2) out[1] = core_.central().central().ChainedTo(out[0]);
   }
 
-  // How many cores the pool's shared lists are sharded for.
+  // How many shards the depot has.
   size_t cores() const { return core_.central().central().cores().size(); }
 
  private:

@@ -15,13 +15,13 @@
 
 namespace tandem {
 
-// The completion handler of an asynchronous operation of Asio's, kept until it
-// is called, once: through its own executor, or where it has none, that of the
-// operation's context. An exception that it throws goes where Asio's own go:
-// out of run(), if an io_context runs it.
+// Keeps the completion handler of an Asio operation and calls it once: on the
+// handler's associated executor, or else on the executor of the operation's
+// context. An exception that the handler throws goes where Asio's own
+// exceptions go: out of run(), if an io_context runs the handler.
 //
 // Threads: one at a time.
-// Memory:  one allocation, and what Asio takes to call it.
+// Memory:  one allocation, plus what Asio allocates for the call.
 template <class... Args>
 class AsioHandler {
  public:
@@ -31,9 +31,9 @@ class AsioHandler {
   AsioHandler(Handler handler, asio::io_context& context)
       : kept_(std::make_unique<Kept<Handler>>(std::move(handler), context)) {}
 
-  // `on_cancel` is called when the handler's cancellation slot is told to
-  // cancel, but not once Dispatch or Post has been called. As with Asio's own
-  // operations, who tells it must run where the handler will.
+  // `on_cancel` is called when the handler's cancellation slot is triggered,
+  // but not after Dispatch or Post has been called. As with Asio's own
+  // operations, the cancelling code must run on the handler's executor.
   template <class Handler, class OnCancel>
   AsioHandler(Handler handler, asio::io_context& context, OnCancel on_cancel)
       : AsioHandler(std::move(handler), context) {
@@ -47,9 +47,9 @@ class AsioHandler {
 
   explicit operator bool() const { return kept_ != nullptr; }
 
-  // Calls it, in place if that is its executor's.
+  // Calls the handler, in place if this thread already runs its executor.
   void Dispatch(Args... args) && { Run(kInPlace, args...); }
-  // Calls it, but not before this returns.
+  // Calls the handler, but not before this function returns.
   void Post(Args... args) && { Run(kLater, args...); }
 
  private:
@@ -87,7 +87,7 @@ class AsioHandler {
     }
 
     Handler handler;
-    // The handler's context goes on running until it has been called.
+    // The handler's context keeps running until the handler has been called.
     asio::executor_work_guard<
         asio::associated_executor_t<Handler, asio::io_context::executor_type>>
         work;
@@ -101,13 +101,13 @@ class AsioHandler {
   std::unique_ptr<Base> kept_;
 };
 
-// An asynchronous operation of Asio's that ends when somebody completes it.
+// An asynchronous Asio operation that ends when Complete is called.
 //
 //   AsioCompletion<int> done(context);
 //   const int answer = co_await done.AsyncWait(asio::use_awaitable);
 //   // meanwhile, in the same loop: done.Complete(42)
 //
-// Threads: one at a time, the loop's.
+// Threads: one at a time, the loop's thread.
 template <class... Args>
 class AsioCompletion {
  public:
@@ -117,7 +117,7 @@ class AsioCompletion {
 
   bool pending() const { return static_cast<bool>(pending_); }
 
-  // Ends with the next Complete. One at a time.
+  // Ends at the next Complete. At most one wait at a time.
   template <class CompletionToken>
   auto AsyncWait(CompletionToken&& token) {
     return asio::async_initiate<CompletionToken, void(Args...)>(
@@ -127,10 +127,10 @@ class AsioCompletion {
         token);
   }
 
-  // Calls the handler, in place if this is its executor's. Nothing happens if
-  // there is none.
+  // Calls the handler, in place if this thread already runs its executor. Does
+  // nothing if there is no handler.
   void Complete(Args... args) {
-    // Moved out first: the handler may wait again, or destroy this.
+    // Move the handler out first: it may wait again, or destroy this object.
     if (AsioHandler<Args...> ended = std::move(pending_)) {
       std::move(ended).Dispatch(args...);
     }

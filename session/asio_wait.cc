@@ -24,7 +24,7 @@ absl::StatusOr<std::unique_ptr<AsioLoop>> AsioLoop::Create(
   } catch (const asio::system_error& error) {
     return absl::ErrnoToStatus(error.code().value(), "watching an eventfd");
   } catch (const std::bad_alloc&) {
-    // No message, which would take memory.
+    // No message: a message needs memory.
     return absl::Status(absl::StatusCode::kResourceExhausted, "");
   }
 }
@@ -44,7 +44,7 @@ void AsioLoop::Stop() {
   const std::lock_guard lock(gate_->mutex);
   if (stopped()) return;
   gate_->loop = nullptr;
-  // The notifier closes it.
+  // The notifier closes the descriptor.
   descriptor_.release();
   timer_.cancel();
   deadlines_.Expire(DeadlineList::Time::max());
@@ -64,8 +64,8 @@ void AsioLoop::Watch() {
 }
 
 void AsioLoop::Dispatch() {
-  // Watches in any case: what is left if there is no memory to post a handler
-  // is for the next time.
+  // Watch again in any case: if there is no memory to post a handler, the next
+  // dispatch handles the remaining wake-ups.
   try {
     notifier_->Dispatch();
   } catch (...) {
@@ -81,7 +81,8 @@ void AsioLoop::DispatchUntil(Over over) {
     try {
       if (notifier_->Dispatch() == 0) std::this_thread::yield();
     } catch (const std::bad_alloc&) {
-      // One handler is gone that Asio had no memory to post; the others follow.
+      // Asio had no memory to post this handler, so it is lost; continue with
+      // the others.
     }
   }
 }
@@ -131,7 +132,7 @@ Waker AsioWait::waker() {
 
 void AsioWait::Begin(Time deadline) {
   const std::lock_guard lock(loop_.gate_->mutex);
-  // Another thread of the context may have seen it end already.
+  // Another thread of the context may already have ended the wait.
   if (ended_) return;
   waiting_ = true;
   ++loop_.waits_;
@@ -153,7 +154,8 @@ void AsioWait::Keep(AsioHandler<Allocation> handler) {
 }
 
 void AsioWait::Finish() {
-  // Before the deadline can meet the session's next wait.
+  // Remove the deadline first, so that it cannot cancel the session's next
+  // wait.
   loop_.deadlines_.Remove(*this);
   const Allocation got = session_.FinishWait() == WaitStatus::kGranted
                              ? Allocation::kGranted
@@ -164,13 +166,13 @@ void AsioWait::Finish() {
     --loop_.waits_;
     waiting_ = false;
   }
-  // This may be gone from here on.
+  // From here on this object may be gone.
   if (handler) std::move(handler).Post(got);
 }
 
 void AsioWait::End() {
   session_.CancelWait();
-  // Lost or won, the waker is called once (Waker::on_cancel).
+  // Cancelled or granted, the waker is called exactly once (Waker::on_cancel).
   loop_.DispatchUntil([this] { return !waiting_; });
 }
 

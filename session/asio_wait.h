@@ -29,7 +29,7 @@
 
 namespace tandem {
 
-// Waits in an event loop of Asio's.
+// Waits for buffers in an Asio event loop.
 //
 //   asio::io_context context;
 //   auto loop = AsioLoop::Create(context).value();
@@ -38,55 +38,59 @@ namespace tandem {
 //     const Allocation got = co_await BuffersFor(session, loop);
 //     if (got != Allocation::kGranted) co_return;
 //
-// Wake-ups come from any thread, by one write to an eventfd(2) for each batch;
-// a thread that runs the context goes on, never the thread that serves it. If
-// several run it, each session has a strand:
+// Wake-ups come from any thread, with one write to an eventfd(2) for each
+// batch. The coroutine resumes on a thread that runs the context, never on the
+// thread that served it. If several threads run the context, create a strand
+// for each session:
 //
 //   asio::co_spawn(asio::make_strand(context), Serve(session, *loop), …);
 //
-// With g++ 12.2 don't await in the condition of an if, switch or loop, neither
-// this nor anything of Asio's, unless a block around it declares a variable: it
-// compiles such a coroutine wrong, which crashes when it is first run
-// (coroutine_frame.h says why). The form above is right everywhere.
+// With g++ 12.2, do not await in the condition of an if, switch or loop, unless
+// an enclosing block declares a variable. This holds for every Asio awaitable.
+// The compiler miscompiles such a coroutine, which then crashes on its first
+// run (coroutine_frame.h explains why). The form above is always correct.
 
 // Brings wake-ups and deadlines to one asio::io_context.
 //
-// Threads:  any number may run the context, if what uses one session is kept
-//           apart: one strand for each session, say. Stop: any.
+// Threads:  any number may run the context if the uses of one session are
+//           serialized, for example by one strand for each session. Stop: any
+//           thread.
 // Progress: wake-ups are lock-free. Threads that run the context take turns at
-//           a mutex, as they do at Asio's own; no handler is called under it.
-// Lifetime: must be destroyed when its waits have ended or are to end, while no
-//           other thread begins one, and before the context. Until Stop, it
-//           keeps run() from returning.
+//           a mutex, as they do at Asio's own mutex; no handler is called under
+//           it.
+// Lifetime: destroy the loop before the context, while no other thread begins a
+//           wait. Destruction ends all waits. Until Stop, the loop keeps run()
+//           from returning.
 class AsioLoop {
  public:
-  // The system's error if no eventfd(2) can be had or watched,
+  // Returns the system's error if an eventfd(2) cannot be created or watched,
   // ResourceExhausted if there is no memory.
   static absl::StatusOr<std::unique_ptr<AsioLoop>> Create(
       asio::io_context& context);
 
-  // Stops. Nothing that the context still runs touches this any more.
+  // Calls Stop. Handlers that the context still runs do not touch this object.
   ~AsioLoop();
   AsioLoop(const AsioLoop&) = delete;
   AsioLoop& operator=(const AsioLoop&) = delete;
 
-  // Ends all waits, and watches no more, for good. Each wait is cancelled
-  // (kExhausted), or had been granted just before; its handler is posted, not
-  // called in place. Waits that begin later end likewise.
+  // Ends all waits and stops watching, permanently. Each wait is cancelled
+  // (kExhausted), unless it has just been granted; its handler is posted, not
+  // called in place. Waits that begin later end in the same way.
   void Stop();
 
  private:
   friend class AsioWait;
 
-  // What handlers that the context has yet to run hold of the loop.
+  // The part of the loop that is shared with handlers the context has yet to
+  // run.
   struct Gate {
-    std::mutex mutex;  // over all below, and its waits
-    AsioLoop* loop;    // null once it has stopped
+    std::mutex mutex;  // protects all members below, and the loop's waits
+    AsioLoop* loop;    // null after Stop
   };
 
   AsioLoop(asio::io_context& context, std::unique_ptr<EventNotifier> notifier);
 
-  // All below is called under the gate's mutex.
+  // All functions below are called under the gate's mutex.
   bool stopped() const { return gate_->loop == nullptr; }
   void Watch();
   void Dispatch();
@@ -94,35 +98,35 @@ class AsioLoop {
   template <class Over>
   void DispatchUntil(Over over);
   void AddDeadline(DeadlineList::Node& node, DeadlineList::Time deadline);
-  // Sleeps until the earliest deadline.
+  // Sets the timer for the earliest deadline.
   void ArmTimer();
 
   asio::io_context& context_;
   const std::shared_ptr<Gate> gate_ = std::make_shared<Gate>();
   const std::unique_ptr<EventNotifier> notifier_;
-  // All waits, those without a deadline as well.
+  // Holds all waits, including those without a deadline.
   DeadlineList deadlines_;
   size_t waits_ = 0;
   asio::steady_timer timer_;
   DeadlineList::Time armed_ = DeadlineList::Time::max();
-  // False if there was no memory to watch again: the next wait tries.
+  // False if there was no memory to watch again: the next wait tries again.
   bool watching_ = false;
-  // The last, so that it is not there to close the notifier's descriptor if
-  // one of the others can't be had.
+  // The last member: if constructing another member fails, no descriptor object
+  // exists that would close the notifier's descriptor.
   asio::posix::stream_descriptor descriptor_;
 };
 
-// The waits of one session, one at a time, for any completion token.
+// Waits of one session, one at a time, for any completion token.
 //
 //   AsioWait wait(loop, session);
 //   Allocation got = session.AllocateBuffers(wait.waker());
 //   if (got == Allocation::kWaiting) got = co_await wait.AsyncFinish(token);
 //
-// Threads:  one at a time, the session's. Others may end the wait:
-//           session.CancelWait().
-// Cost:     what need not wait costs nothing more.
-// Lifetime: destroyed while it waits, it ends the wait; the handler is posted.
-//           Loop and session must outlive the wait.
+// Threads:  one at a time, the session's thread. Other threads may end the
+//           wait: session.CancelWait().
+// Cost:     none beyond the allocation if the session does not wait.
+// Lifetime: destruction ends a wait and posts its handler. The loop and the
+//           session must outlive the wait.
 class AsioWait : private EventNotifier::Node, private DeadlineList::Node {
  public:
   using Time = DeadlineList::Time;
@@ -130,17 +134,17 @@ class AsioWait : private EventNotifier::Node, private DeadlineList::Node {
   AsioWait(AsioLoop& loop, SessionBuffers& session);
   ~AsioWait();
 
-  // To allocate with. If the answer is kWaiting, AsyncFinish must follow at
-  // once.
+  // The waker for the allocation. If the allocation returns kWaiting, the
+  // caller must call AsyncFinish at once.
   Waker waker();
 
-  // An asynchronous operation, void(Allocation), that ends when the wait does:
-  // kGranted, or kExhausted if it was cancelled or the deadline passed. It has
-  // an Asio cancellation slot, of any type, which cancels the wait.
+  // An asynchronous operation, void(Allocation), that ends when the wait ends:
+  // kGranted, or kExhausted if the wait was cancelled or its deadline passed.
+  // An Asio cancellation slot, of any type, cancels the wait.
   //
-  // An exception of the handler's leaves the context's run(), as it does with
-  // Asio's own operations; no other wake-up is lost by it. So does bad_alloc,
-  // if Asio has no memory to call the handler.
+  // An exception that the handler throws leaves the context's run(), as with
+  // Asio's own operations; no other wake-up is lost. The same holds for
+  // bad_alloc if Asio has no memory to call the handler.
   template <class CompletionToken>
   auto AsyncFinish(CompletionToken&& token, Time deadline = Time::max()) {
     Begin(deadline);
@@ -166,20 +170,21 @@ class AsioWait : private EventNotifier::Node, private DeadlineList::Node {
   AsioLoop& loop_;
   SessionBuffers& session_;
   AsioHandler<Allocation> handler_;
-  // How it ended, if that was before there was a handler.
+  // How the wait ended, if it ended before there was a handler.
   std::optional<Allocation> ended_;
-  // From Begin to Finish, whose last touch it is: false lets this go.
+  // True from Begin to Finish. Setting it to false is the last access of
+  // Finish: after that this object may be destroyed.
   std::atomic<bool> waiting_{false};
 };
 
-// Awaits AllocateBuffers. The answer is kGranted, kOverloaded (too many wait,
-// S7), or kExhausted: the wait was cancelled, its deadline passed, or the loop
-// was stopped.
+// Awaits AllocateBuffers. Returns kGranted, kOverloaded (too many sessions
+// wait, S7), or kExhausted: the wait was cancelled, its deadline passed, or the
+// loop was stopped.
 asio::awaitable<Allocation> BuffersFor(
     SessionBuffers& session, AsioLoop& loop,
     AsioWait::Time deadline = AsioWait::Time::max());
 
-// Awaits AllocateReceiveBuffer, likewise.
+// Awaits AllocateReceiveBuffer, with the same results.
 asio::awaitable<Allocation> ReceiveBufferFor(
     SessionBuffers& session, Side side, AsioLoop& loop,
     AsioWait::Time deadline = AsioWait::Time::max());

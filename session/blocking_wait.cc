@@ -14,7 +14,7 @@
 namespace tandem {
 namespace {
 
-// The half of a wait's word that changes when the wait is over (WaiterState).
+// The half of a wait's word that changes when the wait ends (WaiterState).
 uint32_t* LowHalf(void* word) {
   constexpr int kAt = std::endian::native == std::endian::little ? 0 : 1;
   return static_cast<uint32_t*>(word) + kAt;
@@ -27,7 +27,7 @@ void WakeSleeper(void* word) noexcept {
   errno = saved_errno;
 }
 
-// steady_clock is CLOCK_MONOTONIC, which the kernel compares with.
+// steady_clock is CLOCK_MONOTONIC, the clock that the kernel compares with.
 timespec ToTimespec(std::chrono::steady_clock::time_point time) {
   using std::chrono::nanoseconds, std::chrono::seconds;
   const auto since =
@@ -47,14 +47,14 @@ WaitStatus BlockUntilServed(SessionBuffers& session,
   const bool forever = deadline == std::chrono::steady_clock::time_point::max();
   const timespec until = ToTimespec(deadline);
   for (;;) {
-    // Read before the look at the wait: a word that has changed since then
-    // lets nobody sleep.
+    // Read the word before the state of the wait: if the word has changed since
+    // then, the kernel does not let the thread sleep.
     auto* const word = session.wait_word();
     const auto seen = word == nullptr ? 0 : static_cast<uint32_t>(word->load());
     const WaitStatus status = session.FinishWait();
     if (status != WaitStatus::kWaiting) return status;
     if (std::chrono::steady_clock::now() >= deadline) {
-      // Lost or won, the next look tells how it ended.
+      // Cancelled or granted, the next iteration finds out how the wait ended.
       session.CancelWait();
       continue;
     }

@@ -15,15 +15,15 @@ namespace tandem {
 //   }
 //
 // The thread sleeps in the kernel (futex) on the wait's own word, which belongs
-// to the allocator: nothing of the sleeper's own must outlive a wake-up.
+// to the allocator. So no memory of the sleeping thread must outlive a wake-up.
 
-// The waker of a session for which BlockUntilServed is called.
+// The waker for a session that calls BlockUntilServed.
 Waker BlockingWaker();
 
 // Sleeps until the session's wait is over, and ends it. At the deadline the
-// wait is cancelled; if it was granted just then, the buffers are kept and the
-// answer is kGranted. kCancelled: the deadline passed, or another thread
-// cancelled the wait. kNone: there was no wait.
+// wait is cancelled; if it was granted just before, the session keeps the
+// buffers and the answer is kGranted. kCancelled: the deadline passed, or
+// another thread cancelled the wait. kNone: there was no wait.
 WaitStatus BlockUntilServed(SessionBuffers& session,
                             std::chrono::steady_clock::time_point deadline =
                                 std::chrono::steady_clock::time_point::max());

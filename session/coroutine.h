@@ -17,29 +17,30 @@
 
 namespace tandem {
 
-// Waits by suspending a C++20 coroutine, which the event loop of a notifier
-// resumes, never the thread that serves it.
+// Waits by suspending a C++20 coroutine. The event loop of a notifier resumes
+// it, never the thread that served it.
 //
 //   const Allocation got = co_await BuffersFor(session, notifier);
 //   if (got != Allocation::kGranted) co_return;
 //
-// With a deadline, or to be cancelled by somebody else:
+// With a deadline, or with cancellation by another thread:
 //
 //   got = co_await BuffersFor(session, notifier, deadlines, now + 5s);
 //   // meanwhile, on any thread: session.CancelWait()
 //
-// The answer is kGranted, kOverloaded (too many wait, S7), or kExhausted: the
-// wait was cancelled, or its deadline passed.
+// The answer is kGranted, kOverloaded (too many sessions wait, S7), or
+// kExhausted: the wait was cancelled, or its deadline passed.
 //
-// `if (co_await BuffersFor(...) != ...)` is right as well, with Clang and newer
-// g++. In g++ 12.2 a condition may await only inside of a block that declares a
-// variable; elsewhere CheckFrame aborts and says so.
+// `if (co_await BuffersFor(...) != ...)` is also correct with Clang and newer
+// g++. With g++ 12.2 a condition may await only inside a block that declares a
+// variable; elsewhere CheckFrame aborts with a message.
 //
 // Threads:  awaited, resumed, expired and destroyed on the loop's thread.
-// Lifetime: session, notifier and deadlines must outlive the wait. A coroutine
-//           may be destroyed while it is suspended here: its wait ends, and if
-//           it had been granted already, the session has the buffers. That
-//           waits for a thread that is just delivering the wake-up.
+// Lifetime: the session, notifier and deadlines must outlive the wait. A
+//           coroutine may be destroyed while it is suspended here: its wait
+//           ends, and if the wait had already been granted, the session has the
+//           buffers. Destruction waits for a thread that is delivering the
+//           wake-up.
 template <class Request>
 class BufferAwaitable : private EventNotifier::Node,
                         private DeadlineList::Node {
@@ -57,7 +58,7 @@ class BufferAwaitable : private EventNotifier::Node,
     };
   }
 
-  // The same with a deadline: the loop calls deadlines.Expire.
+  // With a deadline: the loop must call deadlines.Expire.
   BufferAwaitable(SessionBuffers& session, EventNotifier& notifier,
                   Request request, DeadlineList& deadlines,
                   DeadlineList::Time deadline)
@@ -71,10 +72,11 @@ class BufferAwaitable : private EventNotifier::Node,
 
   ~BufferAwaitable() {
     if (!waiter_) return;
-    // Suspended, so the coroutine is being destroyed.
+    // The coroutine is suspended, so it is being destroyed.
     if (deadlines_ != nullptr) deadlines_->Remove(*this);
     session_.CancelWait();
-    // Lost or won, the waker is called once (Waker::on_cancel).
+    // Cancelled or granted, the waker is called exactly once
+    // (Waker::on_cancel).
     notifier_.TakeBack(*this);
     session_.FinishWait();
   }
@@ -84,8 +86,8 @@ class BufferAwaitable : private EventNotifier::Node,
   bool await_suspend(std::coroutine_handle<> waiter) {
     CheckFrame(waiter);
     waiter_ = waiter;
-    // All set before: the loop may resume and end this while it still
-    // allocates.
+    // Set everything before the request: the loop may resume and destroy this
+    // object before the request returns.
     result_ = Allocation::kWaiting;
     if (deadlines_ != nullptr) deadlines_->Add(*this, deadline_);
     Waker waker = notifier_.WakerFor(*this);
@@ -98,7 +100,8 @@ class BufferAwaitable : private EventNotifier::Node,
   }
 
   Allocation await_resume() {
-    // Before the deadline can meet the session's next wait.
+    // Remove the deadline first, so that it cannot cancel the session's next
+    // wait.
     if (deadlines_ != nullptr) deadlines_->Remove(*this);
     if (result_ != Allocation::kWaiting) return result_;
     return session_.FinishWait() == WaitStatus::kGranted
@@ -112,11 +115,12 @@ class BufferAwaitable : private EventNotifier::Node,
   Request request_;
   DeadlineList* deadlines_ = nullptr;
   DeadlineList::Time deadline_;
-  std::coroutine_handle<> waiter_;  // null unless it is suspended
+  std::coroutine_handle<> waiter_;  // null unless suspended
   Allocation result_ = Allocation::kWaiting;
 };
 
-// Awaits AllocateBuffers; with `deadline...` a DeadlineList& and a time.
+// Awaits AllocateBuffers. `deadline...` is empty, or a DeadlineList& and a
+// time.
 template <class... Deadline>
 auto BuffersFor(SessionBuffers& session, EventNotifier& notifier,
                 Deadline&&... deadline) {
@@ -126,7 +130,7 @@ auto BuffersFor(SessionBuffers& session, EventNotifier& notifier,
       std::forward<Deadline>(deadline)...);
 }
 
-// Awaits AllocateReceiveBuffer; with `deadline...` likewise.
+// Awaits AllocateReceiveBuffer. `deadline...` as above.
 template <class... Deadline>
 auto ReceiveBufferFor(SessionBuffers& session, Side side,
                       EventNotifier& notifier, Deadline&&... deadline) {

@@ -9,20 +9,20 @@
 
 namespace tandem {
 
-// Aborts, with a message that says what to write instead, if the coroutine is
-// one that g++ has compiled wrong.
+// Aborts if g++ has miscompiled the coroutine, with a message that says what to
+// write instead.
 //
 // g++ 12.2 turns a condition that awaits into a variable, which it adds to the
-// innermost block around the statement that declares one. If there is none, the
-// variable comes before all else in the coroutine's frame, where the address of
-// the function that resumes it belongs: whoever resumes the coroutine, or finds
-// its promise, reads eight bytes beside it. What is awaited makes no difference
-// (Asio's own awaitables crash likewise), so no awaitable can mend it; but it
-// can be told before it does harm, as what stands in that place is hardly ever
-// an address in a program or library. A frame that is right is never taken for
-// a wrong one.
+// innermost enclosing block that declares a variable. If there is no such
+// block, it puts the variable first in the coroutine's frame, in the place of
+// the resume function's address. Code that resumes the coroutine or accesses
+// its promise then reads at an offset that is eight bytes wrong. This happens
+// with every awaitable, including Asio's, so an awaitable cannot prevent it.
+// But an awaitable can detect it before it does harm, because the value in that
+// place is almost never an address in a program or library. The check never
+// rejects a correct frame.
 //
-// Cost: some 20 ns for each suspension with g++ up to 12, nothing with others.
+// Cost: about 20 ns for each suspension with g++ up to 12, nothing with others.
 inline void CheckFrame([[maybe_unused]] std::coroutine_handle<> coroutine) {
 #if defined(__GNUC__) && !defined(__clang__) && __GNUC__ <= 12 && \
     defined(DLFO_STRUCT_HAS_EH_DBASE)

@@ -11,8 +11,8 @@
 
 namespace tandem {
 
-// The deadlines of what one event loop waits for, embedded in their owners: no
-// memory of its own.
+// The deadlines of one event loop's waits. The nodes are embedded in their
+// owners: the list allocates no memory.
 //
 //   for (;;) {
 //     epoll_wait(…, until deadlines.earliest());
@@ -20,13 +20,15 @@ namespace tandem {
 //     deadlines.Expire(DeadlineList::Time::clock::now());
 //   }
 //
-// Threads: the event loop's. Cost: Add and Remove constant; Expire linear when
-// something may have expired, else constant.
+// Threads: the event loop's thread.
+// Cost:    Add and Remove: constant. Expire: linear if a deadline may have
+//          passed, else constant.
 class DeadlineList {
  public:
   using Time = std::chrono::steady_clock::time_point;
 
-  // Part of what waits. On at most one list; must be removed before it goes.
+  // Embedded in a waiting object. On at most one list; its owner must remove it
+  // before destroying it.
   class Node {
    public:
     Node() = default;
@@ -50,7 +52,7 @@ class DeadlineList {
   DeadlineList(const DeadlineList&) = delete;
   DeadlineList& operator=(const DeadlineList&) = delete;
 
-  // Moves it if it is listed.
+  // Moves the node if it is already listed.
   void Add(Node& node, Time deadline) {
     Remove(node);
     node.deadline_ = deadline;
@@ -58,7 +60,7 @@ class DeadlineList {
     earliest_ = std::min(earliest_, deadline);
   }
 
-  // Nothing happens if the node is not listed.
+  // Does nothing if the node is not listed.
   void Remove(Node& node) {
     if (!node.listed()) return;
     node.previous_->next_ = node.next_;
@@ -66,19 +68,19 @@ class DeadlineList {
     node.previous_ = node.next_ = nullptr;
   }
 
-  // Until when the loop may sleep: no deadline is earlier, though after a
-  // Remove all may be later. Time::max(): for ever.
+  // The loop may sleep until this time: no deadline is earlier. After a Remove,
+  // all deadlines may be later. Time::max(): sleep forever.
   Time earliest() const {
     return due_.next_ == &due_ ? earliest_ : Time::min();
   }
 
   // Removes each node whose deadline is not after `now` and calls its function,
-  // which may add and remove nodes. Returns how many. If a function throws, the
-  // next Expire calls the others.
+  // which may add and remove nodes. Returns the number of calls. If a function
+  // throws, the next Expire calls the remaining functions.
   size_t Expire(Time now) {
     if (now < earliest()) return 0;
-    // Expired nodes move to a ring of their own first: a function may remove
-    // any node, also one that is about to be called.
+    // Move expired nodes to a separate ring first: a function may remove any
+    // node, including one that is about to be called.
     earliest_ = Time::max();
     for (Node* node = ends_.next_; node != &ends_;) {
       Node& seen = *node;
@@ -107,7 +109,7 @@ class DeadlineList {
     node.previous_->next_ = ends.previous_ = &node;
   }
 
-  // The ends of two rings: those to come, and those about to be called.
+  // The heads of two rings: pending nodes, and nodes about to be called.
   Node ends_;
   Node due_;
   Time earliest_ = Time::max();

@@ -24,19 +24,19 @@ absl::StatusOr<std::unique_ptr<EventNotifier>> EventNotifier::Create() {
   std::unique_ptr<EventNotifier> notifier(new (std::nothrow) EventNotifier(fd));
   if (notifier != nullptr) return notifier;
   close(fd);
-  // No message, which would take memory.
+  // No message: a message needs memory.
   return absl::Status(absl::StatusCode::kResourceExhausted, "");
 }
 
 EventNotifier::~EventNotifier() {
-  // acquire: pairs with (5), what a post did last comes before.
+  // acquire: pairs with (5), so that everything a Post did happens before.
   while (posting_.load(std::memory_order::acquire) != 0)
     std::this_thread::yield();
   close(fd_);
 }
 
 Waker EventNotifier::WakerFor(Node& node) {
-  // Not anew while a server may read it.
+  // Do not write the same value again: a serving thread may be reading it.
   if (node.notifier_ != this) node.notifier_ = this;
   return {.wake =
               [](void* context) noexcept {
@@ -47,11 +47,11 @@ Waker EventNotifier::WakerFor(Node& node) {
 }
 
 void EventNotifier::Post(Node& node) {
-  // relaxed: (2), which comes after, lets the notifier's owner know of the node
-  // at the earliest.
+  // relaxed: the notifier's owner learns of the node from (2) at the earliest,
+  // and (2) comes later.
   posting_.fetch_add(1, std::memory_order::relaxed);
   Link(node);
-  // (5) release: the last touch, after which the notifier may be gone.
+  // (5) release: the last access, after which the notifier may be gone.
   posting_.fetch_sub(1, std::memory_order::release);
 }
 
@@ -60,15 +60,15 @@ void EventNotifier::Link(Node& node) {
   Node* top = posted_.load(std::memory_order::relaxed);
   do {
     node.next_ = top;
-    // (2) seq_cst: release pairs with (3), publishing the node; and it comes
-    // before (4). Nodes are taken all at once, so none can come back while it
-    // is compared (no ABA).
+    // (2) seq_cst: release pairs with (3), publishing the node; it also comes
+    // before (4) in the total order. All nodes are taken at once, so no node
+    // can return during the comparison (no ABA).
   } while (!posted_.compare_exchange_weak(
       top, &node, std::memory_order::seq_cst, std::memory_order::relaxed));
-  // (4) Somebody may have written since the descriptor was last read, and then
-  // said so: it stays readable until a Dispatch that comes after (2). That
-  // others have posted before says nothing, they may have stopped before they
-  // wrote.
+  // (4) If a thread has written since the last reading of the descriptor and
+  // has recorded that, the descriptor stays readable until a Dispatch that
+  // comes after (2). That other nodes are on the list proves nothing: their
+  // threads may have stopped before they wrote.
   const uint64_t reading = readings_.load();
   if (written_.load() == reading) return;
   Write();
@@ -84,13 +84,13 @@ void EventNotifier::Write() {
 }
 
 size_t EventNotifier::Dispatch() {
-  // In this order: a write that was told of as of this reading makes the
+  // In this order: either a write that is recorded for this reading makes the
   // descriptor readable once more, or its node is collected below.
   eventfd_t ignored;
   eventfd_read(fd_, &ignored);
   readings_.fetch_add(1);
   CollectPosted();
-  // However this is left, the descriptor tells of what remains.
+  // On every exit, make the descriptor readable if nodes remain.
   struct Leaving {
     EventNotifier& notifier;
     ~Leaving() {
@@ -100,7 +100,7 @@ size_t EventNotifier::Dispatch() {
   size_t count = 0;
   while (ready_.next_ != &ready_) {
     Node& node = *ready_.next_;
-    // Before the call, which may post the node again or destroy it.
+    // Remove the node before the call, which may post it again or destroy it.
     RemoveFromRing(node);
     ++count;
     node.on_ready(node);
@@ -116,11 +116,12 @@ void EventNotifier::TakeBack(Node& node) {
 }
 
 void EventNotifier::CollectPosted() {
-  // (3) seq_cst: acquire pairs with (2); and in Dispatch it comes after the
-  // addition. In TakeBack nothing is read: what the descriptor tells of, or is
-  // about to, is for the next Dispatch as before.
+  // (3) seq_cst: acquire pairs with (2); in Dispatch it also comes after the
+  // increment of readings_. TakeBack does not read the descriptor, so a pending
+  // write still reaches the next Dispatch.
   Node* posted = posted_.exchange(nullptr);
-  // Last first: each goes before the one that was posted after it.
+  // The list is newest first: insert each node before the one that was posted
+  // after it.
   Node* after = &ready_;
   while (posted != nullptr) {
     Node* const earlier = std::exchange(posted->next_, after);

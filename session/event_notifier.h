@@ -16,7 +16,7 @@
 namespace tandem {
 
 // Brings wake-ups from any thread to one event loop, through a file descriptor
-// that becomes readable: one write for each batch of wake-ups, not for each.
+// that becomes readable. One write serves a whole batch of wake-ups.
 //
 //   struct Connection : EventNotifier::Node {
 //     SessionBuffers buffers;  // on_ready is set: what to do with them
@@ -25,19 +25,19 @@ namespace tandem {
 //   …
 //   when notifier->fd() is readable: notifier->Dispatch()
 //
-// Threads:  Post and the wakers: any, signal handlers included; lock-free.
+// Threads:  Post and the wakers: any, including signal handlers; lock-free.
 //           Dispatch and TakeBack: the event loop's thread.
 // Memory:   none beyond the nodes, which their owners embed.
-// Lifetime: a node must live until its function has been called, until its
-//           wait was cancelled with success, or until it was taken back; the
-//           notifier longer than all nodes. Its destructor waits for threads
+// Lifetime: a node must live until its function has been called, until its wait
+//           was cancelled with success, or until it was taken back. The
+//           notifier must outlive all nodes. Its destructor waits for threads
 //           that are still in Post.
-// Stopped:  a thread that stops while it posts keeps its own node from the
-//           loop, and nobody else's (P4).
+// Stopped:  a thread that stops in Post withholds only its own node from the
+//           loop (P4).
 class EventNotifier {
  public:
-  // What the event loop is to do for one waiter. Must not be posted again
-  // before on_ready has been called.
+  // What the event loop must do for one waiter. The owner must not post a node
+  // again before on_ready has been called.
   class Node {
    public:
     Node() = default;
@@ -52,10 +52,10 @@ class EventNotifier {
 
     EventNotifier* notifier_ = nullptr;
     Node* next_ = nullptr;
-    Node* previous_ = nullptr;  // in the ring of what is ready
+    Node* previous_ = nullptr;  // in the ring of ready nodes
   };
 
-  // The system's error if no eventfd(2) can be had, ResourceExhausted if there
+  // Returns the system's error if eventfd(2) fails, ResourceExhausted if there
   // is no memory.
   static absl::StatusOr<std::unique_ptr<EventNotifier>> Create();
 
@@ -63,23 +63,23 @@ class EventNotifier {
   EventNotifier(const EventNotifier&) = delete;
   EventNotifier& operator=(const EventNotifier&) = delete;
 
-  // Non-blocking, close-on-exec; readable while there is something to dispatch.
+  // Non-blocking, close-on-exec; readable while there are nodes to dispatch.
   int fd() const { return fd_; }
 
-  // A waker that has the loop call node.on_ready.
+  // Returns a waker that makes the loop call node.on_ready.
   Waker WakerFor(Node& node);
 
-  // Has the loop call node.on_ready.
+  // Makes the loop call node.on_ready.
   void Post(Node& node);
 
-  // Calls what has been posted, in the order of posting, and returns how many.
-  // If a function throws, the next Dispatch calls those behind it, and the
+  // Calls the posted nodes in the order of posting and returns their number. If
+  // a function throws, the next Dispatch calls the remaining nodes, and the
   // descriptor is readable until then.
   size_t Dispatch();
 
-  // Takes back a node that was posted and has not been called: it is not
-  // called any more. If another thread is about to post it, this waits for
-  // that.
+  // Takes back a node that was posted and has not been called: it will not be
+  // called. If another thread is about to post it, this function waits for that
+  // thread.
   void TakeBack(Node& node);
 
  private:
@@ -87,22 +87,22 @@ class EventNotifier {
     ready_.next_ = ready_.previous_ = &ready_;
   }
 
-  // Puts the node on the list, and writes if nobody has.
+  // Puts the node on the list, and writes unless another thread has written.
   void Link(Node& node);
   void Write();
-  // Moves what has been posted to the end of the ring.
+  // Moves the posted nodes to the end of the ring.
   void CollectPosted();
   static void RemoveFromRing(Node& node);
 
   const int fd_;
-  // How many times the descriptor has been read, and as of which reading it has
-  // been written last: equal means that nobody need write.
+  // The number of readings of the descriptor, and the reading for which it was
+  // last written. If they are equal, no write is necessary.
   std::atomic<uint64_t> readings_{1};
   std::atomic<uint64_t> written_{0};
-  std::atomic<Node*> posted_{nullptr};  // last first
-  std::atomic<uint32_t> posting_{0};    // calls of Post under way
-  // The ends of a ring, the loop's own: what is to be called, first first. It
-  // does not live in Dispatch, which a function that throws leaves early.
+  std::atomic<Node*> posted_{nullptr};  // newest first
+  std::atomic<uint32_t> posting_{0};    // calls of Post in progress
+  // Head of the ring of nodes to call, in order; only the loop uses it. It is a
+  // member because a function that throws leaves Dispatch early.
   Node ready_;
 };
 

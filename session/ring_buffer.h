@@ -17,23 +17,23 @@
 
 namespace tandem {
 
-// How much of a buffer is filled: `size` bytes from `head` on, around its end.
+// The filled part of a buffer: `size` bytes from `head` on, wrapping at the
+// end.
 struct RingContent {
-  uint32_t head = 0;  // below the capacity
-  uint32_t size = 0;  // up to the capacity
+  uint32_t head = 0;  // less than the capacity
+  uint32_t size = 0;  // at most the capacity
 };
 
-// Two spans in order. The second is empty unless what they cover wraps, and the
-// first is empty only if both are.
+// Two spans in order. The second is empty unless the bytes wrap; the first is
+// empty only if both are.
 template <class Byte>
 using RingSpans = std::array<std::span<Byte>, 2>;
 
-// A view over a buffer as a ring of bytes, to read: what has been received and
-// not sent yet. Owns nothing: it refers to a buffer and to how much of it is
-// filled.
+// A read-only view of a buffer as a ring of bytes: those received and not yet
+// sent. Owns nothing: it refers to a buffer and to its RingContent.
 class RingView {
  public:
-  // At most 2^31 bytes. Without bytes, a ring is both empty and full.
+  // At most 2^31 bytes. A ring without bytes is both empty and full.
   RingView(std::span<std::byte> storage, const RingContent& content) noexcept
       : data_(storage.data()),
         capacity_(static_cast<uint32_t>(storage.size())),
@@ -46,20 +46,20 @@ class RingView {
   bool empty() const noexcept { return size() == 0; }
   bool full() const noexcept { return size() == capacity(); }
 
-  // The bytes to send next; RingBuffer::Consume those that were sent.
+  // The bytes to send next. After sending, call RingBuffer::Consume.
   RingSpans<const std::byte> readable() const noexcept {
     const auto [first, second] = Wrap(head(), size());
     return {first, second};
   }
 
-  // The same for writev(2). Returns how many of the two to pass.
+  // The same for writev(2). Returns how many of the two entries to pass.
   int ReadableIovecs(std::span<iovec, 2> out) const noexcept {
     return Fill(Wrap(head(), size()), out);
   }
 
  protected:
-  // `n` bytes from `start` on, around the end. Requires start < capacity(), or
-  // that there are none.
+  // `n` bytes from `start` on, wrapping at the end. Requires start <
+  // capacity(), or that both are 0.
   RingSpans<std::byte> Wrap(size_t start, size_t n) const noexcept {
     const size_t first = std::min(n, capacity() - start);
     return {std::span(data_ + start, first), std::span(data_, n - first)};
@@ -80,40 +80,42 @@ class RingView {
   const RingContent* content_;
 };
 
-// The same to read and to write. "Empty" decides what a session releases.
+// A view to read and write. A session releases a buffer whose ring is empty.
 //
-// Threads: one at a time. Cost: constant, no copies but in Write and Read.
+// Threads: one at a time.
+// Cost:    constant; only Write and Read copy.
 class RingBuffer : public RingView {
  public:
   RingBuffer(std::span<std::byte> storage, RingContent& content) noexcept
       : RingView(storage, content), content_(content) {}
 
-  // Where bytes may be received; Commit those that were.
+  // Where to receive bytes. After receiving, call Commit.
   RingSpans<std::byte> writable() const noexcept {
     return Wrap(Around(head() + size()), space());
   }
 
-  // The same for readv(2). Returns how many of the two to pass.
+  // The same for readv(2). Returns how many of the two entries to pass.
   int WritableIovecs(std::span<iovec, 2> out) const noexcept {
     return Fill(writable(), out);
   }
 
-  // `n` bytes of writable() have been filled. Requires n <= space().
+  // Records that `n` bytes of writable() have been filled. Requires n <=
+  // space().
   void Commit(size_t n) const noexcept {
     assert(n <= space());
     content_.size += static_cast<uint32_t>(n);
   }
 
-  // `n` bytes of readable() are done with. Requires n <= size().
+  // Removes the first `n` bytes of readable(). Requires n <= size().
   void Consume(size_t n) const noexcept {
     assert(n <= size());
     content_.size -= static_cast<uint32_t>(n);
-    // Once empty, it is one span again, from the start.
+    // An empty ring starts again at 0, so that it is one span.
     content_.head =
         empty() ? 0 : static_cast<uint32_t>(Around(content_.head + n));
   }
 
-  // Copies as much of `bytes` as there is space for. Returns how many.
+  // Copies as much of `bytes` as fits. Returns the number of bytes.
   size_t Write(std::span<const std::byte> bytes) const noexcept {
     size_t done = 0;
     for (const std::span<std::byte> part : writable()) {
@@ -125,7 +127,7 @@ class RingBuffer : public RingView {
     return done;
   }
 
-  // Moves as many bytes as `out` has room for to it. Returns how many.
+  // Moves bytes to `out`, as many as fit. Returns the number of bytes.
   size_t Read(std::span<std::byte> out) const noexcept {
     size_t done = 0;
     for (const std::span<const std::byte> part : readable()) {
@@ -138,7 +140,7 @@ class RingBuffer : public RingView {
   }
 
  private:
-  // A place up to once around, taken around the end.
+  // Wraps a position that is less than two capacities from the start.
   size_t Around(size_t at) const noexcept {
     return at < capacity() ? at : at - capacity();
   }

@@ -5,20 +5,21 @@
 
 namespace tandem {
 
-// What the calling thread is serving now, innermost first. One list a thread,
-// of frames on its stack.
+// The queues that the calling thread is serving, innermost first: one list for
+// each thread, of frames on its stack.
 struct ServeFrame {
   const void* queue;
   ServeFrame* outer;
-  volatile std::sig_atomic_t again;  // asked to serve once more
+  volatile std::sig_atomic_t again;  // set to request another round
 };
 
-// Runs a round of serving, unless the calling thread is in one for the same
-// queue already (a wake-up released buffers, or a signal handler came between):
-// then that one repeats its round when it is done. So wake-ups do not nest, and
-// the stack stays bounded.
+// Runs a round of serving. If the calling thread is already serving the same
+// queue (a wake-up released buffers, or a signal handler interrupted it), the
+// outer call repeats its round instead. So wake-ups do not nest, and the stack
+// stays bounded.
 //
-// Threads: any, signal handlers included. Cost: no atomic operation.
+// Threads: any, including signal handlers.
+// Cost:    no atomic operation.
 template <class Platform>
 class ServeScope {
  public:
@@ -37,8 +38,8 @@ class ServeScope {
       top = &frame;
       Platform::SignalFence();
       round();
-      // Off the list before the look: what a handler asks for after the look
-      // it serves itself.
+      // Leave the list before reading `again`: a handler that runs after the
+      // read serves by itself.
       top = frame.outer;
       Platform::SignalFence();
     } while (frame.again != 0);

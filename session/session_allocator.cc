@@ -22,10 +22,10 @@ namespace {
 
 constexpr int kBuiltInClasses = 3;
 
-// Records for whoever can be somewhere: those who wait and as many who left and
-// are still linked, those who were served and have not collected, of whom each
-// holds a buffer, the dead that classes keep beyond, and threads between two
-// steps.
+// Upper bound on live records: waiting sessions, as many cancelled waits that
+// are still linked, granted waits that are not yet collected (each holds a
+// buffer), dead records that the classes keep beyond that, and threads between
+// two steps.
 size_t RecordCount(uint32_t max_waiters, uint32_t capacity) {
   constexpr size_t kSpare = 512;
   return std::min<size_t>(2 * (size_t{max_waiters} + capacity) + kSpare,
@@ -40,7 +40,7 @@ absl::Status CheckRange(const std::string& option, int64_t value, int64_t min,
                    " to ", max));
 }
 
-// The options that are numbers.
+// Checks the numeric options.
 absl::Status CheckNumbers(const SessionOptions& options) {
   absl::Status status;
   status.Update(CheckRange("max_waiters", options.max_waiters, 1, kMaxWaiting));
@@ -104,7 +104,7 @@ absl::StatusOr<std::unique_ptr<SessionAllocator>> SessionAllocator::Create(
   absl::StatusOr<std::unique_ptr<SessionAllocator>> sessions =
       absl::Status(absl::StatusCode::kResourceExhausted, {});
   if (!HasMemoryFor([&] { sessions = CreateOrThrow(pool, options); })) {
-    // A message takes memory, too.
+    // The message needs memory as well.
     (void)HasMemoryFor([&] {
       sessions = absl::ResourceExhaustedError(
           "no memory for a session layer, most of it for "
@@ -204,8 +204,8 @@ std::byte* SessionAllocator::Acquire(ClassId id) noexcept {
 }
 
 bool SessionAllocator::TakeSpares(std::span<std::byte*> out) noexcept {
-  // What lies in caches is not counted: it is free as well, but may be in use
-  // as soon as its thread goes on.
+  // Do not count buffers in thread caches: they are free, but their thread may
+  // use them at any moment.
   const uint64_t share =
       uint64_t{pool().reserve()} + pool().capacity() / 4 + out.size();
   if (!door_.waits().HasToSpare(static_cast<uint32_t>(share))) return false;

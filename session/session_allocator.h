@@ -26,35 +26,36 @@
 
 namespace tandem {
 
-// How an allocation ended.
+// The result of an allocation.
 enum class [[nodiscard]] Allocation{
     kGranted,     // the buffers are in the session
-    kExhausted,   // they could not be had, and the caller did not ask to wait
+    kExhausted,   // not available, and the caller passed no waker
     kWaiting,     // subscribed: the waker will be called
-    kOverloaded,  // could not be had, and too many wait already (S7)
+    kOverloaded,  // not available, and too many sessions wait already (S7)
 };
 
 struct SessionOptions {
-  // Sessions that may wait at once: 1 to 1,048,575 (kMaxWaiting). Completes
-  // find room beyond it, as each holds a buffer that the others wait for.
+  // Sessions that may wait at once: 1 to 1,048,575 (kMaxWaiting). Complete
+  // waits are not subject to it, because each holds a buffer that others wait
+  // for.
   uint32_t max_waiters = 4096;
-  // How often waiters of one class may be overtaken by later allocations of
-  // classes that go first, complete apart, until those wait behind it: 1 to
-  // 1,000,000. Operations under way at that moment may add one each.
+  // How often later allocations of classes with a smaller rank (except
+  // complete) may overtake a waiting class before they must wait behind it: 1
+  // to 1,000,000. Each operation in progress at that moment may add one.
   uint32_t max_overtakes = 64;
-  // Classes beside complete, pair and receive: up to five.
+  // Classes in addition to complete, pair and receive: up to five.
   std::vector<WaitClass> classes = {};
 };
 
-// One class's waits (P8).
+// The waits of one class (P8).
 struct WaitClassSnapshot {
   std::string name;
-  uint64_t waiting = 0;     // now, about
-  uint64_t waits = 0;       // since creation: subscribed,
-  uint64_t grants = 0;      // served,
-  uint64_t cancels = 0;     // left
-  uint64_t wait_nanos = 0;  // of those served, in sum
-  // Bucket i counts waits below 2^i microseconds; the last is open.
+  uint64_t waiting = 0;     // now, approximate
+  uint64_t waits = 0;       // subscribed, since creation
+  uint64_t grants = 0;      // served
+  uint64_t cancels = 0;     // cancelled
+  uint64_t wait_nanos = 0;  // sum over served waits
+  // Bucket i counts waits below 2^i microseconds; the last bucket is unbounded.
   std::array<uint64_t, kWaitBuckets> buckets = {};
 };
 
@@ -63,23 +64,24 @@ struct SessionSnapshot {
   std::vector<WaitClassSnapshot> classes;  // in order of rank
 };
 
-// The session layer of one pool: classes, and everybody who waits. Sessions
+// The session layer of one pool: the classes and the waiting sessions. Sessions
 // (SessionBuffers) allocate through it.
 //
-// Threads:  all functions but Create and destruction, any thread.
+// Threads:  all functions except Create and the destructor: any thread.
 // Memory:   allocated at creation: 136 bytes for each buffer of the pool and
 //           for each of max_waiters, 2 KiB for each core, and 34 KiB.
-// Lifetime: one at a time for a pool, which must outlive it; it must outlive
-//           its sessions, and aborts if some wait. Nobody uses the pool while
-//           it is created or destroyed; a thread that has used the pool does by
-//           ending.
+// Lifetime: at most one for a pool at a time. The pool must outlive it, and it
+//           must outlive its sessions; the destructor aborts if sessions wait.
+//           No thread may use the pool during creation or destruction. A
+//           thread's exit counts as use.
 class SessionAllocator {
  public:
-  // FailedPrecondition if the pool has a session layer. InvalidArgument names
-  // the option, its value and what is allowed: among others, a class whose need
-  // + keep exceeds the pool's capacity would wait for ever, and that includes
-  // receive, which needs 1 and keeps the reserve, and pair, which needs 2.
-  // ResourceExhausted if there is no memory; nothing throws.
+  // FailedPrecondition if the pool already has a session layer. InvalidArgument
+  // names the option, its value and the allowed range. One such error is a
+  // class whose need + keep exceeds the pool's capacity, because it would wait
+  // forever; this includes receive, which needs 1 and keeps the reserve, and
+  // pair, which needs 2. ResourceExhausted if there is no memory. Nothing
+  // throws.
   static absl::StatusOr<std::unique_ptr<SessionAllocator>> Create(
       BufferPool* pool, const SessionOptions& options = {}) noexcept;
 
@@ -94,15 +96,16 @@ class SessionAllocator {
   ClassId complete() const { return complete_; }
   ClassId pair() const { return pair_; }
   ClassId receive() const { return receive_; }
-  // Any class, by name. NotFound names those there are.
+  // Returns the class with this name. NotFound lists the existing names.
   absl::StatusOr<ClassId> FindClass(std::string_view name) const;
 
-  // One buffer, without a session, of a class that needs one; null if it can't
-  // be had now. BufferPool::Release takes it back. As with AllocateBufferAs,
-  // pair aborts, and complete is for who holds a buffer that others wait for.
+  // Takes one buffer without a session, in a class that needs one; null if none
+  // is available now. BufferPool::Release takes it back. As with
+  // AllocateBufferAs, pair aborts, and complete is for callers that hold a
+  // buffer that others wait for.
   [[nodiscard]] std::byte* Acquire(ClassId id) noexcept;
 
-  // Sessions that wait now, never fewer than really do: one load.
+  // Sessions that wait now; never less than the real number. One load.
   uint32_t waiting() const { return door_.waits().waiting(); }
 
   SessionSnapshot Snapshot() const;
@@ -114,7 +117,7 @@ class SessionAllocator {
   using Queue = WaiterQueue<StdPlatform>;
   using TicketWord = Queue::TicketWord;
 
-  // A class, built in or declared.
+  // A built-in or declared class.
   struct RankedClass {
     std::string name;
     int rank;
@@ -124,10 +127,10 @@ class SessionAllocator {
   SessionAllocator(BufferPool* pool, const SessionOptions& options,
                    std::vector<RankedClass> classes);
 
-  // bad_alloc if there is no memory.
+  // Throws bad_alloc if there is no memory.
   static absl::StatusOr<std::unique_ptr<SessionAllocator>> CreateOrThrow(
       BufferPool* pool, const SessionOptions& options);
-  // The built-in and the declared classes in order of rank, or what is wrong.
+  // Returns the built-in and declared classes in order of rank, or an error.
   static absl::StatusOr<std::vector<RankedClass>> RankClasses(
       const BufferPool& pool, const SessionOptions& options);
 
@@ -143,27 +146,28 @@ class SessionAllocator {
     return Allocation::kOverloaded;
   }
 
-  // Aborts if this is no class, or one that needs two.
+  // Aborts if `id` is not a class, or is a class that needs two buffers.
   void CheckNeedsOne(ClassId id) const;
 
-  // Takes a class's need into `out`, all or none.
+  // Takes a class's need into `out`, all or nothing.
   bool Take(ClassId id, std::span<std::byte*> out) {
     return door_.Take(out, queue_.ClaimOf(id));
   }
 
-  // Take; if it can't be met, waits, and sets `ticket` before.
+  // As Take; if the need cannot be met, sets `ticket` and then waits.
   Allocation TakeOrWait(ClassId id, std::span<std::byte*> out, Waker waker,
                         TicketWord& ticket);
 
-  // Takes all of `out` for SpareBuffers, as a receive does, but only where
-  // nobody waits, enough is free, and nothing has to be searched.
+  // Takes all of `out` for SpareBuffers under the terms of a receive, but only
+  // if no session waits, enough buffers are free, and no cache must be
+  // searched.
   bool TakeSpares(std::span<std::byte*> out) noexcept;
 
   static std::vector<Queue::ClassRule> RulesOf(
       const std::vector<RankedClass>& classes);
   ClassId IdOfRank(int rank) const;
 
-  // First, and never written: what a session's fast path reads of it.
+  // The first member, and never written: the fast path of a session reads it.
   BufferPool::SessionDoor door_;
   const std::vector<RankedClass> classes_;  // in order of rank
   const ClassId complete_;
@@ -171,7 +175,7 @@ class SessionAllocator {
   const ClassId receive_;
   std::vector<Queue::Records::Record> records_;
   std::vector<Queue::Records::Link> links_;
-  std::vector<Queue::Records::Spare> spares_;  // for each core
+  std::vector<Queue::Records::Spare> spares_;  // one for each core
   std::vector<CoreWaits<StdPlatform>> counts_;
   Queue queue_;
 };

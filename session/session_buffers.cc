@@ -71,7 +71,7 @@ Allocation SessionBuffers::CompleteOrWaitForBoth(Waker waker) {
         allocator_.door_.cache(), complete, [&] { ReleaseBuffers(); },
         allocator_.pair(), storage, waker, ticket_));
   }
-  // If it waits, the session may belong to another thread by now.
+  // If the session waits, it may already belong to another thread.
   if (result == Allocation::kGranted) {
     const Sides missing = MissingSides();
     Install(missing, std::span(storage).first(std::popcount(missing)));
@@ -183,7 +183,7 @@ Allocation SessionBuffers::TakeOrWait(ClassId id, Sides sides, Waker waker) {
   const auto out = std::span(storage).first(std::popcount(sides));
   awaited_ = sides;
   const Allocation result = allocator_.TakeOrWait(id, out, waker, ticket_);
-  // If it waits, the session may belong to another thread by now.
+  // If the session waits, it may already belong to another thread.
   if (result == Allocation::kGranted) Install(sides, out);
   return result;
 }

@@ -21,46 +21,45 @@ namespace tandem {
 enum class Side : uint8_t { kRequest, kResponse };
 inline constexpr std::array<Side, 2> kSides = {Side::kRequest, Side::kResponse};
 
-// How a session's wait stands.
+// The state of a session's wait.
 enum class WaitStatus {
-  kNone,       // it does not wait
-  kWaiting,    // still
-  kGranted,    // it was served: the buffers are in the session
-  kCancelled,  // it was cancelled, maybe by another thread
+  kNone,       // the session does not wait
+  kWaiting,    // it still waits
+  kGranted,    // served: the buffers are in the session
+  kCancelled,  // cancelled, possibly by another thread
 };
 
-// A buffer on its way from one session to another (E5).
+// A buffer that moves from one session to another (E5).
 struct DetachedBuffer {
   std::byte* buffer = nullptr;
   RingContent content = {};
 };
 
-// One connection's two sides, each with at most one buffer.
+// The two sides of one connection, each with at most one buffer.
 //
 //   session.AllocateReceiveBuffer(Side::kRequest)   before a receive
 //   session.AllocateBuffers()                       before processing
 //   session.ReleaseBuffers()                        after it
 //
-// The allocations take a waker if the session is to wait where they can't be
-// met; without one they fail at once. A session waits for one thing at a time.
-// Its buffers come with the wake-up: once the waker has been called, FinishWait
-// puts them into their sides, and cannot fail.
+// An allocation with a waker waits if it cannot be met; without a waker it
+// fails at once. A session has at most one wait at a time. Once the waker has
+// been called, FinishWait puts the buffers into their sides; it cannot fail.
 //
-// No dead-lock (S6): if every session that was given both buffers returns both
-// before it asks again, and one that holds a single buffer returns it or asks
-// for the other by AllocateBuffers in the end, every wait is served.
+// No deadlock (S6): every wait is served if each session that was given both
+// buffers returns both before it asks again, and each session that holds a
+// single buffer eventually returns it or calls AllocateBuffers for the other.
 //
-// Threads:  one at a time, whichever, and no signal handler that interrupted
-//           it; the wake-up says when another may go on. CancelWait: any, at
-//           any time in the session's life.
+// Threads:  one at a time, any thread; not a signal handler that interrupted a
+//           call on this session. The wake-up tells when another thread may
+//           continue. CancelWait: any thread, at any time in the session's
+//           life.
 // Progress: lock-free. No memory is allocated, nothing throws.
-// Cost:     where nothing is missing, or all comes from the thread's cache and
-//           goes back there, the three operations are inlined, and touch the
-//           session's line, the cache's, the check's, and what of the allocator
-//           and the pool nobody writes.
-// Memory:   64 bytes, waiting or not: a cache line where the caller aligns it
-//           to one.
-// Lifetime: the allocator must outlive it. Destruction cancels a wait, and
+// Cost:     if no buffer is missing, or all come from the thread's cache and
+//           return to it, the three operations are inlined. They touch the
+//           cache lines of the session, the thread cache and the misuse check,
+//           and lines of the allocator and the pool that are never written.
+// Memory:   64 bytes, waiting or not: one cache line if the caller aligns it.
+// Lifetime: the allocator must outlive it. The destructor cancels a wait and
 //           releases all buffers, with or without data.
 // Misuse:   aborts with a message that names the buffer, the pool, or both.
 class SessionBuffers {
@@ -70,8 +69,8 @@ class SessionBuffers {
   SessionBuffers(const SessionBuffers&) = delete;
   SessionBuffers& operator=(const SessionBuffers&) = delete;
 
-  // S1: a buffer for one side, if at least the pool's reserve remains for
-  // pairs. A side that has one succeeds at once.
+  // S1: takes a buffer for one side if at least the pool's reserve remains for
+  // pairs. A side that has a buffer succeeds at once.
   Allocation AllocateReceiveBuffer(Side side) noexcept {
     return AllocateOneFast(side) ? Allocation::kGranted
                                  : AllocateBufferAs(allocator_.receive(), side);
@@ -82,8 +81,9 @@ class SessionBuffers {
                : AllocateBufferAs(allocator_.receive(), side, waker);
   }
 
-  // S2: what is missing of the two buffers, all or none. If that fails, a
-  // buffer that the session holds empty is given back; one with data never is.
+  // S2: takes what is missing of the two buffers, all or nothing. If that
+  // fails, the session gives back a buffer that it holds empty, but never one
+  // with data.
   Allocation AllocateBuffers() noexcept {
     return AllocateBothFast() ? Allocation::kGranted : AllocateBothSlow();
   }
@@ -91,9 +91,9 @@ class SessionBuffers {
     return AllocateBothFast() ? Allocation::kGranted : AllocateBothSlow(waker);
   }
 
-  // S8: a buffer for one side, in a class that needs one (pair aborts).
-  // Complete is for who holds a buffer that others wait for, in this session or
-  // elsewhere. As AllocateReceiveBuffer otherwise.
+  // S8: takes a buffer for one side, in a class that needs one (pair aborts).
+  // Complete is for callers that hold a buffer that others wait for, in this
+  // session or elsewhere. Otherwise as AllocateReceiveBuffer.
   Allocation AllocateBufferAs(ClassId id, Side side) noexcept;
   Allocation AllocateBufferAs(ClassId id, Side side, Waker waker) noexcept;
 
@@ -102,7 +102,7 @@ class SessionBuffers {
     const bool request = HoldsEmpty(Side::kRequest);
     const bool response = HoldsEmpty(Side::kResponse);
     if (request && response) {
-      // Both at once, so that a pair that waits is served by one release.
+      // Release both at once, so that one release can serve a waiting pair.
       const std::array<std::byte*, 2> pair = buffers_;
       buffers_ = {};
       contents_ = {};
@@ -116,20 +116,20 @@ class SessionBuffers {
     }
   }
 
-  // How the wait stands; if it was granted or cancelled, this ends it. Every
-  // allocation ends a wait that was granted, and answers kWaiting to one that
-  // was not.
+  // Returns the state of the wait and ends a wait that was granted or
+  // cancelled. Every allocation also ends a granted wait, and returns kWaiting
+  // while the wait is pending.
   WaitStatus FinishWait() noexcept;
 
-  // Ends the wait without buffers. True: it is over, and the waker is not
+  // Ends the wait without buffers. True: the wait is over, and the waker is not
   // called unless it asks for that (Waker::on_cancel). False: there was no
-  // wait, or it was granted first; then the waker has been or is being called,
-  // its context must live until it has returned, and FinishWait has the
-  // buffers.
+  // wait, or it was granted first. In the latter case the waker has been or is
+  // being called, its context must live until it has returned, and FinishWait
+  // delivers the buffers.
   bool CancelWait() noexcept;
 
-  // A side's buffer, null if it has none; and its bytes, as a ring of none if
-  // so. The view holds while the side keeps its buffer.
+  // A side's buffer (null if it has none), and its bytes as a ring (of zero
+  // bytes if it has none). The view is valid while the side keeps its buffer.
   bool has_buffer(Side side) const noexcept { return buffer(side) != nullptr; }
   std::byte* buffer(Side side) const noexcept { return buffers_[Int(side)]; }
   RingBuffer ring(Side side) noexcept {
@@ -139,39 +139,39 @@ class SessionBuffers {
     return {Storage(side), contents_[Int(side)]};
   }
 
-  // For a server that keeps account of its bytes by itself: how much of a
-  // side's buffer is filled, `size` bytes from `head` on, around its end. What
-  // ReleaseBuffers does with the buffer is decided by `size`. Requires a
-  // buffer, head below its size, and size not above it.
+  // For a server that tracks its bytes itself: sets the filled part of a side's
+  // buffer, `size` bytes from `head` on, wrapping at the end. ReleaseBuffers
+  // uses `size` to decide whether to release the buffer. Requires a buffer,
+  // head below the buffer size, and size at most the buffer size.
   void SetContent(Side side, size_t head, size_t size) noexcept;
 
-  // Moves a side's buffer out of the session (E5): the caller has it now, and
-  // releases it, uses it, or has a session adopt it. Null if there is none.
+  // Moves a side's buffer out of the session (E5). The caller then owns it, and
+  // releases it, uses it, or lets a session adopt it. Null if there is none.
   [[nodiscard]] DetachedBuffer Detach(Side side) noexcept;
 
-  // Moves a buffer into a side that has none and waits for none. It was
-  // detached from a session of the same pool, or acquired from the pool; how
-  // much of it is filled as for SetContent.
+  // Moves a buffer into a side that has none and waits for none. The buffer was
+  // detached from a session of the same pool, or acquired from the pool. `head`
+  // and `size` as for SetContent.
   void Adopt(Side side, std::byte* buffer, size_t head = 0,
              size_t size = 0) noexcept;
   void Adopt(Side side, const DetachedBuffer& detached) noexcept {
     Adopt(side, detached.buffer, detached.content.head, detached.content.size);
   }
 
-  // Swaps what two sides have, a buffer or none, of the same session or of two
-  // of one pool. Requires that neither waits for one.
+  // Swaps the contents of two sides (a buffer or none) of one session or of two
+  // sessions of one pool. Requires that neither side waits for a buffer.
   void Swap(Side side, SessionBuffers& other, Side other_side) noexcept;
 
  private:
   friend WaitStatus BlockUntilServed(
       SessionBuffers& session, std::chrono::steady_clock::time_point deadline);
 
-  // The word whose low half changes when the wait is over; null if none.
+  // The word whose low half changes when the wait ends; null without a wait.
   SessionAllocator::TicketWord* wait_word();
 
   static size_t Int(Side side) { return static_cast<size_t>(side); }
 
-  // Sides as a set: bit i is side i.
+  // A set of sides: bit i is side i.
   using Sides = uint8_t;
   static constexpr Sides kBothSides = 0b11;
   static Sides SetOf(Side side) { return Sides(1u << Int(side)); }
@@ -184,21 +184,22 @@ class SessionBuffers {
     return {buffer(side), has_buffer(side) ? buffer_size_ : 0};
   }
 
-  // Aborts: `what` is wrong with a call for a side.
+  // Aborts with a message: `what` is wrong with a call for a side.
   [[noreturn, gnu::cold]] void DieOf(Side side, const char* what) const;
-  // Aborts if a wait is under way that will fill the side.
+  // Aborts if a pending wait will fill the side.
   void CheckNotAwaited(Side side, const char* what);
 
-  // True if the session is still waiting. Ends the wait otherwise.
+  // True if the session is still waiting; otherwise ends the wait.
   bool StillWaiting() { return FinishWait() == WaitStatus::kWaiting; }
 
-  // acquire: pairs with the store when the wait began, if the wake-up has moved
-  // the session to another thread without ordering it.
+  // acquire: pairs with the store when the wait began, in case the wake-up has
+  // moved the session to another thread without ordering.
   WaitTicket ticket() const {
     return {ticket_.load(std::memory_order::acquire)};
   }
 
-  // True if nothing is missing, or what is comes from the thread's cache.
+  // True if no buffer is missing, or the missing one comes from the thread's
+  // cache.
   [[gnu::always_inline]] bool AllocateOneFast(Side side) {
     if (ticket() != WaitTicket{}) [[unlikely]]
       return false;
@@ -215,7 +216,8 @@ class SessionBuffers {
     if (buffers_[0] != nullptr || buffers_[1] != nullptr) {
       return buffers_[0] != nullptr && buffers_[1] != nullptr;
     }
-    // Not into the session at once: if this fails they are unspecified.
+    // Not directly into the session: if this call fails, the pointers are
+    // unspecified.
     std::array<std::byte*, 2> pair;
     if (!allocator_.door_.HandOutFast(pair)) [[unlikely]]
       return false;
@@ -227,19 +229,20 @@ class SessionBuffers {
   // For a session that holds one buffer, which is empty.
   Allocation CompleteOrWaitForBoth(Waker waker);
 
-  // Takes a buffer for each side in `sides`, which have none.
+  // Takes a buffer for each side in `sides`; those sides have none.
   Allocation Take(ClassId id, Sides sides);
   Allocation TakeOrWait(ClassId id, Sides sides, Waker waker);
   void Install(Sides sides, std::span<std::byte* const> buffers);
 
   SessionAllocator& allocator_;
   std::array<std::byte*, 2> buffers_ = {};
-  // Of each side; nothing where there is no buffer.
+  // For each side; zero where there is no buffer.
   std::array<RingContent, 2> contents_ = {};
   SessionAllocator::TicketWord ticket_{0};
-  const uint32_t buffer_size_;  // the pool's, in the session's own line
-  Sides awaited_ = 0;           // the sides that a wait will fill
-  // So that in an array that starts at a cache line each has one of its own.
+  const uint32_t buffer_size_;  // the pool's, kept in the session's cache line
+  Sides awaited_ = 0;           // the sides that the wait will fill
+  // Pads to 64 bytes: in an array aligned to a cache line, each has its own
+  // line.
   [[maybe_unused]] std::array<std::byte, 11> unused_;
 };
 static_assert(sizeof(SessionBuffers) == kCacheLine);

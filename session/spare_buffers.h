@@ -12,9 +12,9 @@
 
 namespace tandem {
 
-// A few more buffers for one side of a session, when its own is full and more
-// has arrived, while the pool has plenty: so that a visit moves 64 KiB by one
-// readv(2) and one sendmsg(2).
+// Extra buffers for one side of a session, for when its own buffer is full,
+// more data has arrived, and the pool has plenty: one visit then moves 64 KiB
+// by one readv(2) and one sendmsg(2).
 //
 //   if (ring.full() && spare.Take(3)) {
 //     readv(fd, iovecs, spare.WritableIovecs(iovecs)) … spare.Commit(n)
@@ -22,19 +22,20 @@ namespace tandem {
 //   …                   // sends ring(side) first, then what the spares hold
 //   spare.Release();    // at the end of the visit
 //
-// They are one row of bytes, filled from its start and sent from there.
+// The spares form one row of bytes, filled from its start and sent from there.
 //
-// Rules: a session never waits for spares. They are taken as a receive is, past
-//        nobody who waits (S1, S4), but only while nobody waits at all, a
-//        quarter of the pool and the reserve lie free in no cache, and no other
-//        thread's cache has to be searched. For S6 a spare that holds data
-//        counts as a buffer that a slow peer keeps: a server that bounds those
-//        bounds these with them.
+// Rules:    a session never waits for spares. They are taken under the terms of
+//           a receive, never past a waiting session (S1, S4). In addition, no
+//           session may wait at all, a quarter of the pool and the reserve must
+//           be free outside all caches, and no other thread's cache may need a
+//           search. For S6 a spare that holds data counts as a buffer that a
+//           slow peer keeps: a server that bounds those must include the
+//           spares.
 //
-// Threads: one at a time, as the session. Cost: that of taking as many buffers
-//          from the pool, and a load of the ledger. Memory: 48 bytes; nothing
-//          is allocated, nothing throws.
-// Lifetime: the allocator must outlive it. Destruction releases all.
+// Threads:  one at a time, as the session.
+// Cost:     taking that many buffers from the pool, and a load of the ledger.
+// Memory:   48 bytes; nothing is allocated, nothing throws.
+// Lifetime: the allocator must outlive it. The destructor releases all.
 class SpareBuffers {
  public:
   static constexpr uint32_t kMost = 3;
@@ -46,22 +47,22 @@ class SpareBuffers {
   SpareBuffers(const SpareBuffers&) = delete;
   SpareBuffers& operator=(const SpareBuffers&) = delete;
 
-  // Takes n buffers, 1 to kMost, all or none. Requires that it has none.
+  // Takes n buffers, 1 to kMost, all or nothing. Requires that it has none.
   [[nodiscard]] bool Take(uint32_t n) noexcept;
 
   // Gives back each buffer that holds no data.
   void Release() noexcept;
-  // Gives back all, and what they hold is lost.
+  // Gives back all buffers; their data is lost.
   void Clear() noexcept;
 
-  // Buffers; those of them that hold data; bytes in these.
+  // The number of buffers, of buffers that hold data, and of bytes in them.
   uint32_t count() const noexcept { return count_; }
   uint32_t kept() const noexcept;
   size_t size() const noexcept { return end_ - begin_; }
   bool empty() const noexcept { return begin_ == end_; }
 
-  // Where bytes may be received, behind those there are; and those there are,
-  // in order. Returns how many of the three to pass.
+  // Where to receive bytes, behind the existing ones; and the existing bytes,
+  // in order. Returns how many of the three entries to pass.
   int WritableIovecs(Iovecs out) const noexcept {
     return Fill(end_, Capacity(), out);
   }
@@ -69,7 +70,8 @@ class SpareBuffers {
     return Fill(begin_, end_, out);
   }
 
-  // `n` bytes of these have been filled; are done with.
+  // Commit: `n` writable bytes have been filled. Consume: `n` readable bytes
+  // are no longer needed.
   void Commit(size_t n) noexcept;
   void Consume(size_t n) noexcept;
 
@@ -77,7 +79,7 @@ class SpareBuffers {
   size_t BufferSize() const noexcept { return allocator_.pool().buffer_size(); }
   size_t Capacity() const noexcept { return count_ * BufferSize(); }
   int Fill(size_t from, size_t to, Iovecs out) const noexcept;
-  // Gives back all but number `from` up to `to`.
+  // Gives back all buffers except those from number `from` up to `to`.
   void Keep(uint32_t from, uint32_t to) noexcept;
 
   SessionAllocator& allocator_;

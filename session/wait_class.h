@@ -6,13 +6,14 @@
 
 namespace tandem {
 
-// A class of allocations of one buffer that a server declares (S8): they wait
-// in one first-come order.
+// A class of allocations of one buffer that a server declares (S8). Its waiters
+// are served first come, first served.
 struct WaitClass {
   std::string name;
   // Buffers that must remain after an allocation: 0 to the pool's capacity - 1.
   uint32_t keep = 0;
-  // 1 to 255, smaller is served first; no two classes have the same.
+  // 1 to 255; a smaller rank is served first. No two classes have the same
+  // rank.
   int rank = 0;
 };
 
@@ -21,7 +22,7 @@ struct WaitClass {
 enum class ClassId : uint8_t {};
 inline constexpr int kMaxClasses = 8;
 
-// The ranks of the three built-in classes, which S6 needs exactly so:
+// The ranks of the three built-in classes. S6 needs exactly this order:
 //   complete  holds one buffer, needs the other; keep 0; never held back
 //   pair      needs two; keep 0
 //   receive   needs one; keep = the pool's reserve

@@ -12,26 +12,26 @@
 namespace tandem {
 
 // Buckets of the wait-time histogram: bucket i counts waits below 2^i
-// microseconds and not below half of that; the last is open.
+// microseconds that are not below half of that; the last bucket is unbounded.
 inline constexpr size_t kWaitBuckets = 28;
 
-// What the waits of one class came to.
+// The totals over the waits of one class.
 struct WaitTotals {
-  // At some moment, about: what is counted meanwhile may be seen in part.
+  // Approximate: counts that change during the pass may be seen in part.
   uint64_t waiting() const {
     const uint64_t over = grants + cancels;
     return waits > over ? waits - over : 0;
   }
 
-  uint64_t waits = 0;       // subscribed,
-  uint64_t grants = 0;      // served,
-  uint64_t cancels = 0;     // left
-  uint64_t wait_nanos = 0;  // of those served, in sum
+  uint64_t waits = 0;       // subscribed
+  uint64_t grants = 0;      // served
+  uint64_t cancels = 0;     // cancelled
+  uint64_t wait_nanos = 0;  // sum over served waits
   std::array<uint64_t, kWaitBuckets> buckets = {};
 };
 
-// What the waits of one class came to, as one core's threads have counted them:
-// the rest is told by the sum over all cores (P8).
+// The waits of one class, as counted by one core's threads: only the sum over
+// all cores is meaningful (P8).
 template <class Platform>
 class WaitCounters {
  public:
@@ -57,9 +57,9 @@ class WaitCounters {
 
  private:
   CoreCounter<Platform> waits_;       // subscribed
-  CoreCounter<Platform> cancels_;     // left
-  CoreCounter<Platform> wait_nanos_;  // of those served, in sum
-  std::array<CoreCounter<Platform>, kWaitBuckets> buckets_;  // served
+  CoreCounter<Platform> cancels_;     // cancelled
+  CoreCounter<Platform> wait_nanos_;  // sum over served waits
+  std::array<CoreCounter<Platform>, kWaitBuckets> buckets_;  // served, by time
 };
 
 }  // namespace tandem

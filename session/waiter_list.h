@@ -13,22 +13,23 @@ namespace tandem {
 // after M. Michael, "High Performance Dynamic Lock-Free Hash Tables and
 // List-Based Sets" (SPAA 2002), with appends at the end only.
 //
-// A link is {tag 39, mark 1, index 24}. A record whose wait is over is first
-// marked, which freezes its link, then unlinked by whoever passes; who unlinks
-// it drops the list's hold. Every change of a link adds one to its tag, also
-// when the record is reused: a link repeats after 2^39 changes.
+// A link is {tag 39, mark 1, index 24}. When a record's wait is over, a passing
+// thread first marks the record, which freezes its link, then unlinks it; the
+// thread that unlinks it drops the list's hold. Every change of a link adds one
+// to its tag, also when the record is reused: a link repeats after 2^39
+// changes.
 //
-// A step from one record to the next is sound because the link that led to the
-// record is read again after the record's own link and state: unchanged, it
-// says that the record was linked, in this list, in the wait that it is in now,
-// all the while between the two reads (tags). Nothing else is believed of a
-// record that may be reused at any moment.
+// A step from one record to the next is sound because the thread reads the link
+// that led to the record again, after the record's own link and state. If that
+// link is unchanged, its tag proves that the record was linked in this list, in
+// its current wait, during the whole time between the two reads. Nothing else
+// is assumed about a record, because it may be reused at any moment.
 //
-// Threads:  any, signal handlers included. Progress: lock-free; a thread that
-//           is stopped anywhere holds up nobody, as others mark and unlink for
-//           it.
-// Cost:     Append is O(1) while the hint holds (it is renewed by Append and by
-//           Purge); First O(1) amortized; Purge O(length).
+// Threads:  any, including signal handlers.
+// Progress: lock-free. A thread that stops anywhere holds up no other thread,
+//           because others mark and unlink for it.
+// Cost:     Append is O(1) while the hint is valid (Append and Purge renew it);
+//           First is O(1) amortized; Purge is O(length).
 // Orders:   seq_cst throughout (the default): no operation is on a fast path.
 template <class Platform>
 class WaiterList {
@@ -43,9 +44,9 @@ class WaiterList {
   explicit WaiterList(Records& records)
       : records_(records), head_(Pack(0, false, kNoWaiter)), hint_(0) {}
 
-  // Links a record at the end. Its state must be `state`, in its new version,
-  // already: an append that still finds the old version in the hint must not
-  // find an unmarked link after it.
+  // Links a record at the end. The record must already have `state`, with its
+  // new version. Otherwise another append, for which the hint with the old
+  // version is still valid, could find an unmarked link after it.
   void Append(WaiterIndex index, WaiterState state) {
     Link& next = records_[index].next;
     next.store(Pack(TagOf(next.load()) + 1, false, kNoWaiter));
@@ -54,11 +55,11 @@ class WaiterList {
     SetHint(index, state);
   }
 
-  // The first that waits, at some moment of the call. Unlinks who is over
-  // before it.
+  // Returns the first record that waits, at some moment of the call. Unlinks
+  // the finished records before it.
   std::optional<Waiter> First() { return Clean(/*whole=*/false); }
 
-  // Unlinks all that are over.
+  // Unlinks all finished records.
   void Purge() { Clean(/*whole=*/true); }
 
  private:
@@ -77,7 +78,7 @@ class WaiterList {
   static constexpr WaiterIndex IndexOf(uint64_t link) {
     return WaiterIndex(link & kIndexMask);
   }
-  // What `link` becomes when it is to lead to `index`.
+  // The new value of `link` when it leads to `index`.
   static constexpr uint64_t Changed(uint64_t link, WaiterIndex index) {
     return Pack(TagOf(link) + 1, false, index);
   }
@@ -86,21 +87,22 @@ class WaiterList {
     return {records_[index].state.load()};
   }
 
-  // A link and what was read from it. The link is in this list as long as it
-  // reads the same.
+  // A link and the value that was read from it. While the link has this value,
+  // it is in this list.
   struct Position {
     Link* link;
     uint64_t value;
   };
 
-  // The hint, {version 38, index 24}, if it still holds; else the head.
+  // Where to start an append: the hint, {version 38, index 24}, if it is still
+  // valid, else the head.
   Position Start() {
     const uint64_t hint = hint_.load();
     if (hint != 0) {
       const WaiterIndex index = IndexOf(hint);
       Link& next = records_[index].next;
       const uint64_t value = next.load();
-      // In this order: the version is changed before the link is reset.
+      // In this order: reuse changes the version before it resets the link.
       if (!IsMarked(value) && HintOf(index, StateOf(index)) == hint) {
         return {&next, value};
       }
@@ -116,7 +118,7 @@ class WaiterList {
     hint_.store(HintOf(index, state));
   }
 
-  // False if the list changed at the position: start again.
+  // False if the list changed at the position: the caller starts again.
   bool AppendFrom(Position at, WaiterIndex index) {
     while (IndexOf(at.value) != kNoWaiter) {
       const WaiterIndex node = IndexOf(at.value);
@@ -132,7 +134,7 @@ class WaiterList {
     return at.link->compare_exchange_strong(at.value, Changed(at.value, index));
   }
 
-  // Takes the marked `node` out from behind `at`, which moves on.
+  // Unlinks the marked `node` behind `at`, and moves `at` on.
   bool Unlink(Position& at, WaiterIndex node, uint64_t after) {
     const uint64_t changed = Changed(at.value, IndexOf(after));
     if (!at.link->compare_exchange_strong(at.value, changed)) return false;
@@ -141,8 +143,8 @@ class WaiterList {
     return true;
   }
 
-  // Marks and unlinks who is over, up to the first that waits or, if `whole`,
-  // to the end. Returns the first that waits.
+  // Marks and unlinks finished records, up to the first that waits or, if
+  // `whole`, to the end. Returns the first that waits.
   std::optional<Waiter> Clean(bool whole) {
     for (;;) {
       std::optional<Waiter> first;

@@ -20,7 +20,7 @@
 
 namespace tandem {
 
-// Names one wait: {version 38, record 24}. 0 names none.
+// Names one wait: {version 38, record 24}. 0 names no wait.
 struct WaitTicket {
   static WaitTicket Of(WaiterIndex index, WaiterState state) {
     return {state.version() << kIndexBits | static_cast<uint32_t>(index)};
@@ -32,70 +32,76 @@ struct WaitTicket {
   uint64_t word = 0;
 };
 
-// What the threads of one core have counted, class by class.
+// The counts of one core's threads, class by class.
 template <class Platform>
 struct alignas(kCacheLine) CoreWaits {
   std::array<WaitCounters<Platform>, kMaxClasses> classes;
 };
 
-// Everyone who waits for buffers of one pool: joining, serving in order, direct
-// hand-over, cancelling (S4, S5, S7, S8).
+// All sessions that wait for buffers of one pool: joining, serving in order,
+// direct hand-over, cancelling (S4, S5, S7, S8).
 //
-// The protocol. A wait is a record of the queue's (waiter_record.h), linked in
+// The protocol. A wait is a record of the queue (waiter_record.h), linked in
 // the list of its class (waiter_list.h), counted in the pool's ledger
 // (pool/wait_door.h), and known to its session by a ticket. It goes through
-// these states; a change of `state` is one compare-and-swap, and whoever makes
-// it does what is written behind it.
+// these states. A change of `state` is one compare-and-swap; the thread that
+// makes it performs the actions listed with it.
 //
 //   state       list      ledger   holds         leaves it by
 //   ----------  --------  -------  ------------  ---------------------------
 //   kIdle       no        no       none: spare   TakeOrJoin: counted in the
 //   or over                        or free       ledger, then kWaiting, then
 //                                                the ticket, then linked
-//   kWaiting    linked    counted  list, owner   Serve, by anyone, with the
+//   kWaiting    linked    counted  list, owner   Serve, any thread, with the
 //                                                buffers: kGranted
-//                                                Cancel, by anyone: kCancelled
+//                                                Cancel, any thread: kCancelled
 //   kGranted    linked,   until    list, owner   Collect, by its session: the
 //               then not  EndWait                owner's hold
 //   kCancelled  linked,   until    list, then    Cancel drops the owner's hold
 //               then not  EndWait  none          itself
 //
-// Who is over is marked and unlinked by whoever passes, who drops the list's
-// hold; whoever drops the last hold returns the record. A record's version
-// names the wait, so whatever comes late fails: a server's offer, a cancel, a
-// session's look.
+// Any thread that passes a finished record marks and unlinks it; the unlinking
+// thread drops the list's hold. The thread that drops the last hold returns the
+// record. A record's version names the wait, so every late access fails: an
+// offer by a serving thread, a cancel, a look by the session.
 //
-// Joining. Who finds that others go before it joins those who wait: one
-// compare-and-swap on the ledger. There is nothing to search for, as there has
-// been pressure since before they came. Whoever finds nobody raises a shortage,
-// empties every cache, looks a last time, and turns the shortage into a wait.
-// Either way it is counted, then linked, then serves, once: its last look.
+// Joining. A thread that finds that other sessions go first joins the waiting
+// sessions by one compare-and-swap on the ledger. It need not search the
+// caches, because there has been pressure since before it came. A thread that
+// finds no such session raises a shortage, empties every cache, looks a last
+// time, and turns the shortage into a wait. In both cases the wait is counted,
+// then linked, and then the thread serves once, which is its last look.
 //
-// Serving. Anyone may serve at any time; nobody is "the" consumer. Who serves
-// reserves for the first in order, collects, and offers the buffers by the
-// compare-and-swap; who loses it gives them up and looks again. So a thread
-// that stops while serving keeps one waiter's buffers in its hands and holds up
-// nobody: the next one that serves reserves others for the same waiter.
+// Serving. Any thread may serve at any time; there is no single consumer. The
+// serving thread reserves buffers for the first wait in order, collects them,
+// and offers them by the compare-and-swap; if it loses, it gives the buffers up
+// and looks again. So a thread that stops while serving withholds one waiter's
+// buffers and holds up no session: the next serving thread reserves other
+// buffers for the same waiter.
 //
 // No wake-up is lost. A subscriber is counted in the ledger, then linked, then
-// serves. A releaser credits the ledger, and serves if it counts waiters. Both
-// touch the ledger's one word: if the credit came first, the subscriber finds
-// the buffers, else the releaser finds the subscriber counted, and either
-// linked or about to serve. A cancel serves too: it may have held up others.
+// serves. A releaser credits the ledger, and serves if the ledger counts
+// waiters. Both change the one word of the ledger. If the credit came first,
+// the subscriber finds the buffers; else the releaser finds the subscriber
+// counted, and either linked or about to serve. A cancel also serves, because
+// its wait may have held up others.
 //
-// Order. Within a class, by link order. Between classes, by rank: the first
-// class with a waiter is served or nobody is. A class that others have
-// overtaken `max_overtakes` times is due: its first goes before all that came
-// after it, by the clock, but for class 0 (complete), which is never held back.
+// Order. Within a class: by link order. Between classes: by rank; the first
+// class with a waiter is served, or none is. A class that others have overtaken
+// `max_overtakes` times is due: its first wait goes before all waits that began
+// later by the clock, except those of class 0 (complete), which is never held
+// back.
 //
-// Threads:  any, signal handlers included; wake-ups caused inside a wake-up are
-//           deferred until it returns, not nested.
-// Progress: lock-free. Memory: the records given at construction, no more.
+// Threads:  any, including signal handlers. Wake-ups caused inside a wake-up
+//           are deferred until it returns, not nested.
+// Progress: lock-free.
+// Memory:   the records given at construction, no more.
 // Cost:     a wait, its grant and its collection take 11 read-modify-writes of
-//           words that others write as well: three on the ledger (join,
+//           words that other threads also write: three on the ledger (join,
 //           reserve, end), three on the list (append, mark, unlink), one on the
 //           state, one on the holds, and the release's credit, push and pop of
 //           the buffers. Statistics and spare records are on the core's own
+//           lines.
 //           lines.
 template <class Platform>
 class WaiterQueue final : public WaiterService {
@@ -111,13 +117,13 @@ class WaiterQueue final : public WaiterService {
   };
   struct Limits {
     uint32_t max_waiters;
-    uint32_t max_completes;  // on top of these
+    uint32_t max_completes;  // in addition to max_waiters
     uint32_t max_overtakes;
   };
   enum class [[nodiscard]] Joined{kTaken, kWaiting, kOverloaded};
 
-  // What the queue works on: as many links as records; as many spares and
-  // counts as there are cores.
+  // The memory of the queue: as many links as records; one spare and one
+  // element of counts for each core.
   struct Storage {
     std::span<typename Records::Record> records;
     std::span<typename Records::Link> links;
@@ -125,8 +131,8 @@ class WaiterQueue final : public WaiterService {
     std::span<CoreWaits<Platform>> counts;
   };
 
-  // `classes` in order of rank, at most kMaxClasses; class 0 is complete.
-  // `storage` must outlive the queue, and so must what `door` leads to.
+  // `classes` is in order of rank, at most kMaxClasses; class 0 is complete.
+  // `storage` and the objects behind `door` must outlive the queue.
   WaiterQueue(Door door, std::span<const ClassRule> classes, Limits limits,
               const Storage& storage)
       : door_(door),
@@ -148,14 +154,14 @@ class WaiterQueue final : public WaiterService {
   }
 
   // For an allocation of this class that LockFreePool::TakeCheaply could not
-  // meet: takes out.size() buffers by all means, or joins the queue. kTaken:
-  // the buffers are in `out`, and `waker` is not called. kWaiting: it is
-  // called, once, unless the wait is cancelled first. kOverloaded: max_waiters
-  // sessions wait already, and nothing has changed.
+  // meet: takes out.size() buffers after searching everywhere, or joins the
+  // queue. kTaken: the buffers are in `out`, and `waker` is not called.
+  // kWaiting: the waker is called once, unless the wait is cancelled first.
+  // kOverloaded: max_waiters sessions wait already, and nothing has changed.
   //
-  // `ticket` is set before anyone can serve the wait and not touched after: a
-  // session that is woken on another thread may be gone when this returns. It
-  // is 0 if the answer is not kWaiting.
+  // `ticket` is set before any thread can serve the wait and is not touched
+  // after that: a session that is woken on another thread may be gone when this
+  // function returns. The ticket is 0 if the answer is not kWaiting.
   Joined TakeOrJoin(Cache* cache, ClassId id, std::span<std::byte*> out,
                     Waker waker, TicketWord& ticket) {
     if (door_.MustWait(RankOf(id))) {
@@ -171,10 +177,10 @@ class WaiterQueue final : public WaiterService {
     return TakeOrJoin(shortage, id, out, waker, ticket);
   }
 
-  // The same for a session that holds an empty buffer: it takes the other one
-  // as complete, into first(1) of `out`, or calls `give_back`, which gives up
-  // the one it has, and goes on as pair, for all of `out`. All under one
-  // shortage: caches are searched once.
+  // The same for a session that holds an empty buffer. It takes the other
+  // buffer as complete, into first(1) of `out`. Otherwise it calls `give_back`,
+  // which gives up the held buffer, and continues as pair, for all of `out`.
+  // One shortage covers both steps, so caches are searched once.
   template <class GiveBack>
   Joined CompleteOrJoin(Cache* cache, ClassId complete, GiveBack give_back,
                         ClassId pair, std::span<std::byte*, 2> out, Waker waker,
@@ -187,9 +193,9 @@ class WaiterQueue final : public WaiterService {
     return TakeOrJoin(shortage, pair, out, waker, ticket);
   }
 
-  // How the wait stands. kGranted: `out`, whose size is the class's need, has
-  // the buffers, and the ticket is void. kCancelled: the ticket is void. Called
-  // by one thread at a time, until the ticket is void.
+  // Returns the state of the wait. kGranted: `out`, whose size is the class's
+  // need, has the buffers, and the ticket is void. kCancelled: the ticket is
+  // void. Only one thread at a time may call this, until the ticket is void.
   WaiterStatus Collect(WaitTicket ticket, std::span<std::byte*> out) {
     const WaiterState state{records_[ticket.index()].state.load()};
     if (state.version() != ticket.version()) return WaiterStatus::kCancelled;
@@ -200,10 +206,10 @@ class WaiterQueue final : public WaiterService {
     return state.status();
   }
 
-  // Ends the wait, from any thread. True: it is over, its waker is called only
-  // if it asks for that (Waker::on_cancel), and the ticket is void. False: it
-  // was granted or cancelled before; if granted, its waker is being called or
-  // was.
+  // Ends the wait, from any thread. True: the wait is over, its waker is called
+  // only if it asks for that (Waker::on_cancel), and the ticket is void. False:
+  // the wait was granted or cancelled before; if it was granted, its waker has
+  // been or is being called.
   bool Cancel(WaitTicket ticket) {
     auto& record = records_[ticket.index()];
     WaiterState state{record.state.load()};
@@ -216,12 +222,13 @@ class WaiterQueue final : public WaiterService {
     } while (!record.state.compare_exchange_weak(
         state.word, state.With(WaiterStatus::kCancelled, kNoBuffer).word));
     OwnCounts(line).CountCancel();
-    // Whoever was overtaken is gone; the next one starts afresh.
+    // The class is empty: reset its overtake count.
     if (!line.list.First()) ResetOvertaken(line);
     door_.EndWait();
     records_.Drop(ticket.index(), Records::kOwned);
-    // Those who left are unlinked once they outnumber those who wait: memory is
-    // bounded, and the passes over the lists cost each of them but one visit.
+    // Unlink cancelled waits once they outnumber the waiting sessions: this
+    // bounds memory, and the passes over the lists visit each of them only once
+    // on average.
     if (left_.fetch_add(1) + 1 > door_.waiting() + kDeadSlack) {
       left_.store(0);
       PurgeAll();
@@ -232,12 +239,12 @@ class WaiterQueue final : public WaiterService {
   }
 
   // The word that a thread may sleep on for this ticket: its low half changes
-  // when the wait is over.
+  // when the wait ends.
   TicketWord& WordOf(WaitTicket ticket) {
     return records_[ticket.index()].state;
   }
 
-  // What WaiterService declares:
+  // Implements WaiterService:
   bool MustWait(Rank rank) override {
     for (size_t i = 0; i < class_count_; ++i) {
       Line& line = *lines_[i];
@@ -253,12 +260,12 @@ class WaiterQueue final : public WaiterService {
       if (!lines_[i]->list.First()) continue;
       due |= lines_[i]->overtaken.fetch_add(1) + 1 == limits_.max_overtakes;
     }
-    // There may be enough for who goes first from now on.
+    // From now on there may be enough for the sessions that go first.
     if (due) Serve();
   }
   void Serve() override { ServeAs(WaitTicket{}); }
 
-  // What the waits of this class came to. Goes over all cores' counts.
+  // Totals over the waits of this class. Adds up the counts of all cores.
   WaitTotals totals(ClassId id) const {
     WaitTotals totals;
     for (const auto& core : counts_) core.classes[Int(id)].AddTo(totals);
@@ -266,8 +273,8 @@ class WaiterQueue final : public WaiterService {
   }
 
  private:
-  // Dead records that there may be beyond the number of those who wait before a
-  // cancel takes the trouble to unlink them.
+  // A cancel unlinks dead records once they exceed the number of waiting
+  // sessions by more than this.
   static constexpr uint32_t kDeadSlack = 16;
 
   struct Line {
@@ -281,7 +288,7 @@ class WaiterQueue final : public WaiterService {
     const size_t number;
     const ClassRule rule;
     WaiterList<Platform> list;
-    // Since a waiter of this class was last served.
+    // Overtakes since a waiter of this class was last served.
     typename Platform::template Atomic<uint32_t> overtaken;
   };
 
@@ -289,7 +296,7 @@ class WaiterQueue final : public WaiterService {
     size_t line;
     WaiterIndex index;
     WaiterState state;
-    int64_t since;       // when it came
+    int64_t since;       // when the wait began
     uint32_t overtakes;  // bit i: class i has a waiter that came before
   };
 
@@ -310,8 +317,9 @@ class WaiterQueue final : public WaiterService {
     for (size_t i = 0; i < class_count_; ++i) lines_[i]->list.Purge();
   }
 
-  // Who holds a buffer that others wait for is not turned away for them: a
-  // complete always finds a place, as each holds a buffer.
+  // A complete holds a buffer that other sessions wait for, so it is not
+  // refused because of them. It always finds a place, because each complete
+  // holds a buffer.
   uint32_t LimitOf(ClassId id) const {
     return limits_.max_waiters + (Int(id) == 0 ? limits_.max_completes : 0);
   }
@@ -329,34 +337,35 @@ class WaiterQueue final : public WaiterService {
     return Link(index, id, out, waker, ticket);
   }
 
-  // For who is counted as waiting: the last look included.
+  // For a session that the ledger counts as waiting. Includes the last look.
   Joined Link(WaiterIndex index, ClassId id, std::span<std::byte*> out,
               Waker waker, TicketWord& ticket) {
     Line& line = *lines_[Int(id)];
     auto& record = records_[index];
     const WaiterState state = WaiterState{record.state.load()}.Next();
-    // relaxed: published by Append; see WaiterRecord for who may read.
+    // relaxed: published by Append; WaiterRecord says who may read the fields.
     record.wake.store(waker.wake, std::memory_order::relaxed);
     record.wake_context.store(waker.context, std::memory_order::relaxed);
     record.on_cancel.store(waker.on_cancel, std::memory_order::relaxed);
     record.since_nanos.store(Platform::NowNanos(), std::memory_order::relaxed);
     record.line.store(Int(id), std::memory_order::relaxed);
     OwnCounts(line).CountWait();
-    // Waiting, then known: who reads the ticket may cancel the wait at once,
-    // and a cancel that is refused means that it is over.
+    // First the state, then the ticket: a thread that reads the ticket may
+    // cancel the wait at once, and a refused cancel must mean that the wait is
+    // over.
     record.state.store(state.word);
     const WaitTicket self = WaitTicket::Of(index, state);
     ticket.store(self.word);
     line.list.Append(index, state);
     if (!ServeAs(self)) return Joined::kWaiting;
     ticket.store(0);
-    // Served by this very thread, so nobody has cancelled it.
+    // This thread served the wait, so no other thread has cancelled it.
     door_.Unpack(WaiterState{record.state.load()}.buffer(), out);
     records_.Drop(index, Records::kOwned);
     return Joined::kTaken;
   }
 
-  // The counts of the core that the caller runs on, a hint.
+  // The counts of the core that the caller runs on, which is only a hint.
   WaitCounters<Platform>& OwnCounts(const Line& line) {
     return counts_[Platform::CurrentCore() % counts_.size()]
         .classes[line.number];
@@ -366,8 +375,8 @@ class WaiterQueue final : public WaiterService {
     if (line.overtaken.load() != 0) line.overtaken.store(0);
   }
 
-  // Serves all that can be. True if the wait `self` was served by this very
-  // call, whose waker is then not called.
+  // Serves all waits that can be served. True if this call served the wait
+  // `self`, whose waker is then not called.
   bool ServeAs(WaitTicket self) {
     bool served_self = false;
     ServeScope<Platform>::Run(this, [&] {
@@ -382,7 +391,7 @@ class WaiterQueue final : public WaiterService {
     return served_self;
   }
 
-  // Who is to be served next, if anyone waits.
+  // Returns the wait to serve next, if there is any.
   std::optional<Candidate> Pick() {
     std::optional<Candidate> best;
     for (size_t i = 0; i < class_count_; ++i) {
@@ -429,7 +438,7 @@ class WaiterQueue final : public WaiterService {
     return true;
   }
 
-  // A waker without a context is given the word that its thread sleeps on.
+  // A waker without a context gets the word that its thread sleeps on.
   static Waker WakerOf(typename Records::Record& record) {
     Waker waker{record.wake.load(std::memory_order::relaxed),
                 record.wake_context.load(std::memory_order::relaxed),
@@ -440,7 +449,7 @@ class WaiterQueue final : public WaiterService {
     return waker;
   }
 
-  // Without a function nobody is told.
+  // Without a function there is no wake-up.
   static void Call(const Waker& waker) {
     if (waker.wake != nullptr) waker.wake(waker.context);
   }
@@ -449,7 +458,8 @@ class WaiterQueue final : public WaiterService {
   const Limits limits_;
   Records records_;
   const std::span<CoreWaits<Platform>> counts_;
-  // Waits that were cancelled since those were last unlinked, in all classes.
+  // Waits of all classes that were cancelled since dead records were last
+  // unlinked.
   alignas(kCacheLine) typename Platform::template Atomic<uint32_t> left_;
   const size_t class_count_;
   std::array<std::optional<Line>, kMaxClasses> lines_;

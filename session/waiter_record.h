@@ -17,10 +17,10 @@ inline constexpr WaiterIndex kNoWaiter{kMaxCapacity};
 
 enum class WaiterStatus : uint32_t { kIdle, kWaiting, kGranted, kCancelled };
 
-// The word that decides a wait: {first buffer 24, version 38, status 2}. Who
-// changes it from kWaiting, by compare-and-swap, has served or cancelled it;
-// the version names the wait, so a late helper's attempt on a record that has
-// been reused fails. A version repeats after 2^38 waits in one record.
+// The word that decides a wait: {first buffer 24, version 38, status 2}. The
+// thread that changes it from kWaiting, by compare-and-swap, has served or
+// cancelled the wait. The version names the wait, so a late attempt on a record
+// that has been reused fails. A version repeats after 2^38 waits in one record.
 //
 // A blocked thread sleeps on the low half, {version 30, status 2}.
 struct WaiterState {
@@ -53,13 +53,13 @@ struct WaiterState {
   uint64_t word;
 };
 
-// One wait. Type-stable: records are never unmapped before their queue is gone,
-// so a stale index may always be followed, and what it finds be rejected by
-// version or tag.
+// One wait. Type-stable: records are not unmapped before their queue is
+// destroyed. So a thread may always follow a stale index, and reject what it
+// finds by version or tag.
 //
-// All fields but `state`, `next` and `holds` are written by the subscriber
-// before it links the record, and read by who serves it before its
-// compare-and-swap on `state`: if that succeeds, they belonged to this wait.
+// The subscriber writes all fields except `state`, `next` and `holds` before it
+// links the record. A serving thread reads them before its compare-and-swap on
+// `state`: if that succeeds, they belonged to this wait.
 template <class Platform>
 struct alignas(kCacheLine) WaiterRecord {
   template <class T>
@@ -75,22 +75,23 @@ struct alignas(kCacheLine) WaiterRecord {
   Atomic<void*> wake_context{nullptr};
 };
 
-// A record that nobody uses, kept for the threads of one core; kNoWaiter if
-// there is none.
+// An unused record, kept for the threads of one core; kNoWaiter if there is
+// none.
 template <class Platform>
 struct alignas(kCacheLine) SpareRecord {
   typename Platform::template OwnAtomic<uint32_t> index{
       static_cast<uint32_t>(kNoWaiter)};
 };
 
-// The records of one queue and the list of those that nobody uses, but for one
-// that each core keeps. A record in use has two holds, one by the list that it
-// is linked in and one by the session that waits; who drops the last returns
-// it.
+// The records of one queue, with the list of unused records and one unused
+// record for each core. A record in use has two holds, one by the list that it
+// is linked in and one by the session that waits; the thread that drops the
+// last hold returns it.
 //
-// Threads: any, signal handlers included. Progress: lock-free.
-// Cost:    one exchange on the core's own line for each record that is taken
-//          or returned, where waits begin and end in turn.
+// Threads:  any, including signal handlers.
+// Progress: lock-free.
+// Cost:     where waits begin and end in turn, one exchange on the core's own
+//           line for each record that is taken or returned.
 template <class Platform>
 class WaiterRecords {
  public:
@@ -101,8 +102,8 @@ class WaiterRecords {
   static constexpr uint32_t kLinked = 1;
   static constexpr uint32_t kOwned = 2;
 
-  // All must outlive this object: as many links as records, and a spare for
-  // each core.
+  // All arguments must outlive this object. There are as many links as records,
+  // and one spare for each core.
   WaiterRecords(std::span<Record> records, std::span<Link> links,
                 std::span<Spare> spares)
       : records_(records), links_(links), spares_(spares) {
@@ -116,7 +117,7 @@ class WaiterRecords {
     return records_[static_cast<uint32_t>(index)];
   }
 
-  // A record with both holds, kNoWaiter if all are in use.
+  // Returns a record with both holds, kNoWaiter if all are in use.
   WaiterIndex Take() {
     WaiterIndex index = TakeSpare(OwnSpare());
     if (index == kNoWaiter) index = TakeFree();
@@ -130,24 +131,25 @@ class WaiterRecords {
     return index;
   }
 
-  // Drops a hold, or both.
+  // Drops one hold, or both.
   void Drop(WaiterIndex index, uint32_t holds) {
     auto& left = (*this)[index].holds;
-    // (1) acquire, (2) acq_rel: what either holder did with the record comes
-    // before its reuse. Who finds no other hold is the only one there, and
-    // need not write.
+    // (1) acquire, (2) acq_rel: all accesses of both holders happen before the
+    // reuse. A thread that finds no other hold is the only holder, and need not
+    // write.
     if (left.load(std::memory_order::acquire) != holds &&              // (1)
         left.fetch_sub(holds, std::memory_order::acq_rel) != holds) {  // (2)
       return;
     }
-    // (3) acq_rel: pairs with (4) and itself, whoever gets the record next.
+    // (3) acq_rel: pairs with (4) and with itself, for the next user of the
+    // record.
     const WaiterIndex before{OwnSpare().index.exchange(
         static_cast<uint32_t>(index), std::memory_order::acq_rel)};  // (3)
     if (before != kNoWaiter) free_.Push(links_, {&before, 1});
   }
 
  private:
-  // That of the core the caller runs on, a hint.
+  // The spare of the core that the caller runs on, which is only a hint.
   Spare& OwnSpare() {
     return spares_[Platform::CurrentCore() % spares_.size()];
   }
@@ -155,7 +157,8 @@ class WaiterRecords {
     constexpr auto kNone = static_cast<uint32_t>(kNoWaiter);
     // relaxed: only compared.
     if (spare.index.load(std::memory_order::relaxed) == kNone) return kNoWaiter;
-    // (4) acquire: pairs with (3), what was done with the record comes before.
+    // (4) acquire: pairs with (3), so earlier accesses to the record happen
+    // before.
     return WaiterIndex{
         spare.index.exchange(kNone, std::memory_order::acquire)};  // (4)
   }

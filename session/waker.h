@@ -3,25 +3,25 @@
 
 namespace tandem {
 
-// How a waiter is told that its buffers are there: a function and a context,
-// nothing allocated.
+// The notification of a waiter that its buffers are there: a function and a
+// context. Nothing is allocated.
 //
-// Called once for each wait that was granted, on the thread that served it,
-// possibly before the call that subscribed has returned, possibly in a signal
-// handler. It must not block or throw, nor create or destroy a pool. It may use
-// any pool, and any session that no other thread uses; what that frees is
-// served after it returns, not nested.
+// It is called once for each granted wait, on the thread that served it. The
+// call may come before the subscribing call has returned, and may come in a
+// signal handler. It must not block or throw, and must not create or destroy a
+// pool. It may use any pool, and any session that no other thread uses; buffers
+// that it frees are served after it returns, not nested.
 //
-// Without a context, `wake` is given the address of the wait's own word, which
-// outlives the wait: what a thread sleeps on. Without a function nobody is
-// told: the waiter looks by itself.
+// Without a context, `wake` gets the address of the wait's own word, which
+// outlives the wait: a thread can sleep on it. Without a function there is no
+// notification, and the waiter must look by itself.
 //
 // It must return: no longjmp, no thread exit.
 struct Waker {
   void (*wake)(void* context) noexcept = nullptr;
   void* context = nullptr;
-  // Call it for a wait that is cancelled as well: for who sleeps until it is
-  // over, one way or the other.
+  // Also call it for a cancelled wait: for a thread that sleeps until the wait
+  // is over, granted or cancelled.
   bool on_cancel = false;
 };
 

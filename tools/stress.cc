@@ -1,13 +1,12 @@
-// Many threads do random things with one pool, and everything that must be true
-// is checked all the while.
+// Many threads do random operations on one pool, while the program checks every
+// invariant.
 //
 //   bazel run -c opt //tools:stress -- --seconds=60 --threads=8
 //   bazel run --config=tsan //tools:stress -- --seconds=600
 //
-// Exit code 0: nothing was violated. 1: something was, or memory, threads or
-// descriptors ran out, and a message says what. 2: a flag is wrong. The same
-// seed gives every thread the same decisions; what comes of them depends on the
-// machine.
+// Exit code 0: no violation. 1: a violation, or memory, threads or descriptors
+// ran out; a message says which. 2: a flag is wrong. The same seed gives every
+// thread the same decisions; their effects depend on the machine.
 
 #include <unistd.h>
 
@@ -89,7 +88,7 @@ Options OptionsFromFlags() {
           .seed = seed};
 }
 
-// What all workers did together.
+// The totals of all workers.
 struct Totals {
   explicit Totals(const World& world) {
     for (const Tally& tally : world.tallies) {
@@ -131,7 +130,8 @@ void PrintTotals(std::string_view head, const World& world) {
   std::fflush(stdout);
 }
 
-// Until the time is over: a line each second, and an end if nothing moves.
+// Until the time is over: prints a line each second, and ends the program if no
+// operation completes.
 void Watch(World& world) {
   const auto start = steady_clock::now();
   auto next_line = start + seconds(1);
@@ -157,7 +157,7 @@ void Watch(World& world) {
   }
 }
 
-// A thread; ends the program where none can be had.
+// Creates a thread; ends the program if that fails.
 template <class... Args>
 std::thread StartThread(Args&&... args) {
   try {
@@ -168,7 +168,7 @@ std::thread StartThread(Args&&... args) {
   }
 }
 
-// False if it could not begin; says why.
+// False if it could not start; prints the reason.
 bool Run(const Options& options) {
   absl::StatusOr<std::unique_ptr<World>> created = World::Create(options);
   if (!created.ok()) {
@@ -184,7 +184,7 @@ bool Run(const Options& options) {
   std::vector<std::thread> lives;
   for (uint32_t i = 0; i < options.threads; ++i) {
     workers.push_back(std::make_unique<Worker>(*world, i));
-    // Never uses the pool itself: one thread after the other does.
+    // This thread never uses the pool itself; one thread after the other does.
     lives.push_back(
         StartThread([&world = *world, &worker = *workers.back(), i] {
           while (!world.finished) {

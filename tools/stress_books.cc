@@ -1,4 +1,4 @@
-// What a worker notes about its sessions, and how sessions reach it.
+// A worker's records about its sessions, and how sessions reach it.
 
 #include <atomic>
 #include <cstddef>

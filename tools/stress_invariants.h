@@ -13,46 +13,46 @@
 
 namespace tandem::stress {
 
-// Who holds a buffer, as far as the program under stress knows: 0 for nobody.
+// The holder of a buffer, as far as the stress program knows: 0 for none.
 enum class OwnerTag : uint32_t {};
 inline constexpr OwnerTag kNobody{0};
 
-// Ends the process with exit code 1, after saying which invariant is broken,
-// how, and what the pool looks like.
+// Ends the process with exit code 1, after printing which invariant is broken,
+// how, and the pool's state.
 [[noreturn]] void Violated(std::string_view invariant, std::string_view what);
 
 // The pool that Violated and the watchdog describe. Null for none.
 void DescribeOnFailure(const BufferPool* pool);
 
-// The pool's state in a few lines, for people.
+// Prints the pool's state in a few readable lines.
 void PrintSnapshot(const BufferPool& pool);
 
-// A second book on who holds which buffer, kept by those who hold them, and
+// A second record of the holder of each buffer, kept by the holders, and of
 // what they write into the buffers. It must always agree with the pool.
 //
-// Threads: any. All accesses are relaxed: the book must not order what the
-// pool itself ought to order, or ThreadSanitizer would see less.
+// Threads: any. All accesses are relaxed: this record must not order what the
+//          pool itself must order, or ThreadSanitizer would miss errors.
 class OwnershipTable {
  public:
   explicit OwnershipTable(BufferPool& pool);
 
-  // `owner` has just got the buffer: nobody else may have it. Writes a pattern
-  // over all of it, or over both its ends.
+  // `owner` has just got the buffer: no other owner may have it. Writes a
+  // pattern over the whole buffer, or over both its ends.
   void Take(std::byte* buffer, OwnerTag owner, bool whole);
 
-  // The owner is about to give the buffer back: all that was written into it
-  // must still be there.
+  // The owner is about to give the buffer back: everything that was written
+  // into it must still be there.
   void Give(std::byte* buffer, OwnerTag owner);
 
-  // As Give, but says who the owner was: for buffers that change hands between
+  // As Give, but returns the owner: for buffers that change hands between
   // threads.
   OwnerTag OwnerOf(const std::byte* buffer) const;
 
-  // The owner still holds the buffer, untouched.
+  // The owner still holds the buffer, unchanged.
   void Check(std::byte* buffer, OwnerTag owner) const;
 
-  // Buffers in somebody's hands. Never more than there really are: counted
-  // after they are taken and before they are given back.
+  // Buffers that have a holder. Never more than the real number: counted after
+  // they are taken and before they are given back.
   uint32_t held() const { return held_.load(std::memory_order::relaxed); }
 
  private:

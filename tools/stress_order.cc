@@ -1,5 +1,5 @@
-// The order of service, as one worker can see it: what it has seen begin to
-// wait goes before what it asks for later.
+// The order of service, as one worker can observe it: a wait that it has seen
+// begin goes before its later requests.
 
 #include <cstdint>
 #include <thread>

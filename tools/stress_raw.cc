@@ -1,5 +1,5 @@
-// Buffers that no session holds: taken singly and in batches, released by
-// whichever thread.
+// Buffers outside sessions: taken singly and in batches, released by any
+// thread.
 
 #include <algorithm>
 #include <array>
@@ -41,7 +41,7 @@ void Worker::UseRawBuffers() {
     world_.pool->ReleaseMany(buffers);
     return;
   }
-  // Swapped for what another thread has left.
+  // Swap each buffer for one that another thread has left.
   for (std::byte* const buffer : buffers) {
     auto& mailbox = world_.mailboxes[decisions_.Below(mailboxes)];
     std::byte* const other =

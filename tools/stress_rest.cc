@@ -1,5 +1,5 @@
-// Moments of rest: all workers meet, end what is under way, and one of them
-// checks that the books agree with the pool.
+// Moments of rest: all workers meet and end their operations, and one of them
+// checks that the records agree with the pool.
 
 #include <algorithm>
 #include <array>
@@ -19,10 +19,10 @@
 namespace tandem::stress {
 namespace {
 
-// Sessions that the solitary worker receives for.
+// Sessions that the single active worker receives for.
 constexpr uint32_t kProbes = 4;
 
-// Notes the order of wake-ups on one thread.
+// Records the order of wake-ups on one thread.
 struct Order {
   std::string woken;
 };
@@ -39,7 +39,7 @@ void NoteWake(void* context) noexcept {
 
 void Worker::Rest() {
   Meeting& meeting = *world_.meeting;
-  // Who sleeps for buffers must not wait for those that rest.
+  // A thread that sleeps for buffers must not wait for the resting threads.
   meeting.Meet([this] {
     for (auto& session : world_.sessions) {
       if (!session->parks) session->buffers->CancelWait();
@@ -120,8 +120,8 @@ void Worker::CheckBooks() {
   }
 }
 
-// With everybody else at rest, whatever lies in their caches: all buffers can
-// be had, receives leave the reserve, one more can't be had.
+// While all other workers rest, whatever their caches hold: all buffers are
+// available, receives leave the reserve, and one more buffer is not available.
 void Worker::ProbeAlone() {
   BufferPool& pool = *world_.pool;
   const uint32_t reserve = pool.reserve();
@@ -158,8 +158,7 @@ void Worker::ProbeAlone() {
   pool.ReleaseMany(raw);
 }
 
-// With the pool exhausted, `holder` holding one buffer and `raw` nearly all the
-// others.
+// The pool is exhausted: `holder` holds one buffer and `raw` nearly all others.
 void Worker::ProbeOrder(SessionBuffers& holder,
                         const std::vector<std::byte*>& raw) {
   Order order;

@@ -21,8 +21,8 @@ using std::chrono::microseconds;
 constexpr OwnerTag kWakerTag{0xFFFF'FFFF};
 
 void CountWake(StressSession& session) {
-  // acquire, so that it is read before the count: the owner raises what is due
-  // as soon as it sees the count.
+  // acquire, so that this read comes before the count: the owner raises
+  // wakes_due as soon as it sees the count.
   const uint32_t due = session.wakes_due.load(std::memory_order::acquire);
   if (session.wakes.fetch_add(1, std::memory_order::relaxed) != due) {
     Violated("a waker is called once per granted wait (S4, S5)",
@@ -34,16 +34,16 @@ void WakeAttended(void* context) noexcept {
   CountWake(*static_cast<StressSession*>(context));
 }
 
-// Now and then uses the pool within the wake-up: what that releases must be
-// served afterwards.
+// Sometimes uses the pool within the wake-up: buffers that this releases must
+// be served afterwards.
 void WakeParked(void* context) noexcept {
   auto& session = *static_cast<StressSession*>(context);
   CountWake(session);
   World& world = session.world;
   if (session.waits % 4 == 0) {
     if (std::byte* const buffer = world.pool->Acquire()) {
-      // Several threads may be in wake-ups: the buffer's number tells them
-      // apart in the table.
+      // Several threads may be in wake-ups: the table tells them apart by the
+      // buffer's number.
       world.table->Take(buffer, kWakerTag, false);
       world.table->Give(buffer, kWakerTag);
       world.pool->Release(buffer);
@@ -124,7 +124,7 @@ Allocation Worker::Ask(StressSession& session, Request request, Side side) {
     case Request::kReceive:
       return buffers.AllocateReceiveBuffer(side);
     case Request::kPair:
-      UnbookEmpty(session);  // It may give those back.
+      UnbookEmpty(session);  // The call may give those back.
       return buffers.AllocateBuffers();
     case Request::kUrgent:
       return buffers.AllocateBufferAs(world_.urgent, side);
@@ -168,7 +168,7 @@ void Worker::AskAndMayWait(StressSession& session) {
 }
 
 void Worker::AskAndPark(StressSession& session, Request request, Side side) {
-  // From the moment the request is made, the session may be somebody else's.
+  // After the request, the session may belong to another worker.
   owned_.pop_back();
   session.owned.store(false, std::memory_order::relaxed);
   ++session.waits;
@@ -228,7 +228,7 @@ void Worker::PollFor(StressSession& session, bool counted) {
     }
   }
   if (counted && status == WaitStatus::kGranted) {
-    // Granted before its waker has been called: that is on its way.
+    // The wait was granted, but its waker call is still on its way.
     const uint32_t due = session.wakes_due.load(std::memory_order::relaxed);
     while (session.wakes.load(std::memory_order::relaxed) == due) {
       std::this_thread::yield();

@@ -11,20 +11,20 @@
 
 namespace tandem::stress {
 
-// One stream of random operations, lived by one thread after the other.
+// One stream of random operations, executed by one thread after the other.
 class Worker {
  public:
   Worker(World& world, uint32_t number);
 
-  // Works until this thread's life is over, or everything is. To be called on
-  // a new thread each time.
+  // Works until this thread's life or the whole run is over. Call it on a new
+  // thread each time.
   void Live();
 
-  // Gives back all that the worker's sessions hold.
+  // Gives back all buffers of the worker's sessions.
   void ReleaseAll();
 
  private:
-  // What a session can ask for.
+  // The kinds of session requests.
   enum class Request { kReceive, kPair, kUrgent, kBulk };
 
   void Step();
@@ -47,7 +47,7 @@ class Worker {
   // --- the order of service (stress_order.cc)
   void CheckFifo();
 
-  // --- the books (stress_books.cc)
+  // --- the records (stress_books.cc)
   void Book(StressSession& session);
   void UnbookEmpty(StressSession& session);
   void UnbookAll(StressSession& session);
@@ -55,7 +55,7 @@ class Worker {
   void AdoptCancelled(StressSession& session);
   void CollectArrivals();
 
-  // --- past the sessions (stress_raw.cc)
+  // --- buffers outside sessions (stress_raw.cc)
   void UseRawBuffers();
   void Burst();
   void ReleaseRaw(std::byte* buffer);

@@ -13,10 +13,10 @@
 namespace tandem::stress {
 namespace {
 
-// Where Trim has whole pages to discard.
+// Large enough that Trim has whole pages to discard.
 constexpr size_t kBufferSize = 4096;
 
-// From here on a pool has the reserve that is its default.
+// From this capacity on, a pool has the default reserve.
 constexpr uint32_t kRoomy = 8;
 
 }  // namespace
@@ -38,8 +38,8 @@ absl::StatusOr<std::unique_ptr<World>> World::Create(const Options& options) {
   auto world = std::make_unique<World>();
   world->options = options;
   Decisions decisions(options.seed);
-  // Every second run with a cache limit of its own, and every second one, if
-  // nothing else is asked for, with caches that are never biased.
+  // Every second run sets a cache limit. Unless the flags say otherwise, every
+  // second run has caches that are never biased.
   PoolOptions pool_options{.name = "stress",
                            .buffer_size = kBufferSize,
                            .capacity = options.capacity,
@@ -47,7 +47,7 @@ absl::StatusOr<std::unique_ptr<World>> World::Create(const Options& options) {
   if (decisions.OneIn(2)) pool_options.cache_size = decisions.Below(33);
   if (decisions.OneIn(2)) pool_options.bias = Bias::kShared;
   if (options.bias) pool_options.bias = *options.bias;
-  // A receive needs one buffer beside the reserve.
+  // A receive needs one buffer in addition to the reserve.
   if (options.capacity < kRoomy) {
     pool_options.reserve = 1 + decisions.Below(options.capacity - 1);
   }

@@ -25,7 +25,7 @@ struct Options {
   int seconds;
   uint32_t threads;
   uint32_t capacity;
-  std::optional<Bias> bias;  // unset: as the seed decides
+  std::optional<Bias> bias;  // unset: the seed decides
   uint64_t seed;
 };
 
@@ -51,8 +51,9 @@ struct Inbox;
 struct World;
 
 // A session under stress. It belongs to one worker at a time. While a parked
-// one waits it belongs to nobody: its waker sends it to an inbox, and who
-// cancels its wait keeps it. So a wait that ends twice, or never, shows.
+// session waits, it belongs to no worker: its waker sends it to an inbox, and a
+// worker that cancels its wait keeps it. So the checks detect a wait that ends
+// twice, or never.
 struct StressSession : EventNotifier::Node {
   StressSession(World& all, SessionAllocator& allocator, uint32_t number)
       : world(all),
@@ -65,14 +66,14 @@ struct StressSession : EventNotifier::Node {
   World& world;
   std::optional<SessionBuffers> buffers;
   const uint32_t id;
-  const bool parks;  // else its owner stays with it while it waits
+  const bool parks;                 // else its owner keeps it while it waits
   std::array<bool, 2> booked = {};  // sides in the ownership table
   uint32_t waits = 0;
-  bool migrates = false;    // on its way to another worker without a wait
+  bool migrates = false;    // moves to another worker without a wait
   Inbox* target = nullptr;  // where its wake-up sends it
   StressSession* next = nullptr;
   std::atomic<bool> owned{true};
-  // Wake-ups that came, and those that were due.
+  // Wake-ups that came, and wake-ups that were due.
   std::atomic<uint32_t> wakes{0};
   std::atomic<uint32_t> wakes_due{0};
 };
@@ -92,11 +93,11 @@ struct alignas(64) Inbox {
 
   std::atomic<StressSession*> top{nullptr};
   std::unique_ptr<EventNotifier> notifier;
-  // Of the worker that is dispatching.
+  // Belongs to the dispatching worker.
   std::vector<StressSession*>* arrived = nullptr;
 };
 
-// What one worker did. Written by it alone.
+// One worker's counts, written only by that worker.
 struct alignas(64) Tally {
   std::atomic<uint64_t> ops{0};
   std::atomic<uint64_t> allocations{0};
@@ -113,11 +114,11 @@ struct alignas(64) Tally {
   }
 };
 
-// A place where all workers meet. The last to come lets all go on.
+// A meeting of all workers. The last one to arrive lets all continue.
 class Meeting {
  public:
   explicit Meeting(uint32_t size) : size_(size) {}
-  // Calls `idle` now and then, until all are here.
+  // Calls `idle` repeatedly, until all workers are here.
   void Meet(const std::function<void()>& idle);
   void Meet() {
     Meet([] {});
@@ -129,9 +130,9 @@ class Meeting {
   std::atomic<uint32_t> generation_{0};
 };
 
-// Everything that workers share.
+// The state that workers share.
 struct World {
-  // The error of whatever could not be had.
+  // Returns the error of the resource that is not available.
   static absl::StatusOr<std::unique_ptr<World>> Create(const Options& options);
 
   // True when the operations of this round are done.
@@ -140,7 +141,7 @@ struct World {
            round_ops.load(std::memory_order::relaxed) >= kRoundOps;
   }
 
-  // Whether sessions now hold little: pressure comes and goes, so that caches
+  // Whether sessions hold little at the moment: pressure varies, so that caches
   // fill and are emptied again.
   bool Calm() const {
     constexpr uint64_t kSpell = 4096;
@@ -149,8 +150,8 @@ struct World {
 
   // Operations of all workers between two moments of rest.
   static constexpr uint64_t kRoundOps = 200'000;
-  // Buffers that change hands between threads: no more of them than a quarter
-  // of the pool, as they lie there until the next rest.
+  // Buffers that change hands between threads: at most a quarter of the pool,
+  // because they stay there until the next rest.
   static constexpr uint32_t kMailboxes = 16;
   uint32_t mailboxes_in_use() const {
     return std::min(kMailboxes, options.capacity / 4);
@@ -159,7 +160,7 @@ struct World {
   Options options;
   std::unique_ptr<BufferPool> pool;
   std::unique_ptr<SessionAllocator> allocator;
-  ClassId urgent;  // declared: before pairs, keeps nothing
+  ClassId urgent;  // declared: before pairs; keeps no buffer
   ClassId bulk;    // declared: after pairs, keeps more than receive
   std::unique_ptr<OwnershipTable> table;
   std::vector<std::unique_ptr<StressSession>> sessions;
@@ -168,8 +169,8 @@ struct World {
   std::array<std::atomic<std::byte*>, kMailboxes> mailboxes = {};
   std::optional<Meeting> meeting;
 
-  std::atomic<bool> stop{false};      // asked to end
-  std::atomic<bool> finished{false};  // agreed on at a moment of rest
+  std::atomic<bool> stop{false};      // a request to end
+  std::atomic<bool> finished{false};  // decided at a moment of rest
   std::atomic<uint64_t> round_ops{0};
   std::atomic<uint64_t> rounds{0};
 };

@@ -1,6 +1,6 @@
-// A server in C: one thread, epoll(7), any number of connections on as many
-// buffers as its argument says. What a client sends comes back in capitals.
-// Listens on a port of its own choice, and prints it.
+// A server in C with one thread and epoll(7). Its argument is the number of
+// buffers, for any number of connections. It sends a client's bytes back in
+// capitals. It listens on a free port, and prints it.
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -17,14 +17,14 @@
 struct connection {
   int fd;
   tandem_session buffers;
-  tandem_node node;  // to go on once it has what it waits for
+  tandem_node node;  // lets the loop continue this connection
 };
 
 static int epoll;
 static tandem_notifier* notifier;
 static tandem_allocator* allocator;
 
-// The request's bytes become the response's, of which there are none.
+// Turns the request's bytes into the response's. The response must be empty.
 static void process(tandem_session* s) {
   struct iovec from[2], to[2];
   session_readable(s, TANDEM_REQUEST, from);
@@ -36,8 +36,8 @@ static void process(tandem_session* s) {
   session_commit(s, TANDEM_RESPONSE, from[0].iov_len);
 }
 
-// Sends, processes and receives as far as it gets. What it then waits for,
-// buffers or its socket, has the loop call it again.
+// Sends, processes and receives as far as possible. If buffers or the socket
+// are not ready, the loop calls this again when they are.
 static void go_on(void* context) {
   struct connection* const c = context;
   tandem_session* const s = &c->buffers;
@@ -62,7 +62,7 @@ static void go_on(void* context) {
     if (got == TANDEM_WAITING) return;
     if (got == TANDEM_OVERLOADED) n = 0;
   }
-  session_release_buffers(s);  // Nobody waits for its socket with empty ones.
+  session_release_buffers(s);  // No empty buffer is held during a socket wait.
   struct epoll_event event = {EPOLLONESHOT, {c}};
   event.events |= session_size(s, TANDEM_RESPONSE) != 0 ? EPOLLOUT : EPOLLIN;
   if (n < 0 && errno == EAGAIN &&

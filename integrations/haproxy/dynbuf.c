@@ -1,6 +1,6 @@
 // HAProxy's buffers on Tandem: see dynbuf.h.
 
-// Before all others.
+// Must be the first include.
 #include <haproxy/activity.h>
 #include <haproxy/api.h>
 #include <haproxy/cfgparse.h>
@@ -19,14 +19,14 @@
 
 struct pool_head* pool_head_buffer __read_mostly;
 
-// One wait, and then what it was granted. Never freed: a wake-up that comes
-// late finds it. Used by its thread, but for what the waker does.
+// One wait, and later the buffer that it was granted. Never freed, so that a
+// late wake-up still finds it. Only its thread uses it, except for the waker.
 struct dynbuf_wait {
   tandem_session session;
-  struct buffer_wait* owner;  // NULL once it has left, or was told
+  struct buffer_wait* owner;  // NULL once it has left, or was called
   struct dynbuf_wait* next;   // in one of the lists below
   enum dynbuf_level level;
-  int thread;  // where the owner lives
+  int thread;  // the owner's thread
   int granted_at;
 };
 
@@ -37,21 +37,21 @@ struct dynbuf_fifo {
 };
 
 static struct dynbuf_thread {
-  struct dynbuf_wait* served;  // by any thread, last first
-  struct tasklet* tells;       // tells the owners of those
-  struct task* returns;        // gives back what no owner has come for
+  struct dynbuf_wait* served;  // by any thread, newest first
+  struct tasklet* tells;       // calls the owners of these
+  struct task* returns;        // gives back buffers that no owner has taken
   struct list waiting;         // buffer_waits
   struct dynbuf_wait* unused;
   struct dynbuf_fifo granted[DYNBUF_LEVELS];
-  enum dynbuf_level failed;   // of the last allocation that failed
-  unsigned int in_wakeup_cb;  // how deep
+  enum dynbuf_level failed;   // of the last failed allocation
+  unsigned int in_wakeup_cb;  // nesting depth
 } THREAD_ALIGNED(64) threads[MAX_THREADS];
 
 static tandem_pool* pool;
 static tandem_allocator* allocator;
 static tandem_class classes[DYNBUF_LEVELS];
 
-// How long what was granted waits for its owner's turn, in milliseconds.
+// How long a granted buffer waits for its owner's turn, in milliseconds.
 static const int kPatience = 10;
 
 static void fifo_init(struct dynbuf_fifo* fifo) {
@@ -76,7 +76,7 @@ static void recycle(struct dynbuf_thread* me, struct dynbuf_wait* wait) {
   me->unused = wait;
 }
 
-// The waker: any thread's doing.
+// The waker: any thread may call it.
 static void told_later(void* context) {
   struct dynbuf_wait* const wait = context;
   const int thread = wait->thread;
@@ -87,7 +87,7 @@ static void told_later(void* context) {
   tasklet_wakeup_on(threads[thread].tells, thread);
 }
 
-// A record that nobody uses; NULL if there is no memory for one.
+// Returns an unused record; NULL if there is no memory for one.
 static struct dynbuf_wait* new_wait(struct dynbuf_thread* me) {
   struct dynbuf_wait* wait = me->unused;
   if (wait != NULL) {
@@ -101,7 +101,7 @@ static struct dynbuf_wait* new_wait(struct dynbuf_thread* me) {
 
 static void ask(struct dynbuf_wait* wait) {
   const tandem_waker waker = {.wake = told_later, .context = wait};
-  // If too many wait, it asks again when its turn comes.
+  // If too many sessions wait, it asks again when its turn comes.
   if (session_alloc_buffer_as(&wait->session, classes[wait->level],
                               TANDEM_REQUEST, &waker) != TANDEM_WAITING) {
     told_later(wait);
@@ -110,7 +110,8 @@ static void ask(struct dynbuf_wait* wait) {
 
 void dynbuf_wait_for(enum dynbuf_level level, struct buffer_wait* bw) {
   struct dynbuf_thread* const me = &threads[tid];
-  // The allocation that failed before knew better what it was for.
+  // The allocation that failed before had more precise information on its
+  // purpose.
   if (level == DYNBUF_REQUEST) level = MIN(level, me->failed);
   if (LIST_INLIST(&bw->list)) {
     if (bw->wait == NULL || bw->wait->level <= level) return;
@@ -132,14 +133,14 @@ void dynbuf_leave(struct buffer_wait* bw) {
   if (wait == NULL) return;
   bw->wait = NULL;
   wait->owner = NULL;
-  // If it comes too late, what was granted is on its way to its thread.
+  // If the cancel is too late, the granted buffer is on its way to its thread.
   if (session_cancel_wait(&wait->session)) {
     session_finish_wait(&wait->session);
     recycle(&threads[tid], wait);
   }
 }
 
-// Gives back what `wait` was granted.
+// Gives back the buffer that `wait` was granted.
 static void decline(struct dynbuf_thread* me, struct dynbuf_wait* wait) {
   session_release_buffers(&wait->session);
   recycle(me, wait);
@@ -162,8 +163,8 @@ static void tell(struct dynbuf_thread* me, struct dynbuf_wait* wait) {
   wait->granted_at = now_ms;
   fifo_append(&me->granted[wait->level], wait);
   task_schedule(me->returns, tick_add(now_ms, kPatience));
-  // It stays in the list meanwhile: what it then wants is there. Who says that
-  // it takes none now asks again once it wants one.
+  // The record stays in the list during the call, so that the owner finds its
+  // buffer. An owner that declines asks again when it needs a buffer.
   ++me->in_wakeup_cb;
   bw->wakeup_cb(bw->target);
   --me->in_wakeup_cb;
@@ -209,8 +210,8 @@ static struct task* return_unclaimed(struct task* task, void* context,
   return task;
 }
 
-// The buffer that was granted first, in `level` or, if `lower`, in a less
-// urgent one; NULL if there is none.
+// Returns the buffer that was granted first, in `level` or, if `lower`, in a
+// less urgent level; NULL if there is none.
 static char* take_granted(struct dynbuf_thread* me, int level, int lower) {
   const int end = lower ? DYNBUF_LEVELS : level + 1;
   for (; level < end; ++level) {
@@ -223,7 +224,7 @@ static char* take_granted(struct dynbuf_thread* me, int level, int lower) {
   return NULL;
 }
 
-// The level of a channel's buffer.
+// Returns the level of a channel's buffer.
 static enum dynbuf_level level_of_channel(const struct buffer* buf) {
   struct channel* const channel = container_of(buf, struct channel, buf);
   const int above = IS_HTX_STRM(chn_strm(channel)) ? 1 : 0;
@@ -235,7 +236,7 @@ struct buffer* dynbuf_take(struct buffer* buf, enum dynbuf_level level,
   struct dynbuf_thread* const me = &threads[tid];
   char* area = NULL;
   if (manner & DYNBUF_OF_CHANNEL) level = level_of_channel(buf);
-  // In wakeup_cb it is the owner itself that asks, for whatever it wants first.
+  // In wakeup_cb the owner itself asks, for the buffer that it needs first.
   if (me->in_wakeup_cb || (manner & DYNBUF_WOKEN)) {
     area = take_granted(me, level, me->in_wakeup_cb);
   }
@@ -261,9 +262,9 @@ int init_buffer(void) {
   return pool_head_buffer != NULL;
 }
 
-// As many as HAProxy has in all: its reserve is for each thread, and comes on
-// top of the limit. Without a limit, as many as there can be use for, up to
-// 4 GiB, and half of what -m allows.
+// As many buffers as HAProxy has in total: its reserve is for each thread, in
+// addition to the limit. Without a limit, as many as could be in use, up to 4
+// GiB and half of the memory that -m allows.
 static unsigned int capacity_of_process(void) {
   const unsigned int reserve = global.nbthread * global.tune.reserved_bufs;
   const unsigned int size = global.tune.bufsize;
@@ -279,7 +280,7 @@ static unsigned int capacity_of_process(void) {
 static int create_pool_of_process(void) {
   char why[TANDEM_MESSAGE_SIZE] = "";
   const unsigned int capacity = capacity_of_process();
-  // No more is kept than others can have.
+  // Keep no more than other levels can use.
   const unsigned int most = MIN(4, capacity - 1);
   const tandem_pool_options pool_options = {
       .size = sizeof(pool_options),
@@ -292,11 +293,12 @@ static int create_pool_of_process(void) {
       {.name = "request", .keep = MIN(2, most), .rank = 20},
       {.name = "se_rx", .keep = MIN(3, most), .rank = 30},
       {.name = "mux_rx", .keep = most, .rank = 40}};
-  // Of each connection, its stream and its two multiplexers may wait.
+  // For each connection, its stream and its two multiplexers may wait.
   const tandem_allocator_options options = {
       .size = sizeof(options),
       .max_waiters = MIN(3U * global.maxconn + 1024U, 1U << 19),
-      // What is less urgent waits: what is more urgent makes room for it.
+      // A less urgent waiter must not be promoted: more urgent ones make room
+      // for it.
       .max_overtakes = 1000000,
       .classes = declared,
       .class_count = sizeof(declared) / sizeof(declared[0])};
@@ -314,7 +316,7 @@ static int create_pool_of_process(void) {
   return 1;
 }
 
-// In each thread, one after the other, before any takes a buffer.
+// Runs in each thread, one after the other, before any thread takes a buffer.
 static int start_thread(void) {
   struct dynbuf_thread* const me = &threads[tid];
   if (pool == NULL && !create_pool_of_process()) return 0;
@@ -331,12 +333,12 @@ static int start_thread(void) {
   me->tells->context = me;
   me->returns->process = return_unclaimed;
   me->returns->context = me;
-  // If there is no memory for a cache, all goes on without, slower.
+  // Without memory for a cache, the thread works without one, more slowly.
   tandem_thread_attach(pool);
   return 1;
 }
 
-// Options of the section "global", as the manual of HAProxy has them.
+// Options of the section "global", as HAProxy's manual describes them.
 static int parse_number(char** args, int section_type, struct proxy* curpx,
                         const struct proxy* defpx, const char* file, int line,
                         char** err) {
@@ -350,7 +352,7 @@ static int parse_number(char** args, int section_type, struct proxy* curpx,
     return -1;
   }
   if (strcmp(args[0], "tune.buffers.limit") == 0) {
-    // With 2, all streams in mode tcp go on; in mode http they want 5.
+    // With 2 buffers all streams in mode tcp progress; mode http needs 5.
     global.tune.buf_limit = number == 0 ? 0 : MAX(number, 2);
   } else {
     global.tune.reserved_bufs = number;
@@ -364,7 +366,7 @@ static struct cfg_kw_list keywords = {
      {CFG_GLOBAL, "tune.buffers.reserve", parse_number},
      {0, NULL, NULL}}};
 
-// Nobody uses a buffer any more, but for what was granted and not taken.
+// No buffer is in use any more, except those that were granted and not taken.
 static void report_missing(void) {
   tandem_snapshot snapshot = {.size = sizeof(snapshot)};
   if (pool == NULL) return;

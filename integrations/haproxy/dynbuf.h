@@ -1,12 +1,12 @@
 #ifndef _HAPROXY_DYNBUF_H
 #define _HAPROXY_DYNBUF_H
 
-// What others include this for.
+// Other files rely on this header to include these.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-// Before all others.
+// Must be the first include.
 #include <haproxy/activity.h>
 #include <haproxy/api.h>
 #include <haproxy/buf.h>
@@ -16,21 +16,21 @@
 #include <haproxy/pool.h>
 #include <import/ist.h>
 
-// HAProxy's buffers out of one Tandem pool for the whole process, written from
+// HAProxy's buffers from one Tandem pool for the whole process, written from
 // what HAProxy's other files need.
 //
-// A level is a class of Tandem's (S8): level i keeps i buffers for those below
-// it, which stands for HAProxy's emergency buffers, and goes after them. All
-// streams go on if who holds a buffer asks for more in lower levels only
-// (docs/design.md, section 8), so a stream's response is below its request:
-// HAProxy itself asks for both in one class, and all streams can hold the one
-// and wait for the other, for ever. A stream in mode tcp has no multiplexer
-// that would need buffers of its own: its request and response are one level
-// lower.
+// A level is one of Tandem's classes (S8): level i keeps i buffers for the
+// levels below it, in place of HAProxy's emergency buffers, and is served after
+// them. All streams progress if a holder of a buffer asks for more only in
+// lower levels (docs/design.md, section 8). So a stream's response has a lower
+// level than its request. HAProxy itself asks for both in one class, so all
+// streams can hold the one and wait forever for the other. A stream in mode tcp
+// has no multiplexer that needs its own buffers: its request and response are
+// one level lower.
 //
-// A waiter is served by whichever thread releases a buffer, and told on its own
-// thread. What it was granted waits for it there; if it does not come, it goes
-// back after a while.
+// Any thread that releases a buffer may serve a waiter; the waiter is called on
+// its own thread. The granted buffer waits for it there, and goes back after a
+// while if the waiter does not take it.
 enum dynbuf_level {
   DYNBUF_SENT,      // what a connection sends: first, and never held back
   DYNBUF_RESPONSE,  // of a stream
@@ -40,34 +40,36 @@ enum dynbuf_level {
   DYNBUF_LEVELS,
 };
 
-// Has the size of a buffer, and none.
+// Holds the size of a buffer, but no buffers.
 extern struct pool_head* pool_head_buffer;
 
-// Early, once: true unless there is no memory. The pool of buffers is made
-// later, by the first thread that starts.
+// Called early, once: true unless there is no memory. The first thread that
+// starts creates the pool of buffers later.
 int init_buffer(void);
 
-// How an allocation may go about it.
+// Flags of an allocation.
 enum dynbuf_manner {
   DYNBUF_FRESH = 0,
-  // The caller says that it was woken: what it was granted comes first.
+  // The caller says that it was woken: its granted buffer comes first.
   DYNBUF_WOKEN = 1,
-  // The caller never says whether it was woken: what others were granted in its
-  // level is the last resort.
+  // The caller never says whether it was woken: buffers that were granted to
+  // others in its level are the last resort.
   DYNBUF_SILENT = 2,
-  // The buffer is that of a channel, which says what it is for.
+  // The buffer belongs to a channel, which determines its purpose.
   DYNBUF_OF_CHANNEL = 4,
 };
 
-// A buffer for `buf`, which has none; NULL and BUF_WANTED if there is none.
+// Takes a buffer for `buf`, which has none; returns NULL and sets BUF_WANTED if
+// there is none.
 struct buffer* dynbuf_take(struct buffer* buf, enum dynbuf_level level,
                            unsigned int manner);
 void dynbuf_give(char* area);
 
-// Waits. Who waits already stays where it is, or moves to a more urgent level.
+// Makes `bw` wait. If it already waits, it keeps its place, or moves to a more
+// urgent level.
 void dynbuf_wait_for(enum dynbuf_level level, struct buffer_wait* bw);
 
-// Waits no more; who waits calls.
+// Ends the wait. Only the waiter calls this.
 void dynbuf_leave(struct buffer_wait* bw);
 
 static inline enum dynbuf_level dynbuf_level_of(unsigned int crit) {
@@ -84,11 +86,11 @@ static inline enum dynbuf_level dynbuf_level_of(unsigned int crit) {
   }
 }
 
-// Ensures that `buf_` has a buffer: itself, or NULL if there is none.
+// Ensures that `buf_` has a buffer: returns `buf_`, or NULL if there is none.
 //
-// HAProxy does not say which side of a stream asks, so the arguments' text
-// does: two functions ask for a channel's buffer, and a channel knows its side;
-// and who never says DB_F_NOQUEUE may have been woken.
+// HAProxy does not say which side of a stream asks, so the macro uses the text
+// of its arguments: two functions ask for a channel's buffer, and a channel
+// knows its side. A caller that never says DB_F_NOQUEUE may have been woken.
 #define b_alloc(buf_, crit_)                                                  \
   ({                                                                          \
     struct buffer* const to_ = (buf_);                                        \
@@ -105,8 +107,8 @@ static inline enum dynbuf_level dynbuf_level_of(unsigned int crit) {
                        : 0));                                                 \
   })
 
-// Releases the buffer of `buf_`, which has one. The structure is cleared first:
-// "show sess" looks at those of other threads.
+// Releases the buffer of `buf_`, which has one. Clears the structure first,
+// because "show sess" reads the structures of other threads.
 #define __b_free(buf_)                   \
   do {                                   \
     struct buffer* const from_ = (buf_); \
@@ -122,13 +124,14 @@ static inline enum dynbuf_level dynbuf_level_of(unsigned int crit) {
     if (freed_->size != 0) __b_free(freed_); \
   } while (0)
 
-// Every release has served who waits, on all threads.
+// Nothing to do: every release has already served the waiters of all threads.
 static inline void offer_buffers(void* from, unsigned int count) {
   (void)from;
   (void)count;
 }
 
-// Waits for a buffer, unless `bw` does already. False where nobody may.
+// Waits for a buffer, unless `bw` already waits. False if waiting is not
+// allowed.
 static inline int b_requeue(enum dynbuf_crit crit, struct buffer_wait* bw) {
   if (crit >= DB_MUX_RX) dynbuf_wait_for(dynbuf_level_of(crit), bw);
   return LIST_INLIST(&bw->list);
@@ -140,8 +143,8 @@ static inline int b_queue(enum dynbuf_crit crit, struct buffer_wait* bw,
   return b_requeue(crit, bw);
 }
 
-// Ends the wait of `bw`, which is one of thread `thread`: that calls, or has
-// been isolated.
+// Ends the wait of `bw`, which belongs to `thread`: that thread calls, or is
+// isolated.
 static inline void _b_dequeue(struct buffer_wait* bw, int thread) {
   (void)thread;
   dynbuf_leave(bw);

@@ -6,22 +6,23 @@
 
 namespace tandem {
 
-// When a thread cache goes back to bias: after a number of quiet shared
-// operations, its patience, that doubles with each revocation up to a cap, and
-// halves when a bias has lasted for long, by the clock, as biased operations
-// are not counted. So a pool that oscillates around exhaustion makes at most
-// one revocation for each kMostPatience operations of a thread in the long run,
-// and one that has settled is soon biased again.
+// Decides when a thread cache goes back to bias: after a number of quiet shared
+// operations, its patience. Patience doubles with each revocation, up to a cap,
+// and halves when a bias has lasted long. The clock decides that, as biased
+// operations are not counted. So in the long run a pool that oscillates around
+// exhaustion makes at most one revocation for each kMostPatience operations of
+// a thread, and a pool that has settled is soon biased again.
 //
-// Threads: the cache's owner; a signal handler may cost a count.
+// Threads: the cache's owner; a signal handler may lose a count.
 class BiasPolicy {
  public:
-  // Never less: the version of a cache lasts for 2^40 operations by it.
+  // Never less: the argument that a cache's version lasts for 2^40 operations
+  // needs it (ThreadCache, ABA).
   static constexpr uint32_t kLeastPatience = 1u << 9;
   static constexpr uint32_t kMostPatience = 1u << 16;
 
-  // A shared operation without pressure. True if the bias should come back: an
-  // attempt, whether or not it succeeds, begins the count anew.
+  // A shared operation without pressure. True if the bias should come back. An
+  // attempt, whether or not it succeeds, restarts the count.
   bool OnQuietOperation() {
     if (++quiet_ < patience_) return false;
     quiet_ = 0;
@@ -34,8 +35,8 @@ class BiasPolicy {
     since_ = now;
   }
 
-  // A shared operation: the bias is gone. True the first time after OnBias,
-  // and only then does it ask what time it is, in nanoseconds.
+  // A shared operation: the bias is gone. True the first time after OnBias;
+  // only then does it read the clock, in nanoseconds.
   template <class Clock>
   bool OnShared(Clock now) {
     if (!biased_) return false;
@@ -47,9 +48,9 @@ class BiasPolicy {
   }
 
  private:
-  // A bias has paid for itself that could serve 64 operations for each that the
-  // owner waited for it. A server does something with its buffers: 100 ns for
-  // each, or one that is slow would be taken for one that has settled.
+  // A bias has lasted if it could serve 64 operations for each one that the
+  // owner waited for it. An operation counts as 100 ns, as a server also uses
+  // its buffers: otherwise a slow server would look like one that has settled.
   static constexpr int64_t kLastingNanos = int64_t{64} * 100;
 
   uint32_t patience_ = kLeastPatience;

@@ -9,33 +9,32 @@
 
 namespace tandem {
 
-// How many buffers caches may hold.
+// Limits on the buffers in caches.
 struct CacheRules {
   // One cache: 0 to kMaxCacheSize.
   uint32_t most;
-  // All caches together, if they are to adapt; else each may hold `most`.
+  // All caches together, if the limits adapt; otherwise each may hold `most`.
   uint32_t total;
   bool adaptive;
 };
 
-// How many buffers each thread may cache. Either as many for each, or as many
-// as it has use for: a cache starts with none and grows by a half whenever it
-// runs empty or full, as long as the sum of all limits stays within `total`,
-// and it has no more than its fair share then, twice the average of the threads
-// that live. A share that has become smaller takes effect when the cache next
-// holds too few, down to what is in it. Who wants to grow when all is given
-// away looks at one other cache each time, and takes what an idle one may hold
-// (LockFreePool::Adapt).
+// How many buffers each thread may cache. Fixed, or adaptive: a cache starts
+// with a limit of 0, and the limit grows by a half whenever the cache runs
+// empty or full, while the sum of all limits stays within `total` and the limit
+// within the cache's fair share, twice the average of the living threads. If
+// the share has shrunk, the limit follows when the cache next holds too few
+// buffers, but not below what is in the cache. If a cache wants to grow when
+// all is given away, its owner looks at one other cache each time, and takes
+// the limit of an idle one (LockFreePool::Adapt).
 //
-// So the caches of any number of threads hold at most `total` buffers, but for
-// what the operations in progress put there that began before a limit was
-// lowered, and what a cache kept whose barrier the system refused. A thread
-// that is stopped for ever while it moves a limit keeps what that was from the
-// others.
+// So the caches of any number of threads hold at most `total` buffers, except
+// for those that operations put there that began before a limit was lowered,
+// and those in a cache whose barrier the system refused. A thread stopped in
+// mid-transfer leaks that much budget.
 //
-// Threads:  Grow and Shrink by the cache's owner; Reclaim by anyone.
-// Cost:     one read-modify-write on a shared word when a limit changes, which
-//           in a cache that has found its size is never.
+// Threads:  Grow and Shrink: the cache's owner. Reclaim: any thread.
+// Cost:     one read-modify-write on a shared word when a limit changes; a
+//           cache that has found its size has no such changes.
 template <class Platform>
 class CacheBudget {
  public:
@@ -43,14 +42,14 @@ class CacheBudget {
 
   explicit CacheBudget(const CacheRules& rules) : rules_(rules), granted_(0) {}
 
-  // A new owner begins.
+  // The cache has a new owner.
   void Start(Cache& cache, int64_t now) {
     cache.StartIdling(now);
     if (!rules_.adaptive) cache.SetLimit(rules_.most);
   }
 
-  // The cache has run full or empty, `threads` have one. True if it may hold
-  // what it should now; false if all is given away.
+  // The cache has run full or empty; `threads` threads have a cache. True if
+  // the limit is now right; false if all is given away.
   bool Grow(Cache& cache, uint32_t threads) {
     if (!rules_.adaptive) return true;
     const uint32_t limit = cache.limit();
@@ -63,21 +62,21 @@ class CacheBudget {
       more = std::min(goal - limit, rules_.total - granted);
       if (more == 0) return false;
     } while (!granted_.compare_exchange_weak(granted, granted + more));
-    // Somebody has reclaimed it.
+    // Another thread has reclaimed the limit.
     if (!cache.MoveLimit(limit, limit + more)) granted_.fetch_sub(more);
     return true;
   }
 
-  // The cache holds too few. Gives back what is more than its fair share and
-  // not in use.
+  // The cache holds too few buffers. Gives back the part of the limit that is
+  // above the fair share and not in use.
   void Shrink(Cache& cache, uint32_t threads) {
     if (rules_.adaptive) {
       LowerTo(cache, std::max(FairShare(threads), cache.size()));
     }
   }
 
-  // Nothing more is to be put into the cache. Returns what it might hold until
-  // now, which is to be given to Return once the cache has been emptied.
+  // Sets the limit to 0, so that no more is put into the cache. Returns the old
+  // limit; the caller must pass it to Return once the cache has been emptied.
   uint32_t Reclaim(Cache& cache) {
     return rules_.adaptive ? cache.TakeLimit() : 0;
   }

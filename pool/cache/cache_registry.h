@@ -13,18 +13,19 @@
 
 namespace tandem {
 
-// Every thread cache of a pool: which are owned, how far a sweep must go, and
-// where one should begin.
+// Every thread cache of a pool: which caches are owned, how far a sweep must
+// go, and where a sweep should begin.
 //
 // Threads:   any. Progress: Attach is lock-free but linear in the caches.
-// Invariant: a cache that was ever owned lies in [0, high water).
+// Invariant: a cache that ever had an owner lies in [0, high water).
 // New cache: the high-water mark covers it before its owner pushes for the
-//            first time, so a sweep that began after a push sees it; a push
-//            that the sweep missed sees the sweep's pressure (seq_cst).
+//            first time. So a sweep that began after a push visits the cache,
+//            and a push that the sweep missed sees the sweep's pressure
+//            (seq_cst).
 // Hints:     a bit for each cache that has been filled and not been found empty
-//            since, about: one that is filled while somebody finds it empty may
-//            have none. Nothing relies on them: a sweep that does not get what
-//            it needs from hinted caches goes over all.
+//            since. Advisory: may be missing if filling and emptying race. A
+//            sweep that does not get what it needs from hinted caches visits
+//            all.
 template <class Platform>
 class CacheRegistry {
  public:
@@ -34,7 +35,7 @@ class CacheRegistry {
   static constexpr size_t kHintsPerWord = 64;
 
   // Either no hints are kept, or `hints` has a bit for each cache. `caches` may
-  // be zeros: who claims one makes it.
+  // be zeros: the owner of a cache constructs it.
   CacheRegistry(std::span<Cache> caches, std::span<MaybeFilledBits> hints)
       : caches_(caches), hints_(hints), high_water_(0), owned_(0) {}
 
@@ -65,10 +66,10 @@ class CacheRegistry {
     owned_.fetch_sub(1);
   }
 
-  // The caches that may hold buffers, others' and the caller's.
+  // The caches that may hold buffers, including the caller's.
   std::span<Cache> InUse() const { return caches_.first(high_water_.load()); }
 
-  // How many have an owner, about.
+  // The number of caches with an owner, approximately.
   uint32_t owned() const { return owned_.load(); }
 
   void HintFilled(const Cache& cache) {
@@ -92,7 +93,7 @@ class CacheRegistry {
   }
 
   // Calls visit(caches) for up to `piece.size()` hinted caches at a time, which
-  // it names in `piece`, until that returns true; returns whether it did.
+  // it stores in `piece`, until visit returns true; returns whether it did.
   template <class Visit>
   bool VisitHinted(std::span<Cache*> piece, Visit visit) const {
     size_t count = 0;

@@ -9,8 +9,8 @@
 
 namespace tandem {
 
-// What `word` of a thread cache packs: {epoch 32, count 16, top 16}. The count
-// is raised by every change, modulo 2^16.
+// The contents of `word` in a thread cache: {epoch 32, count 16, top 16}. Every
+// change adds one to the count, modulo 2^16.
 struct CacheWord {
   static_assert(kMaxCacheSize < 1u << 15);  // sections compare signed numbers
 
@@ -30,14 +30,15 @@ struct CacheWord {
   }
 };
 
-// What `gate` of a thread cache packs: {epoch 32, ceiling 16, floor 16}, two
-// bounds that the top must keep to. So one comparison tells a section both
-// whether the gate is open and whether there is a buffer, or room:
+// The contents of `gate` in a thread cache: {epoch 32, ceiling 16, floor 16}.
+// Ceiling and floor are two bounds for the top. So one comparison tells a
+// section whether the gate is open and whether there is a buffer, or room for
+// one more:
 //
 //   open     floor 0, ceiling the cache's limit
-//   closing  floor and ceiling such that no section succeeds
-//   closed   likewise, and since then a barrier has come, or the owner has
-//            closed it itself
+//   closing  floor and ceiling let no section succeed
+//   closed   likewise, and a barrier has come since, or the owner has closed
+//            the gate itself
 class CacheGate {
  public:
   static constexpr CacheGate Open(uint32_t epoch, uint32_t ceiling) {
@@ -58,13 +59,14 @@ class CacheGate {
   constexpr uint32_t epoch() const {
     return static_cast<uint32_t>(bits_ >> 32);
   }
-  // Most that may be in the cache through the gate; 0 unless it is open.
+  // The most buffers that may be in the cache through the gate; 0 unless it is
+  // open.
   constexpr uint32_t ceiling() const {
     return static_cast<uint32_t>(bits_) >> 16;
   }
   constexpr uint64_t bits() const { return bits_; }
 
-  // As open, or closed, as it is.
+  // The same state in another epoch.
   constexpr CacheGate MovedTo(uint32_t epoch) const {
     return CacheGate(epoch, static_cast<uint32_t>(bits_));
   }
@@ -79,12 +81,12 @@ class CacheGate {
   uint64_t bits_ = kClosed;
 };
 
-// The words of a thread cache that a restartable section works on. Of these, it
-// writes slots and the low half of `word`, and that last.
+// The words of a thread cache that a restartable section works on. A section
+// writes only slots and the low half of `word`, and the latter last.
 //
 //   word    a CacheWord
 //   gate    a CacheGate
-//   area    where the owner's thread tells the kernel of the section
+//   area    where the owner's thread names the section for the kernel
 template <class Platform>
 struct CacheWords {
   template <class T>

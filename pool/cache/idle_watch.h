@@ -6,19 +6,20 @@
 
 namespace tandem {
 
-// Whether a word that somebody else writes has stood still. Looked at only when
-// somebody asks: it costs the writer nothing.
+// Tells whether a word that another thread writes has stood still. The check
+// happens only on request, and costs the writer nothing.
 //
-// Threads: any. Askers that race may have to ask again.
+// Threads: any. Callers that race may have to ask again.
 template <class Platform>
 class IdleWatch {
  public:
   IdleWatch() : seen_word_(0), seen_at_(0) {}
 
-  // True if it has been `word` since somebody first found so, at least `nanos`
-  // before `now`.
+  // True if the word has been `word` since a caller first saw that value, at
+  // least `nanos` before `now`.
   bool IsIdle(uint64_t word, int64_t now, int64_t nanos) {
-    // acquire: pairs with the release below, so that the time is not older.
+    // acquire: pairs with the release below, so that the time is not older than
+    // the word.
     if (seen_word_.load(std::memory_order::acquire) != word) {
       Start(word, now);
       return false;
@@ -27,7 +28,7 @@ class IdleWatch {
     return now - seen_at_.load(std::memory_order::relaxed) >= nanos;
   }
 
-  // It is `word` at `now`, whatever it was before.
+  // The word is `word` at `now`; earlier values do not matter.
   void Start(uint64_t word, int64_t now) {
     // relaxed: published by the release.
     seen_at_.store(now, std::memory_order::relaxed);

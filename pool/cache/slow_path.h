@@ -15,18 +15,20 @@
 
 namespace tandem {
 
-// What a thread does with its own cache when the fast path does not serve: in
-// shared mode, empty, full, or under pressure. The owner's half of the argument
-// that exhaustion is exact, which LockFreePool tells.
+// What a thread does with its own cache when the fast path fails: in shared
+// mode, when the cache is empty or full, or under pressure. It is the owner's
+// half of the argument that exhaustion is exact; LockFreePool states the
+// argument.
 //
-// Threads: the owner of the cache that is given, and its signal handlers.
-// Progress: lock-free.
+// Threads: the owner of the given cache, and its signal handlers. Progress:
+// lock-free.
 template <class Platform>
 class SlowPath {
  public:
   using Cache = ThreadCache<Platform>;
 
-  // All must outlive it. `batch`: most buffers that Empty has in its hands.
+  // All must outlive this object. `batch`: the most buffers that Empty has in
+  // its hands.
   SlowPath(CentralPool<Platform>& central, CacheRegistry<Platform>& registry,
            BarrierCounters<Platform>& barriers, uint32_t batch, bool biased)
       : central_(central),
@@ -36,13 +38,13 @@ class SlowPath {
         biased_(biased) {}
 
   // Takes from a cache whose gate was closed when its owner tried. False if it
-  // holds too few, if there is pressure, or if the gate is open: what failed
-  // then was not that.
+  // holds too few, if there is pressure, or if the gate is open now: then the
+  // failure had another cause.
   bool PopShared(Cache& cache, std::span<std::byte*> out,
                  AllocationTerms claim) {
     if (cache.biased()) return false;
     OnShared(cache);
-    // A class that keeps more than the reserve looks for more.
+    // A class that keeps more than the reserve needs more to be free.
     const LedgerView view = central_.ledger().Load();
     if (view.Pressed(central_.reserve()) || view.available() < claim.keep ||
         !cache.PopShared(out)) {
@@ -52,8 +54,8 @@ class SlowPath {
     return true;
   }
 
-  // Puts into a cache whose gate was closed when its owner tried. False if it
-  // has no room, if there is pressure, or if the gate is open.
+  // Puts into a cache whose gate was closed when its owner tried. False if
+  // there is no room, if there is pressure, or if the gate is open now.
   bool PushShared(Cache& cache, std::span<std::byte* const> in) {
     if (cache.biased()) return false;
     OnShared(cache);
@@ -67,27 +69,28 @@ class SlowPath {
     return true;
   }
 
-  // Takes from the cache by whichever way is open. False if it holds too few,
-  // or if there is pressure.
+  // Takes from the cache in its present mode. False if it holds too few, or if
+  // there is pressure.
   bool Pop(Cache& cache, std::span<std::byte*> out, AllocationTerms claim) {
     if (!cache.biased()) return PopShared(cache, out, claim);
-    // A class that keeps more than the reserve must look, bias or not.
+    // A class that keeps more than the reserve must look at the ledger, biased
+    // or not.
     return central_.ledger().Load().available() >= claim.keep &&
            cache.PopBiased(out);
   }
 
-  // Puts into the cache by whichever way is open. False if it has no room, or
-  // if there is pressure.
+  // Puts into the cache in its present mode. False if it has no room, or if
+  // there is pressure.
   bool Push(Cache& cache, std::span<std::byte* const> in) {
     return cache.biased() ? cache.PushBiased(in) : PushShared(cache, in);
   }
 
-  // Collects reserved buffers: into `out`, and `surplus`, at least one and at
-  // most a batch, into the cache.
+  // Collects reserved buffers: into `out`, and `surplus` of them, at least one
+  // and at most a batch, into the cache.
   void Refill(Cache& cache, std::span<std::byte*> out, uint32_t surplus) {
     std::array<std::byte*, kMaxBatch> storage;
     if (out.size() + surplus <= storage.size()) {
-      // Together, as one flush may have left them.
+      // All at once, as one flush may have left them.
       const auto all = std::span(storage).first(out.size() + surplus);
       central_.Collect(all, &cache.spares);
       std::ranges::copy(all.last(out.size()), out.begin());
@@ -97,7 +100,8 @@ class SlowPath {
     }
     const auto rest = std::span(storage).first(surplus);
     cache.counters.refills.Add(1);
-    // No room: a handler filled the cache, or found it hidden; or pressure.
+    // False: a handler filled the cache, or found it hidden; or there is
+    // pressure.
     if (Push(cache, rest)) {
       cache.counters.refilled.Add(surplus);
     } else {
@@ -105,10 +109,9 @@ class SlowPath {
     }
   }
 
-  // Releases `in` where the cache, which has too little room, should keep some
-  // of it: what is over goes to the central in whole batches, out of `in`
-  // first, then out of the cache. False if the cache takes nothing; then
-  // nothing has happened.
+  // Releases `in` when the cache has too little room but should keep some of
+  // it. The excess goes to the central pool in whole batches, first from `in`,
+  // then from the cache. False, with no effect, if the cache takes nothing.
   bool PushWithFlush(Cache& cache, std::span<std::byte* const> in) {
     const auto size = static_cast<uint32_t>(in.size());
     const uint32_t batch = BatchOf(cache);
@@ -124,8 +127,8 @@ class SlowPath {
     return true;
   }
 
-  // Publishes all that is in `cache`, whoever owns it; `own` is the calling
-  // thread's cache, or null.
+  // Publishes all buffers in `cache`, which any thread may own; `own` is the
+  // calling thread's cache, or null.
   void Empty(Cache& cache, Cache* own) {
     Cache* const piece[] = {&cache};
     SweepPiece<Platform>(
@@ -137,7 +140,7 @@ class SlowPath {
         [&](const Cache& emptied) { registry_.HintEmpty(emptied); });
   }
 
-  // What a refill brings and a flush takes out.
+  // The number of buffers that a refill brings and a flush takes out.
   static uint32_t BatchOf(const Cache& cache) {
     return std::clamp((cache.limit() + 1) / 2, 1u, kMaxBatch);
   }
@@ -147,7 +150,8 @@ class SlowPath {
   }
 
  private:
-  // Takes up to `batch` buffers out of the cache. False if there are none.
+  // Moves up to `batch` buffers out of the cache to the central pool. False if
+  // there are none.
   bool Flush(Cache& cache, uint32_t batch) {
     std::array<std::byte*, kMaxBatch> storage;
     const uint32_t count = cache.PopUpTo({storage.data(), batch});
@@ -158,9 +162,9 @@ class SlowPath {
     return true;
   }
 
-  // The owner has found its gate closed. If no barrier has followed, it may be
-  // that the system refuses them: then only the owner can close it for good,
-  // and empty the cache for who has passed it over.
+  // The owner has found its gate closed. If no barrier has followed, the system
+  // may be refusing barriers. Then only the owner can close the gate for good,
+  // and empty the cache for allocations that had to pass it over.
   void OnShared(Cache& cache) {
     if (cache.policy.OnShared([] { return Platform::NowNanos(); })) {
       cache.counters.revocations.Add(1);
@@ -174,7 +178,7 @@ class SlowPath {
   // The cache has been used in shared mode, without pressure.
   void AfterQuietOperation(Cache& cache) {
     if (!biased_ || !cache.armed() || !cache.policy.OnQuietOperation()) return;
-    // No gate opens that might not close again.
+    // A gate must not open if it might not close again.
     if (barriers_.refusals.Get() != 0) return;
     bool pressed = false;
     const bool biased =
@@ -188,7 +192,7 @@ class SlowPath {
     }
   }
 
-  // Somebody came to be short of buffers while the owner used its cache.
+  // An allocation became short of buffers while the owner used its cache.
   [[gnu::noinline]] void Retreat(Cache& cache) {
     cache.counters.retreats.Add(1);
     Empty(cache, &cache);

@@ -9,10 +9,10 @@
 
 namespace tandem {
 
-// A few empty magazines that a thread keeps: a refill leaves one, which the
-// next flush fills, so that neither goes to a stack for it.
+// A few empty magazines that a thread keeps: a refill leaves one, and the next
+// flush fills it, so neither needs a stack of empty magazines.
 //
-// Threads: the owner of the thread cache that it belongs to, and its signal
+// Threads: the owner of the thread cache that contains it, and its signal
 // handlers. Cost: a read-modify-write on the thread's own line.
 template <class Platform>
 class SpareMagazines {
@@ -23,16 +23,16 @@ class SpareMagazines {
 
   SpareMagazines() : top_(static_cast<uint32_t>(kNoPosition)) {}
 
-  // Where there are none, as in memory of zeros there would seem to be.
-  // relaxed: the owner, before anybody else may use it.
+  // Makes it empty: zeros, as in new memory, would name a magazine. relaxed:
+  // called by the owner, before any other use.
   void MakeEmpty() {
     top_.store(static_cast<uint32_t>(kNoPosition), std::memory_order::relaxed);
   }
 
-  // Takes all there are: a chain that ends with kNoPosition.
+  // Takes all magazines: a chain that ends with kNoPosition.
   MagazineChain TakeAll(std::span<Box> magazines) {
-    // acquire, here, and release in TryPut: each other's partner, for the next
-    // owner of the cache as for a handler.
+    // acquire here pairs with release in TryPut, for the next owner of the
+    // cache as well as for a handler.
     MagazineChain chain;
     chain.top = Position{top_.exchange(static_cast<uint32_t>(kNoPosition),
                                        std::memory_order::acquire)};
@@ -44,9 +44,9 @@ class SpareMagazines {
     return chain;
   }
 
-  // Keeps a chain that is not empty and ends with kNoPosition, together with
-  // `others`, another one, unless these would be too many, or a handler has
-  // put some here meanwhile: then `chain` is both.
+  // Keeps `chain`, which is not empty and ends with kNoPosition, together with
+  // `others`, another chain. False if these would be too many, or if a handler
+  // has put magazines here meanwhile: then `chain` contains both.
   bool TryPut(std::span<Box> magazines, MagazineChain& chain,
               const MagazineChain& others) {
     if (!others.empty()) {

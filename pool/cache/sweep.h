@@ -14,21 +14,21 @@
 
 namespace tandem {
 
-// System calls that sweeps have made to take bias away.
+// Barriers, which are system calls, that sweeps have made to take bias away.
 template <class Platform>
 struct BarrierCounters {
   SharedCounter<Platform> barriers;
-  // The system refused one: caches whose gates were open then were passed over,
-  // and none has opened since.
+  // Barriers that the system refused: sweeps passed over caches whose gates
+  // were open then, and no gate has opened since.
   SharedCounter<Platform> refusals;
 };
 
-// Most caches whose bias is taken by one barrier.
+// The most caches whose bias one barrier takes.
 inline constexpr size_t kSweepPiece = 64;
 
 namespace internal_sweep {
 
-// Has every closing that came before take effect: true if it has.
+// Makes all earlier closings visible to owners; false if the kernel refused.
 template <class Platform>
 bool Barrier(BarrierCounters<Platform>& counters) {
   counters.barriers.Add(1);
@@ -37,8 +37,8 @@ bool Barrier(BarrierCounters<Platform>& counters) {
   return false;
 }
 
-// Closes the gate of one cache, in the epoch that it is in now; nothing if the
-// system refuses.
+// Closes the gate of one cache, in its present epoch; returns nothing if the
+// kernel refused the barrier.
 template <class Platform>
 std::optional<Epoch> Close(ThreadCache<Platform>& cache, bool own,
                            BarrierCounters<Platform>& counters) {
@@ -53,13 +53,13 @@ std::optional<Epoch> Close(ThreadCache<Platform>& cache, bool own,
 }  // namespace internal_sweep
 
 // Empties up to kSweepPiece caches, whatever their owners are doing: closes
-// their gates, by one barrier for all, then takes what is in them, at most
-// `batch` buffers (1 to kMaxBatch) at a time, and calls loot(cache,
-// buffers) for each lot. Stops when that returns true, and returns whether it
-// did. Calls empty(cache) for each that it found empty, at once or in the end.
+// their gates, with one barrier for all, then takes what is in them, at most
+// `batch` buffers (1 to kMaxBatch) at a time, and calls loot(cache, buffers)
+// for each lot. Stops when loot returns true, and returns whether it did. Calls
+// empty(cache) for each cache that it finds empty, at once or in the end.
 //
-// `own` is the calling thread's cache, or null. Progress: lock-free; a cache
-// whose owner goes back to bias meanwhile is closed again.
+// `own` is the calling thread's cache, or null. Progress: lock-free; if an
+// owner goes back to bias meanwhile, its cache is closed again.
 template <class Platform, class Loot, class Empty>
 bool SweepPiece(std::span<ThreadCache<Platform>* const> piece,
                 const ThreadCache<Platform>* own, size_t batch,

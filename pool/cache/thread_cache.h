@@ -17,87 +17,91 @@
 
 namespace tandem {
 
-// Names a living thread; may name another one once that has ended.
+// Names a living thread; may name another one after that thread has ended.
 enum class ThreadToken : uintptr_t {};
 inline constexpr ThreadToken kNoThread{0};
 
-// Number of a stretch of a cache's life, from one opening of its gate, or
+// The number of a period in a cache's life: from one opening of its gate, or
 // renewal, to the next.
 enum class Epoch : uint32_t {};
 
-// The buffers that one thread keeps for itself, as a small stack that anyone
-// may take from, and that its owner, while the gate is open, uses with no
-// atomic read-modify-write at all (P2, P3).
+// The buffers that one thread keeps for itself: a small stack from which any
+// thread may take, and which its owner uses, while the gate is open, without
+// any atomic read-modify-write (P2, P3).
 //
-// State. `word` is {epoch, count, top}; buffers lie in slots[0, top). `gate` is
-// {epoch, ceiling, floor} and says who may change the word:
+// State. `word` is {epoch, count, top}; the buffers lie in slots[0, top).
+// `gate` is {epoch, ceiling, floor} and decides who may change the word:
 //
 //   open (biased)  its owner alone, in restartable sections that write slots
-//   and
-//                  the low half of the word, and keep top within the gate's
-//                  bounds;
+//                  and the low half of the word, and keep top within the
+//                  gate's bounds;
 //   closing        its owner alone, by compare-and-swap: a thief has closed the
-//                  gate, but a section that found it open may yet commit;
-//   closed         everybody by compare-and-swap, thieves only in the epoch
-//                  that they found closed.
+//                  gate, but a section that found it open may still commit;
+//   closed         every thread, by compare-and-swap; a thief only in the epoch
+//                  that it found closed.
 //
 //            ┌─ thief: Close ──▶ closing ── Barrier, SetClosed ──┐
 //          open ── owner: CloseOwn ───────────────────────────▶ closed
 //            └── owner, BeginBias: epoch + 1, limit, look ───────┘
 //
 // Closing. A thief reads the gate, closes it by compare-and-swap if it is open,
-// calls the platform's barrier itself, then marks it closed. After the barrier
-// the owner is in no section that has found the gate open, and all that it did
-// in earlier ones is seen. That somebody else has begun to close says nothing
-// of a barrier; that it is closed does, and spares it. The owner is in no
-// section when it closes its own gate, so it needs no barrier.
+// calls the platform's barrier itself, then marks the gate closed. After the
+// barrier the owner is in no section that has found the gate open, and all
+// effects of its earlier sections are visible. If another thief has begun to
+// close, no barrier need have happened yet; if the gate is marked closed, a
+// barrier has happened, and the thief skips its own. An owner that closes its
+// own gate is in no section, so it needs no barrier.
 //
-// Opening. Only the owner moves the word's epoch, by compare-and-swap, so a
-// thief that still expects the old one fails. The gate's epoch is the word's or
-// an older one. The owner reads the gate, moves the word to a new epoch, reads
-// the limit, looks for pressure, and opens the gate only from the value that it
-// read at first. A thief reads the gate, then the word, and moves a gate that
-// is behind to the word's epoch, closed as it was, before it relies on it. So
-// either it reads the word before the owner moves it, and the owner's look
-// comes after the thief's pressure; or it moves the gate, and the owner's
-// attempt fails; or it finds the gate open.
+// Opening. Only the owner changes the word's epoch, by compare-and-swap, so a
+// thief that still expects the old epoch fails. The gate's epoch is the word's
+// or an older one. The owner reads the gate, moves the word to a new epoch,
+// reads the limit, looks for pressure, and opens the gate only from the value
+// that it read first. A thief reads the gate, then the word, and before it
+// relies on a gate that is behind, moves it to the word's epoch, closed as it
+// was. So one of three is true: the thief reads the word before the owner moves
+// it, and the owner's look comes after the thief's pressure; or the thief moves
+// the gate, and the owner's attempt fails; or the thief finds the gate open.
 //
-// Limit. Who takes it away sets it to 0 before it reads the gate and the word:
-// by the same argument the gate does not open with the old one afterwards.
+// Limit. A thread that takes the limit away sets it to 0 before it reads the
+// gate and the word: by the same argument the gate does not open with the old
+// limit afterwards.
 //
-// Shared protocol. Who takes copies slots below the top it read and lowers the
-// top; who pushes fills slots from the top up and raises the top. Only the
-// owner pushes, so slots below a top that somebody read change only after the
-// version {epoch, count} has: a copy that was overtaken never passes its
-// compare-and-swap.
+// Shared protocol. A taker copies slots below the top that it read and lowers
+// the top; a pusher fills slots from the top up and raises the top. Only the
+// owner pushes, so slots below a top that a thread has read change only after
+// the version {epoch, count} has changed: the compare-and-swap of a stale copy
+// always fails.
 //
-// Pressure. The cache knows nothing of it, but LockFreePool's argument that no
-// buffer stays idle in a cache while somebody is short rests on BeginBias,
-// PushShared, Close and Steal being seq_cst with respect to the ledger.
+// Pressure. The cache knows nothing of it. But LockFreePool argues that no
+// buffer stays idle in a cache while an allocation is short, and that rests on
+// BeginBias, PushShared, Close and Steal being seq_cst with respect to the
+// ledger.
 //
-// Signals (P10). A section is restarted by a signal. The owner's operations in
-// shared mode, the way back to bias and a move of the limit are not: a
-// handler's push between reading the top and filling the slot would fill the
-// same slot. So the owner hides the cache meanwhile: a handler that finds it
-// hidden goes past it, and neither opens the gate nor moves the limit.
+// Signals (P10). A signal restarts a section. It does not restart the owner's
+// operations in shared mode, the way back to bias, or a move of the limit: a
+// handler that pushed after the owner read the top and before it filled the
+// slot would fill the same slot. So the owner hides the cache meanwhile: a
+// handler that finds it hidden goes past it, and neither opens the gate nor
+// moves the limit.
 //
 // Threads:   Close, SetClosed, Steal, size, gate, biased, owner, limit,
-//            TakeLimit, IsIdle: any. The rest: the owner and its handlers;
-//            TryOwn, who wants to be the owner.
-// Progress:  lock-free; sections do not fail for ever, as each restart means
+//            TakeLimit, IsIdle: any. TryOwn: a thread that wants to be the
+//            owner. The rest: the owner and its handlers.
+// Progress:  lock-free; sections do not fail forever, as each restart means
 //            that the thread was preempted or interrupted.
-// Lifetime:  type-stable: records are never unmapped before the pool is gone,
-//            and the epochs go on when another thread takes one over.
+// Lifetime:  type-stable: records stay mapped until the pool is gone, and the
+//            epochs continue when another thread takes a record over.
 // ABA (P5):  a thief and a push read the word while the gate is closed, and no
-//            version comes twice before it opens: a push renews the epoch from
-//            half of the 2^16 counts on, and between two pushes there are at
-//            most as many changes as there are buffers. So a version repeats
+//            version comes twice before the gate opens: a push renews the epoch
+//            from half of the 2^16 counts on, and between two pushes there are
+//            at most as many changes as there are buffers. So a version repeats
 //            only after 2^32 epochs. The gate opens at most once for each 2^9
-//            shared operations (BiasPolicy), an epoch is renewed at most once
-//            for each opening and each 2^15 of them: 2^40 operations or more.
+//            shared operations (BiasPolicy); an epoch is renewed at most once
+//            for each opening and for each 2^15 shared operations: so 2^32
+//            epochs take 2^40 operations or more.
 template <class Platform>
 class alignas(kCacheLine) ThreadCache {
-  CacheWords<Platform> words_;  // first: no offset to add, and in one line
+  CacheWords<Platform> words_;  // first: no offset, in one cache line
 
  public:
   ThreadCache() : limit_(0), hidden_(0), owner_(0) {
@@ -109,10 +113,10 @@ class alignas(kCacheLine) ThreadCache {
     }
   }
 
-  // The owner: makes of zeros an empty cache with a closed gate, unless that
-  // has been done. A thief that comes before finds nothing to take, and at most
-  // closes the gate of an epoch before the first. A handler that interrupts
-  // this may do it, too.
+  // For the owner: turns zeros into an empty cache with a closed gate, unless
+  // that has been done. A thief that comes earlier finds nothing to take, and
+  // at most closes the gate of an epoch before the first. A handler that
+  // interrupts this may also do it.
   void MakeOnce() {
     if (Word::EpochOf(words_.word.load()) != 0) return;
     Disarm();
@@ -124,17 +128,18 @@ class alignas(kCacheLine) ThreadCache {
     words_.word.compare_exchange_strong(zeros, Word::Pack(1, 0, 0));
   }
 
-  // Lets the owner, which calls this, use sections, if the kernel restarts them
-  // in this thread; and no longer, before it gives the cache up. Who is not
-  // armed must not begin a bias.
+  // Arm lets the owner, which calls it, use sections, if the kernel restarts
+  // them in this thread. Disarm ends that, before the owner gives the cache up.
+  // An owner that is not armed must not begin a bias.
   void Arm() { words_.area.Arm(); }
   void Disarm() { words_.area.Disarm(); }
   bool armed() const { return words_.area.armed(); }
 
-  // All takes are off the top, and put what has lain there longest first.
+  // Takes pop from the top; `out` is ordered oldest first.
 
-  // --- The owner, in a section. All or none: false if the gate is not open, or
-  // there are too few buffers, or there is too little room below the ceiling.
+  // --- The owner, in a section. All or none: false if the gate is not open, if
+  // there are too few buffers, or if there is too little room below the
+  // ceiling.
 
   bool PopBiased(std::span<std::byte*> out) {
     return Platform::PopBiased(words_, out);
@@ -143,8 +148,8 @@ class alignas(kCacheLine) ThreadCache {
     return Platform::PushBiased(words_, in);
   }
 
-  // --- The owner, by compare-and-swap. All or none: false if the gate is open,
-  // as a handler may have done just now, if there are too few buffers, or too
+  // --- The owner, by compare-and-swap. All or none: false if the gate is open
+  // (a handler may just have opened it), if there are too few buffers or too
   // little room below the limit, or if a handler finds the cache hidden.
 
   bool PopShared(std::span<std::byte*> out) {
@@ -170,8 +175,8 @@ class alignas(kCacheLine) ThreadCache {
         words_.slots[Word::TopOf(word) + i].store(in[i],
                                                   std::memory_order::relaxed);
       }
-      // (2) seq_cst: release pairs with (3), publishing the slots; the total
-      // order is what LockFreePool's look at the ledger afterwards relies on.
+      // (2) seq_cst: release pairs with (3), publishing the slots;
+      // LockFreePool's look at the ledger afterwards relies on the total order.
       // Failure, acquire: as (1).
       if (words_.word.compare_exchange_strong(
               word, Word::Next(word, Word::TopOf(word) + count),
@@ -181,14 +186,15 @@ class alignas(kCacheLine) ThreadCache {
     }
   }
 
-  // --- The owner, whichever way is open.
+  // --- The owner, in either mode.
 
-  // All or none. False where a handler or a thief interferes, too.
+  // All or none. False also if a handler or a thief interferes.
   bool Push(std::span<std::byte* const> in) {
     return biased() ? PushBiased(in) : PushShared(in);
   }
 
-  // Takes up to out.size() buffers, as many as there are; 0 if none, or hidden.
+  // Takes up to out.size() buffers, as many as there are; 0 if there are none,
+  // or if the cache is hidden.
   uint32_t PopUpTo(std::span<std::byte*> out) {
     for (;;) {
       const auto part = out.first(std::min(size_t{size()}, out.size()));
@@ -200,7 +206,7 @@ class alignas(kCacheLine) ThreadCache {
   }
 
   // Brings the bias back: begins a new epoch, and opens the gate in it unless
-  // `look` finds that there is pressure now. True if biased.
+  // `look` finds pressure now. True if biased.
   template <class Look>
   bool BeginBias(Look look) {
     const HideScope scope(*this);
@@ -209,8 +215,8 @@ class alignas(kCacheLine) ThreadCache {
     if (CacheGate(gate).open()) return false;
     uint64_t word = words_.word.load();
     const uint32_t next = Word::EpochOf(word) + 1;
-    // (6) seq_cst: either what follows, the limit and the look, sees what a
-    // thief did before its Close, or that reads this epoch.
+    // (6) seq_cst: either the reads that follow, of the limit and by `look`,
+    // see what a thief did before its Close, or Close reads this epoch.
     if (!words_.word.compare_exchange_strong(
             word, Word::Pack(next, 0, Word::TopOf(word)))) {
       return false;
@@ -222,8 +228,8 @@ class alignas(kCacheLine) ThreadCache {
         gate, CacheGate::Open(next, ceiling).bits());
   }
 
-  // Closes the owner's own gate, for good: no barrier is needed, as it is in no
-  // section, and none of its own that a handler interrupted goes on. Returns
+  // Closes the owner's own gate for good. No barrier is needed: the owner is in
+  // no section, and a section that a handler interrupted is restarted. Returns
   // the gate, for Steal.
   CacheGate CloseOwn() {
     uint64_t seen = words_.gate.load();
@@ -236,11 +242,11 @@ class alignas(kCacheLine) ThreadCache {
     }
   }
 
-  // --- Anyone.
+  // --- Any thread.
 
-  // Closes the gate, or moves it to the epoch that the word was in at some
-  // moment of the call. Unless what it returns is closed(), a barrier must
-  // follow, and SetClosed, before Steal.
+  // Closes the gate, or moves it to the epoch that the word had at some moment
+  // of the call. Unless the result is closed(), a barrier must follow, and
+  // SetClosed, before Steal.
   CacheGate Close() {
     // (7) seq_cst: the gate first, then the word (see Opening).
     uint64_t seen = words_.gate.load();
@@ -256,8 +262,8 @@ class alignas(kCacheLine) ThreadCache {
     }
   }
 
-  // A barrier has come after Close returned `gate`. For others: who has made
-  // the barrier may Steal in any case.
+  // A barrier has come after Close returned `gate`. This is for other threads:
+  // the one that made the barrier may Steal in any case.
   void SetClosed(CacheGate gate) {
     uint64_t seen = gate.bits();
     words_.gate.compare_exchange_strong(seen,
@@ -272,23 +278,24 @@ class alignas(kCacheLine) ThreadCache {
 
   // Buffers in the cache at some moment of the call.
   uint32_t size() const {
-    // relaxed: a hint, nothing is followed.
+    // relaxed: a hint; no slot is read.
     return Word::TopOf(words_.word.load(std::memory_order::relaxed));
   }
 
-  // Most buffers that the owner may keep in it, at most kMaxCacheSize; 0 at
-  // first. Whoever lowers it leaves what is in the cache there; and what the
-  // owner does meanwhile may go by the old one.
+  // The most buffers that the owner may keep in the cache, at most
+  // kMaxCacheSize; 0 at first. Lowering it does not remove buffers, and an
+  // operation of the owner that runs meanwhile may use the old limit.
   uint32_t limit() const {
-    // relaxed: nothing follows from it but how much is cached.
+    // relaxed: it only decides how much is cached.
     return limit_.load(std::memory_order::relaxed);
   }
 
-  // A new owner begins, the gate being closed.
+  // The cache has a new owner; the gate is closed.
   void SetLimit(uint32_t limit) { limit_.store(limit); }
 
-  // The owner: moves the limit, and with it the ceiling of an open gate. False
-  // if somebody has moved it from `from`, or a handler finds the cache hidden.
+  // For the owner: moves the limit, and the ceiling of an open gate with it.
+  // False if another thread has moved it from `from`, or if a handler finds the
+  // cache hidden.
   bool MoveLimit(uint32_t from, uint32_t to) {
     const HideScope scope(*this);
     if (!scope.hides() || !limit_.compare_exchange_strong(from, to)) {
@@ -302,21 +309,22 @@ class alignas(kCacheLine) ThreadCache {
     return true;
   }
 
-  // Takes all of it. The ceiling stays until the gate is closed, which is to
-  // come next, and does not come back after that (see Limit).
+  // Takes the whole limit. The ceiling stays until the gate is closed, which
+  // must come next, and does not come back after that (see Limit).
   uint32_t TakeLimit() { return limit_.exchange(0); }
 
   // The gate, at some moment of the call.
   CacheGate gate() const {
-    // relaxed. Only the owner, who decides by it, and its handlers open the
-    // gate: that it is not open holds until they do. That it is, if stale,
-    // sends the owner to a section, which looks again. For others a statistic.
+    // relaxed. Only the owner, which decides by it, and its handlers open the
+    // gate: so "not open" holds until they open it. If "open" is stale, the
+    // owner enters a section, which checks again. For other threads it is a
+    // statistic.
     return CacheGate(words_.gate.load(std::memory_order::relaxed));
   }
   bool biased() const { return gate().open(); }
 
-  // Ownership of the record, for CacheRegistry: whose it is, kNoThread if
-  // nobody's. seq_cst: what the last owner did comes before the next one's.
+  // Ownership of the record, for CacheRegistry: its owner, kNoThread if it has
+  // none. seq_cst: what the last owner did comes before what the next one does.
   bool TryOwn(ThreadToken thread) {
     auto nobody = static_cast<uintptr_t>(kNoThread);
     return owner_.load() == nobody &&
@@ -326,28 +334,29 @@ class alignas(kCacheLine) ThreadCache {
   void Disown() { owner_.store(static_cast<uintptr_t>(kNoThread)); }
   ThreadToken owner() const { return ThreadToken{owner_.load()}; }
 
-  // Numbers that the owner counts through, for going over other caches.
+  // A number that the owner counts up, for visiting other caches in turn.
   uint32_t NextVisit() { return visits_++; }
 
-  // True if the word has not changed since somebody first found so, at least
-  // `nanos` before `now`; once in 2^15 looks a busy owner has brought it back
-  // to where it was, which costs that cache its limit. Anyone may ask; askers
-  // that race may have to ask again.
+  // True if the word has not changed since a caller first saw its value, at
+  // least `nanos` before `now`. Once in 2^15 looks a busy owner may have
+  // brought the word back to the same value; then that cache loses its limit.
+  // Any thread may ask; callers that race may have to ask again.
   bool IsIdle(int64_t now, int64_t nanos) {
-    // relaxed: nothing follows from it.
+    // relaxed: no other memory depends on it.
     return idle_watch_.IsIdle(words_.word.load(std::memory_order::relaxed), now,
                               nanos);
   }
-  // What has been done until `now` counts no more.
+  // Restarts the watch at `now`.
   void StartIdling(int64_t now) {
-    // relaxed: the owner, whose word it is.
+    // relaxed: the owner calls this, and owns the word.
     idle_watch_.Start(words_.word.load(std::memory_order::relaxed), now);
   }
 
-  // Of the owner alone, and its handlers. They stay when it goes.
+  // For the owner alone, and its handlers. They stay in the record when the
+  // owner leaves.
   SpareMagazines<Platform> spares;
 
-  // Written by the owner alone.
+  // Only the owner writes these.
   ThreadCounters<Platform> counters;
   BiasPolicy policy;
 
@@ -355,8 +364,8 @@ class alignas(kCacheLine) ThreadCache {
   using Word = CacheWord;
   using Word32 = typename Platform::template OwnAtomic<uint32_t>;
 
-  // Hides the cache from the owner's signal handlers, unless it is hidden: then
-  // this is in a handler, which has to go past it.
+  // Hides the cache from the owner's signal handlers, unless it is hidden
+  // already: then this is in a handler, which must go past the cache.
   class HideScope {
    public:
     explicit HideScope(ThreadCache& cache)
@@ -387,22 +396,23 @@ class alignas(kCacheLine) ThreadCache {
     return hidden_.load(std::memory_order::relaxed) != 0;
   }
 
-  // From this count on a push begins a new epoch.
+  // A push begins a new epoch from this count on.
   static constexpr uint32_t kRenewFrom = 1u << 15;
 
   // Moves a shared cache to a new epoch, which begins closed, as the gate is
-  // and stays. Owner only. Returns the word as it is.
+  // and stays. Owner only. Returns the present word.
   uint64_t Renew(uint64_t word) {
     const uint64_t renewed =
         Word::Pack(Word::EpochOf(word) + 1, 0, Word::TopOf(word));
     return words_.word.compare_exchange_strong(word, renewed) ? renewed : word;
   }
 
-  // Takes as many as there are up to out.size(), but no fewer than `at_least`;
-  // 0 if there are fewer. Nothing if the cache has left `epoch`, if given.
+  // Takes as many buffers as there are, up to out.size(), but no fewer than
+  // `at_least`; 0 if there are fewer. Returns nothing if `epoch` is given and
+  // is over.
   std::optional<uint32_t> Take(std::span<std::byte*> out, uint32_t at_least,
                                std::optional<Epoch> epoch) {
-    // (3) acquire: pairs with (2), so that the slots below the top are seen.
+    // (3) acquire: pairs with (2), so that the slots below the top are visible.
     // seq_cst: a sweep's look at the cache must not come before the pressure
     // that the sweep serves (LockFreePool).
     uint64_t word = words_.word.load();
@@ -415,9 +425,9 @@ class alignas(kCacheLine) ThreadCache {
         // (4) relaxed: (5) succeeds only if no slot below the top has changed.
         out[i] = words_.slots[top - count + i].load(std::memory_order::relaxed);
       }
-      // (5) seq_cst: release pairs with (1): with acquire alone, the loads (4)
-      // may be performed after it, when the owner has filled the slots anew.
-      // Failure: as (3).
+      // (5) seq_cst: release pairs with (1). With acquire alone, the loads (4)
+      // might be performed after it, when the owner has already refilled the
+      // slots. Failure: as (3).
       if (words_.word.compare_exchange_strong(word,
                                               Word::Next(word, top - count))) {
         return count;

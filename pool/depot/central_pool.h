@@ -14,17 +14,19 @@
 
 namespace tandem {
 
-// What an allocation may take.
+// The terms of an allocation.
 struct AllocationTerms {
-  uint32_t keep;  // buffers that must remain after it
-  Rank rank;      // its turn among those who wait
+  uint32_t keep;  // buffers that must remain afterwards
+  Rank rank;      // its turn among waiting sessions
 };
 
-// The buffers that are in no cache and in nobody's hands, with the ledger that
-// counts those of them that nobody has reserved, and those who wait for them.
+// The buffers that are in no cache and in nobody's hands; the ledger, which
+// counts those of them that are not reserved; and the sessions that wait for
+// them.
 //
-// Ledger before lists: who publishes pushes first and credits after; who takes
-// reserves first and collects after. Who credits offers to serve who waits.
+// The order of ledger and depot: a releasing thread pushes the buffers first
+// and credits them after; an allocating thread reserves first and collects
+// after. A thread that credits buffers then serves waiting sessions.
 //
 // Threads: any, signal handlers included. Progress: lock-free.
 template <class Platform>
@@ -34,22 +36,23 @@ class CentralPool {
   using Box = typename Depot<Platform>::Box;
   using Spares = typename Depot<Platform>::Spares;
 
-  // All must outlive the central, as Depot says. All buffers are free.
+  // All must outlive this object, as Depot says. All buffers are free.
   CentralPool(const BufferMap& map, std::span<DepotShard<Platform>> cores,
               std::span<Link> links, std::span<Box> magazines, uint32_t reserve)
       : reserve_(reserve), map_(map), depot_(map, cores, links, magazines) {
     ledger_.Credit(map.capacity());
   }
 
-  // Whom to ask about waiters, null for nobody. Not while operations run.
+  // The service to ask about waiting sessions; null for none. Must not be
+  // called while operations run.
   void SetWaiterService(WaiterService* waiter_service) {
     waiter_service_ = waiter_service;
   }
   bool HasWaiterService() const { return waiter_service_ != nullptr; }
 
-  // Onto the caller's core pool, counted, and on to who waits. Requires a
-  // non-empty span. `spares`, here and below, are those of the calling thread's
-  // cache, or null.
+  // Pushes the buffers on the depot shard of the caller's core, credits them,
+  // and serves waiting sessions. Requires a non-empty span. `spares`, here and
+  // below, are those of the calling thread's cache, or null.
   [[gnu::noinline]] void Publish(std::span<std::byte* const> buffers,
                                  Spares* spares = nullptr) {
     depot_.Push(depot_.CurrentCore(), buffers, spares);
@@ -60,9 +63,9 @@ class CentralPool {
     CreditAndServe(Size(buffers));
   }
 
-  // Reserves n buffers that are free without touching the reserve, if there are
-  // as many and it is `claim`'s turn, and what `surplus(view, most)` wants in
-  // addition, at most `most`. Returns how many in all, 0 if none.
+  // Reserves n free buffers without touching the reserve, if there are enough
+  // and no waiting session goes before this allocation; and as many more as
+  // `surplus(view, most)` wants, at most `most`. Returns the sum, 0 if none.
   template <class Surplus>
   [[nodiscard]] uint32_t ReserveFree(uint32_t n, AllocationTerms claim,
                                      Surplus surplus) {
@@ -82,15 +85,16 @@ class CentralPool {
     return ReserveFree(n, claim, [](LedgerView, uint32_t) { return 0u; }) != 0;
   }
 
-  // The same for who has raised a shortage and emptied every cache: this is the
-  // last look, and may dig into the reserve.
+  // The same for a caller that has raised a shortage and emptied every cache:
+  // this is its last look, and may dig into the reserve.
   [[nodiscard]] bool ReserveSwept(uint32_t n, AllocationTerms claim) {
     bool served = false;
     LedgerView view = ledger_.Load();
     for (;;) {
       if (view.waiting() != 0 && waiter_service_->MustWait(claim.rank)) {
-        // What is left may be owed to somebody whom nobody is serving: a
-        // releaser may have stopped between its credit and its call.
+        // What is left may be owed to a waiting session that no thread is
+        // serving: a releasing thread may have stopped between its credit and
+        // its call of Serve.
         if (served) return false;
         served = true;
         waiter_service_->Serve();
@@ -107,20 +111,19 @@ class CentralPool {
   // Gives up a reservation of which nothing has been collected.
   void CancelReservation(uint32_t count) { CreditAndServe(count); }
 
-  // True if somebody waits who goes before an allocation of this rank.
+  // True if a session waits that goes before an allocation of this rank.
   bool MustWait(Rank rank) const {
     return ledger_.Load().waiting() != 0 && waiter_service_->MustWait(rank);
   }
 
-  // Fetches buffers that have been reserved, in as many pieces as the caller
-  // likes.
+  // Fetches buffers that have been reserved, in one call or in several.
   void Collect(std::span<std::byte*> out, Spares* spares = nullptr) {
     depot_.Collect(depot_.CurrentCore(), out, spares);
   }
 
-  // Takes out.size() buffers for who waits already: all caches are empty,
-  // unless somebody else has served that waiter meanwhile; then they must come
-  // back.
+  // Takes out.size() buffers for a session that waits already. All caches are
+  // empty, unless another thread has served that session meanwhile; then the
+  // caller must return the buffers.
   [[nodiscard]] bool TakeForWaiter(std::span<std::byte*> out, uint32_t keep) {
     LedgerView view = ledger_.Load();
     do {
@@ -130,8 +133,8 @@ class CentralPool {
     return true;
   }
 
-  // Takes up to out.size() idle buffers whose memory may be in use, none that
-  // anyone needs now: for giving memory back. PublishCold returns them.
+  // Takes up to out.size() idle buffers whose memory may be in use, none of
+  // them needed now: for giving memory back. PublishCold returns them.
   [[nodiscard]] size_t TakeWarm(std::span<std::byte*> out) {
     LedgerView view = ledger_.Load();
     uint32_t count;
@@ -146,7 +149,8 @@ class CentralPool {
     return warm;
   }
 
-  // Somebody is short of buffers: caches are bypassed, and not biased anew.
+  // An allocation is short, a session waits, or the reserve is touched: threads
+  // bypass the caches, and no cache becomes biased.
   bool Pressed() const { return ledger_.Load().Pressed(reserve_); }
 
   uint32_t reserve() const { return reserve_; }

@@ -17,7 +17,7 @@
 
 namespace tandem {
 
-// One shard of the shared store, on a cache line of its own.
+// One shard of the depot, on a cache line of its own.
 template <class Platform>
 struct alignas(kCacheLine) DepotShard {
   MagazineStack<Platform> magazines;
@@ -25,26 +25,27 @@ struct alignas(kCacheLine) DepotShard {
   TaggedStack<Platform, BufferIndex> loose;
 };
 
-// The shared store: every buffer that is in no cache and in nobody's hands. It
-// is sharded by core. What comes together lies together, in a magazine; what
-// comes in lots of less than half a magazine is loose, known by number and
-// linked. A thread uses its own core's shard first, then the others, then the
-// cold buffers, whose memory has been given back to the system, and last those
-// that have never been used, which are a range of numbers.
+// The depot, the shared store: every buffer that is in no cache and in nobody's
+// hands. It has a shard for each core. Buffers that are released together stay
+// together, in a magazine; a lot of less than half a magazine is loose: its
+// buffers are known by number and linked. A thread uses its own core's shard
+// first, then the others, then the cold buffers, whose memory has been given
+// back to the system, and last the buffers that have never been used, which are
+// a range of numbers.
 //
-// Magazines are taken into use one by one, twice as many as hold all buffers.
-// Empty ones are kept by the thread that has emptied them, a few, and else by
-// the shard that they were taken from. They can run out: a lot takes one
-// however few of its buffers will be left in it. Then lots are loose.
+// Magazines are taken into use one by one; there are twice as many as hold all
+// buffers. A thread keeps a few of the empty magazines that it has emptied; the
+// rest go to the shard that they came from. Magazines can run out: a lot takes
+// a whole one, however few of its buffers stay in it. Then lots are loose.
 //
-// No buffer that is credited moves from one place to another without having
-// been reserved: so who has reserved finds it.
+// No buffer that has been credited moves from one place to another unless it
+// has been reserved: so a thread with a reservation finds its buffers.
 //
 // Threads:  any, signal handlers included. Progress: lock-free.
 // Cost:     a push or a pop in magazines is one compare-and-swap for any number
-//           of buffers, and one more for up to four magazines where the thread
-//           has no spare one, or too many; of loose buffers one, and a link
-//           access for each.
+//           of buffers, and one more for up to four magazines if the thread has
+//           no spare one, or too many. For loose buffers it is one, and a link
+//           access for each buffer.
 template <class Platform>
 class Depot {
  public:
@@ -53,8 +54,8 @@ class Depot {
   using Box = Magazine<Platform>;
   using Spares = SpareMagazines<Platform>;
 
-  // All must outlive this object, zero or made by default; links has an entry
-  // for each buffer. No buffer has been used.
+  // All must outlive this object, and are zero or default-constructed; `links`
+  // has an entry for each buffer. No buffer has been used.
   Depot(const BufferMap& map, std::span<DepotShard<Platform>> cores,
         std::span<Link> links, std::span<Box> magazines)
       : map_(map),
@@ -64,8 +65,8 @@ class Depot {
         used_(0),
         magazines_used_(0) {}
 
-  // How many magazines a pool is given: as many as lots of half a magazine
-  // take, within what a position can name.
+  // The number of magazines of a pool: enough for lots of half a magazine,
+  // within what a position can name.
   static constexpr uint32_t MagazinesFor(uint32_t capacity) {
     constexpr uint32_t kHalf = Box::kSize / 2;
     return std::min(capacity / kHalf, Box::kMostMagazines);
@@ -76,8 +77,9 @@ class Depot {
                   static_cast<uint32_t>(cores_.size())};
   }
 
-  // Gives up `buffers` to the caller's core. Not counted yet: Ledger::Credit.
-  // `spares`, here and below, are the calling thread's, or null.
+  // Gives up `buffers` to the caller's core. They are not counted yet:
+  // Ledger::Credit does that. `spares`, here and below, are the calling
+  // thread's, or null.
   void Push(CoreId core, std::span<std::byte* const> buffers, Spares* spares) {
     DepotShard<Platform>& pool = PoolOf(core);
     MagazineChain chain;
@@ -95,8 +97,8 @@ class Depot {
   }
 
   // Fills `out`, for which the caller holds a reservation. The ledger's rule
-  // promises that enough buffers lie in the store: a round over all of it that
-  // finds none means that another operation has made progress.
+  // guarantees that enough buffers lie in the depot: if a round over all of it
+  // finds none, another operation has made progress.
   void Collect(CoreId core, std::span<std::byte*> out, Spares* spares) {
     while (!out.empty()) {
       out = out.subspan(PopWarm(core, out, spares));
@@ -105,10 +107,10 @@ class Depot {
     }
   }
 
-  // Lets the owner of both remember `second` with `first`, until it gives
-  // either away; whoever it hands `first` to may ask.
+  // Stores `second` with `first`. The caller owns both; the link is valid until
+  // it gives either away. The thread that receives `first` may read it.
   void Chain(const std::byte* first, const std::byte* second) {
-    // relaxed: published by whatever hands `first` over.
+    // relaxed: the transfer of `first` publishes it.
     links_[NumberOf(first)].store(NumberOf(second), std::memory_order::relaxed);
   }
   std::byte* ChainedTo(const std::byte* first) const {
@@ -131,17 +133,17 @@ class Depot {
     return count;
   }
 
-  // Goes over all magazines, and all loose buffers, of the shard.
+  // Visits all magazines, and all loose buffers, of the shard.
   size_t Count(const DepotShard<Platform>& pool) const {
     return pool.magazines.Count(magazines_) + pool.loose.Count(links_);
   }
-  // Goes over those that are cold, but not over those that were never used.
+  // Visits the cold buffers, but not those that were never used.
   size_t CountCold() const {
     return cold_.Count(links_) + map_.capacity() - used_.load();
   }
   uint64_t cold_changes() const { return cold_.changes(); }
   uint32_t magazines_used() const { return magazines_used_.load(); }
-  // Lots that were large enough for a magazine and found none.
+  // Lots large enough for a magazine that found none.
   uint64_t lots_without_magazine() const {
     return lots_without_magazine_.Get();
   }
@@ -149,7 +151,7 @@ class Depot {
   std::span<const DepotShard<Platform>> cores() const { return cores_; }
 
  private:
-  // Pieces in which addresses become numbers and back.
+  // The unit of conversion between addresses and numbers.
   using Piece = std::array<BufferIndex, Box::kSize>;
   using Count32 = typename Platform::template Atomic<uint32_t>;
 
@@ -160,7 +162,7 @@ class Depot {
     return static_cast<uint32_t>(map_.IndexOf(buffer));
   }
 
-  // Puts a magazine with `lot` in it on `chain`. False if there is none.
+  // Puts a magazine that holds `lot` on `chain`. False if there is none.
   bool Fill(MagazineChain& chain, std::span<std::byte* const> lot,
             DepotShard<Platform>& pool, Spares* spares) {
     map_.Check(lot);
@@ -178,7 +180,7 @@ class Depot {
     return true;
   }
 
-  // The number of an empty magazine that is the caller's now, or kNone.
+  // The number of an empty magazine, which the caller then owns, or kNone.
   uint32_t TakeMagazine(DepotShard<Platform>& pool, Spares* spares) {
     MagazineChain chain;
     if (spares != nullptr) chain = spares->TakeAll(magazines_);
@@ -204,7 +206,7 @@ class Depot {
     return kNone;
   }
 
-  // Gives up magazines that have become empty, and are the caller's.
+  // Gives up magazines that have become empty; the caller owns them.
   void LeaveEmpty(DepotShard<Platform>& pool, MagazineChain chain,
                   Spares* spares) {
     if (spares != nullptr) {
@@ -216,7 +218,7 @@ class Depot {
     pool.empties.Push(magazines_, chain);
   }
 
-  // As PopWarm, of the magazines of one shard.
+  // As PopWarm, for the magazines of one shard.
   size_t PopBoxed(DepotShard<Platform>& pool, std::span<std::byte*> out,
                   Spares* spares) {
     if (out.empty() || pool.magazines.Empty()) return 0;
@@ -236,7 +238,7 @@ class Depot {
     }
   }
 
-  // Up to out.size(), or a piece.
+  // Takes up to out.size() buffers, or a piece if that is less.
   size_t PopLinked(Stack& stack, std::span<std::byte*> out) {
     if (out.empty() || stack.Empty()) return 0;
     Piece piece;
@@ -262,9 +264,9 @@ class Depot {
   };
 
   // Takes up to `most` numbers from `next` up, all of them below `end`. `next`
-  // never passes it, however many ask in vain.
+  // never passes `end`, however often callers find nothing left.
   static Range TakeRange(Count32& next, uint32_t end, uint32_t most) {
-    // seq_cst, by default: off every path that repeats.
+    // seq_cst, the default: no path that repeats comes here.
     uint32_t first = next.load();
     uint32_t count;
     do {
@@ -281,7 +283,7 @@ class Depot {
   const std::span<Link> links_;
   const std::span<Box> magazines_;
   alignas(kCacheLine) Stack cold_;
-  Count32 used_;            // buffers that have been, from the first up
+  Count32 used_;            // buffers used so far, from number 0 up
   Count32 magazines_used_;  // likewise
   SharedCounter<Platform> lots_without_magazine_;
 };

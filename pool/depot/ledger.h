@@ -7,17 +7,17 @@
 
 namespace tandem {
 
-// One reading of the ledger: who is short of buffers, and how many are left.
+// One reading of the ledger: the buffers left, and the waits and shortages.
 struct LedgerView {
-  // Buffers that nobody has reserved, in no thread's cache.
+  // Buffers in no thread's cache that no operation has reserved.
   uint32_t available() const { return word & kIndexMask; }
-  // Sessions that wait or are about to. Never less than really wait; more for
-  // as long as somebody who serves or cancels a waiter is between two steps.
+  // Sessions that wait or are about to. Never too low; too high while a thread
+  // that serves or cancels a waiter is between two steps.
   uint32_t waiting() const { return (word >> kWaitingShift) & kCountMask; }
   // Allocations about to fail, to wait or to dig into the reserve.
   uint32_t shortages() const { return word >> kShortagesShift; }
 
-  // Pressure: caches are bypassed, and what lies in them is wanted.
+  // Pressure: threads bypass the caches, and the buffers in them are wanted.
   bool Pressed(uint32_t reserve) const {
     return word >> kWaitingShift != 0 || available() < reserve;
   }
@@ -29,25 +29,25 @@ struct LedgerView {
   uint64_t word = 0;
 };
 
-// Most sessions that can wait at once, and most threads that can be short.
+// The most sessions that can wait at once, and threads that can be short.
 inline constexpr uint32_t kMaxWaiting = LedgerView::kCountMask;
 
-// The shared word that counts unreserved buffers, and with them everything that
+// The shared word that counts the unreserved buffers, and with them all that
 // decides whether one may be taken: {shortages 20, waiting 20, available 24}.
 //
-// Because it is one word, "no buffer is left" and "nobody waits" are seen at
-// the same moment, a reservation is refused if a waiter came meanwhile, and all
-// reservations, waits and releases of a pool have one order.
+// It is one word. So an operation sees "no buffer is left" and "no session
+// waits" at the same moment, a reservation fails if a waiter came meanwhile,
+// and all reservations, waits and releases of a pool have one order.
 //
-// The rule that makes reservations mean something: who releases pushes the
-// buffers on a core pool first and credits them after; who takes reserves
-// first and collects after. So the core pools always hold at least `available`
-// buffers plus those that are reserved and not collected yet.
+// The rule that gives reservations their meaning: a releasing thread pushes the
+// buffers on a depot shard first and credits them after; an allocating thread
+// reserves first and collects after. So the depot always holds at least
+// `available` buffers plus those that are reserved and not collected yet.
 //
 // Threads:  any, signal handlers included. Progress: lock-free.
 // Orders:   seq_cst throughout (the default): the word is one side of every
-//           store-then-load argument of the pool (see ThreadCache), and no
-//           operation on it is on the fast path but Load.
+//           store-then-load argument of the pool (see ThreadCache), and of its
+//           operations only Load is on the fast path.
 template <class Platform>
 class Ledger {
  public:
@@ -55,17 +55,17 @@ class Ledger {
 
   LedgerView Load() const { return {word_.load()}; }
 
-  // Takes n buffers off if the ledger still reads `view`; else renews `view`.
-  // Requires n <= view.available().
+  // Takes n buffers off if the ledger still reads `view`; otherwise updates
+  // `view`. Requires n <= view.available().
   [[nodiscard]] bool TryReserve(LedgerView& view, uint32_t n) {
     return word_.compare_exchange_weak(view.word, view.word - n);
   }
 
-  // Counts n buffers that have been pushed. Returns the new reading, from
-  // which the caller learns whether to serve waiters.
+  // Counts n buffers that have been pushed. Returns the new reading, which
+  // tells the caller whether to serve waiters.
   LedgerView Credit(uint32_t n) { return {word_.fetch_add(n) + n}; }
 
-  // Returns the reading before.
+  // Returns the old reading.
   LedgerView RaiseShortage() { return {word_.fetch_add(kOneShortage)}; }
   void LowerShortage() { word_.fetch_sub(kOneShortage); }
 
@@ -80,7 +80,7 @@ class Ledger {
     return true;
   }
 
-  // Counts one more who waits, if anyone does, unless `limit` do.
+  // Counts one more waiting session, if any waits and fewer than `limit` do.
   [[nodiscard]] bool TryJoinWait(uint32_t limit) {
     LedgerView view = Load();
     do {
@@ -89,7 +89,7 @@ class Ledger {
     return true;
   }
 
-  // To be called after a waiter has been served or has left, once for each.
+  // Must be called once for each waiter, after it has been served or has left.
   void EndWait() { word_.fetch_sub(kOneWaiting); }
 
  private:

@@ -13,15 +13,15 @@
 
 namespace tandem {
 
-// A slot of a magazine, by number, over all magazines of a pool; on a stack of
-// empty magazines, which names none of them, any slot of the magazine.
+// The number of a slot, across all magazines of a pool. On a stack of empty
+// magazines, any slot of a magazine stands for it.
 enum class Position : uint32_t {};
 inline constexpr Position kNoPosition{kMaxCapacity};
 
-// Buffers, by address, that lie side by side and change hands as one. On a
-// stack it lies on the position `below`.
+// An array of buffer addresses that change hands together. On a stack, the
+// magazine lies on the position `below`.
 //
-// A record of zeros is an empty one: magazines need no construction.
+// All zeros are an empty magazine: no construction is needed.
 template <class Platform>
 struct alignas(kCacheLine) Magazine {
   template <class T>
@@ -29,13 +29,13 @@ struct alignas(kCacheLine) Magazine {
 
   static constexpr uint32_t kSize = Platform::kMagazineSize;
   static_assert(std::has_single_bit(kSize));
-  // So many that kNoPosition is in none of them.
+  // Small enough that kNoPosition is in none of them.
   static constexpr uint32_t kMostMagazines = (1u << kIndexBits) / kSize - 1;
 
   static constexpr uint32_t NumberOf(Position position) {
     return static_cast<uint32_t>(position) / kSize;
   }
-  // How many slots of its magazine are up to `position`.
+  // The number of slots of its magazine up to and including `position`.
   static constexpr uint32_t CountTo(Position position) {
     return static_cast<uint32_t>(position) % kSize + 1;
   }
@@ -43,8 +43,8 @@ struct alignas(kCacheLine) Magazine {
     return Position{number * kSize + count - 1};
   }
 
-  // relaxed, all accesses: published by the head of the stack that it goes on,
-  // and validated by the head of the stack that it comes from.
+  // relaxed, all accesses: published by the head of the stack that the magazine
+  // is pushed on, and validated by the head of the stack that it comes from.
   Position Below() const {
     return Position{below.load(std::memory_order::relaxed)};
   }
@@ -56,26 +56,25 @@ struct alignas(kCacheLine) Magazine {
   alignas(kCacheLine) std::array<Atomic<std::byte*>, kSize> slots;
 };
 
-// Magazines that lie on each other: the first on top, `last` at the bottom.
+// Magazines linked by `below`: `top` is the first, `last` the bottom one.
 struct MagazineChain {
   bool empty() const { return top == kNoPosition; }
 
   Position top = kNoPosition;
-  uint32_t last = 0;  // by number
+  uint32_t last = 0;  // a magazine's number
 };
 
-// A lock-free stack of magazines whose tops are full up to where the stack
-// says, so that some of a magazine's buffers can be taken: the count that is
-// left in the top one is part of the head. Nobody ever holds a magazine of
-// which it wants a part (P4).
+// A lock-free stack of magazines. The head also holds the number of buffers
+// left in the top magazine, so an operation can take a part of it. No thread
+// ever holds a magazine of which it wants only a part (P4).
 //
-// Another one keeps magazines that are empty.
+// Another stack of this type keeps the empty magazines.
 //
 // Threads:   any thread, any time, signal handlers included.
 // Progress:  lock-free; a retry means that another operation succeeded.
-// Cost:      one compare-and-swap for any number of magazines or buffers; a
-//            buffer costs 8 bytes of lines that lie side by side.
-// Invariant: slots, and `below`, of a magazine are written only by who owns it,
+// Cost:      one compare-and-swap for any number of magazines or buffers; each
+//            buffer costs 8 bytes of adjacent cache lines.
+// Invariant: only the owner of a magazine writes its slots and its `below`,
 //            before the push that gives it up.
 // ABA (P5):  the head is {tag 40, position 24}; every change adds one to the
 //            tag, so a head repeats only after 2^40 changes of this one stack.
@@ -86,28 +85,28 @@ class MagazineStack {
 
   MagazineStack() : head_(Pack(0, kNoPosition)) {}
 
-  // Gives up the magazines of `chain`, which is not empty.
+  // Gives up the magazines of `chain`, which must not be empty.
   void Push(std::span<Box> magazines, const MagazineChain& chain) {
     // (1) relaxed: only compared and copied, never followed.
     uint64_t head = head_.load(std::memory_order::relaxed);
     do {
       magazines[chain.last].SetBelow(PositionOf(head));
-      // (2) release: pairs with (3); without it a popper could copy what was in
-      // the slots before they were filled, or follow an old `below`.
+      // (2) release: pairs with (3); without it a popper could copy the slots
+      // as they were before they were filled, or follow an old `below`.
     } while (!head_.compare_exchange_weak(
         head, Pack(TagOf(head) + 1, chain.top), std::memory_order::release,
         std::memory_order::relaxed));  // relaxed: as (1).
   }
 
   // Takes up to out.size() buffers from the top, by one compare-and-swap.
-  // Returns how many, 0 only if the stack was empty. Magazines that have become
-  // empty are the caller's: `emptied`.
+  // Returns how many, 0 only if the stack was empty. The caller then owns the
+  // magazines that have become empty: `emptied`.
   size_t PopBuffers(std::span<Box> magazines, std::span<std::byte*> out,
                     MagazineChain& emptied) {
-    // (3) acquire: pairs with (2), so that slots and `below` of what is on the
-    // stack are seen. Every change of the head is a read-modify-write: one
-    // acquire sees the pushes of all magazines below as well (release
-    // sequence).
+    // (3) acquire: pairs with (2), so that the slots and `below` of the
+    // magazines on the stack are visible. Every change of the head is a
+    // read-modify-write, so one acquire also sees the pushes of all magazines
+    // below (release sequence).
     uint64_t head = head_.load(std::memory_order::acquire);
     for (;;) {
       const Position top = PositionOf(head);
@@ -119,9 +118,9 @@ class MagazineStack {
         const uint32_t left = Box::CountTo(position);
         const auto taken =
             static_cast<uint32_t>(std::min<size_t>(left, out.size() - count));
-        // Relaxed loads, as far as the memory model goes. If (4) succeeds, no
-        // slot has changed since (3); if it fails, what was read is dropped,
-        // and so is a stale `below`, which is a position or none.
+        // The memory model sees relaxed loads here. If (4) succeeds, no slot
+        // has changed since (3). If it fails, the values read are dropped, and
+        // so is a stale `below`, which is a position or kNoPosition.
         Platform::CopySlots(&magazine.slots[left - taken], taken,
                             out.data() + count);
         count += taken;
@@ -133,11 +132,12 @@ class MagazineStack {
         }
       }
       if (count == 0) return 0;
-      // (4) Replaces the very value that (3) read (P5). release: the copies
-      // above come before it, and so before who takes the rest of the magazine
-      // (3) and fills it anew: with acquire alone they may be performed after
-      // that, and a buffer is handed out twice. acquire: what the caller does
-      // with emptied magazines comes after. Failure, acquire: as (3).
+      // (4) Replaces exactly the value that (3) read (P5). release: orders the
+      // copies above before (4), and so before a thread takes the rest of the
+      // magazine (3) and fills it again. With acquire alone the copies could be
+      // performed after that, and a buffer would be handed out twice. acquire:
+      // what the caller does with emptied magazines comes after. Failure,
+      // acquire: as (3).
       if (head_.compare_exchange_weak(head, Pack(TagOf(head) + 1, position),
                                       std::memory_order::acq_rel,
                                       std::memory_order::acquire)) {
@@ -146,8 +146,8 @@ class MagazineStack {
     }
   }
 
-  // Takes up to `most` magazines, at least one, with what is in them, where
-  // they lie on each other: a chain of them, empty only if the stack was.
+  // Takes up to `most` magazines, at least one, together with their contents.
+  // They stay linked: a chain, empty only if the stack was.
   MagazineChain PopMagazines(std::span<Box> magazines, uint32_t most) {
     uint64_t head = head_.load(std::memory_order::acquire);  // as (3)
     for (;;) {
@@ -173,8 +173,8 @@ class MagazineStack {
     return TagOf(head_.load(std::memory_order::relaxed));
   }
 
-  // How many buffers there are, by going over all magazines: exact if nobody
-  // changes the stack meanwhile, else about.
+  // The number of buffers, by visiting all magazines: exact if no operation
+  // changes the stack meanwhile, otherwise approximate.
   size_t Count(std::span<const Box> magazines) const {
     // acquire: as (3).
     Position position = PositionOf(head_.load(std::memory_order::acquire));
@@ -188,7 +188,7 @@ class MagazineStack {
 
   // True if the stack was empty at some moment of the call.
   bool Empty() const {
-    // relaxed: a hint, nothing is followed.
+    // relaxed: a hint; no link is followed.
     return PositionOf(head_.load(std::memory_order::relaxed)) == kNoPosition;
   }
 

@@ -10,15 +10,15 @@
 
 namespace tandem {
 
-// A lock-free stack of indices whose links live outside the nodes, in an array
+// A lock-free stack of indices. The links live outside the nodes, in an array
 // that several stacks may share: a node is on at most one of them.
 //
 // Threads:   any thread, any time, signal handlers included.
 // Progress:  lock-free; a retry means that another operation succeeded.
 // Cost:      one compare-and-swap for any number of nodes, plus a load or a
 //            store of a link for each.
-// Invariant: a node's link is written only by who owns the node, before the
-//            push that gives it up.
+// Invariant: only the owner of a node writes its link, before the push that
+//            gives the node up.
 // ABA (P5):  the head is {tag 40, index 24}; every change adds one to the tag,
 //            so a head repeats only after 2^40 changes of this one stack.
 template <class Platform, class Index>
@@ -49,28 +49,29 @@ class TaggedStack {
         std::memory_order::relaxed));  // relaxed: as (1).
   }
 
-  // Takes up to out.size() nodes from the top, by one compare-and-swap.
-  // Returns how many, 0 only if the stack was empty. What lies beyond in `out`
-  // is unspecified after.
+  // Takes up to out.size() nodes from the top, by one compare-and-swap. Returns
+  // how many, 0 only if the stack was empty. The rest of `out` is unspecified
+  // afterwards.
   size_t Pop(std::span<Link> links, std::span<Index> out) {
-    // (3) acquire: pairs with (2), so that the links of what is on the stack
-    // are seen. Every change of the head is a read-modify-write: one acquire
-    // sees the pushes of all nodes below as well (release sequence).
+    // (3) acquire: pairs with (2), so that the links of the nodes on the stack
+    // are visible. Every change of the head is a read-modify-write, so one
+    // acquire also sees the pushes of all nodes below (release sequence).
     uint64_t head = head_.load(std::memory_order::acquire);
     for (;;) {
       size_t count = 0;
       uint32_t node = IndexOf(head);
       while (node != kNil && count < out.size()) {
         out[count++] = Index{node};
-        // relaxed: if (4) succeeds, no node left the stack since (3), so no
-        // link on the way was written meanwhile; if it fails, what was read
-        // here may be stale, but is an index or kNil, and is dropped.
+        // relaxed: if (4) succeeds, no node has left the stack since (3), so no
+        // link on the way has been written meanwhile. If it fails, the value
+        // read here may be stale, but it is an index or kNil, and is dropped.
         node = links[node].load(std::memory_order::relaxed);
       }
       if (count == 0) return 0;
-      // (4) Replaces the very value that (3) read (P5), and goes on the release
-      // sequences of the pushes below: relaxed would do, but g++ 12 wants no
-      // failure order that is stronger. Failure, acquire: as (3).
+      // (4) Replaces exactly the value that (3) read (P5), and continues the
+      // release sequences of the pushes below. relaxed would do, but g++ 12
+      // rejects a failure order that is stronger than the success order.
+      // Failure, acquire: as (3).
       if (head_.compare_exchange_weak(head, Pack(TagOf(head) + 1, node),
                                       std::memory_order::acquire,
                                       std::memory_order::acquire)) {
@@ -85,14 +86,14 @@ class TaggedStack {
     return TagOf(head_.load(std::memory_order::relaxed));
   }
 
-  // How many nodes there are, by going over all of them: exact if nobody
-  // changes the stack meanwhile, else about.
+  // The number of nodes, by visiting all of them: exact if no operation changes
+  // the stack meanwhile, otherwise approximate.
   size_t Count(std::span<const Link> links) const {
     // acquire: as (3).
     uint32_t node = IndexOf(head_.load(std::memory_order::acquire));
     size_t count = 0;
     for (; node != kNil && count < links.size(); ++count) {
-      // relaxed: an index or kNil, whatever becomes of the node.
+      // relaxed: an index or kNil, whatever happens to the node.
       node = links[node].load(std::memory_order::relaxed);
     }
     return count;
@@ -100,7 +101,7 @@ class TaggedStack {
 
   // True if the stack was empty at some moment of the call.
   bool Empty() const {
-    // relaxed: a hint, nothing is followed.
+    // relaxed: a hint; no link is followed.
     return IndexOf(head_.load(std::memory_order::relaxed)) == kNil;
   }
 

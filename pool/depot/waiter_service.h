@@ -5,22 +5,22 @@
 
 namespace tandem {
 
-// Who is served first: smaller ranks before larger.
+// The order of service: smaller ranks before larger.
 enum class Rank : uint8_t {};
 
-// What the pool must know of those who wait for its buffers, implemented by the
-// session layer. Called only while the ledger counts waiters, so never on the
-// fast path. Every function is lock-free and async-signal-safe.
+// What the pool asks about the sessions that wait for its buffers; the session
+// layer implements it. Called only while the ledger counts waiters, so never on
+// the fast path. Every function is lock-free and async-signal-safe.
 class WaiterService {
  public:
-  // True if an allocation of this rank that starts now has to wait its turn.
+  // True if an allocation of this rank that starts now must wait its turn.
   virtual bool MustWait(Rank rank) = 0;
 
-  // An allocation of this rank has been met while others waited.
+  // An allocation of this rank has succeeded while sessions waited.
   virtual void Overtook(Rank rank) = 0;
 
-  // Hands what the ledger has to who waits, as far as it goes. Whoever credits
-  // buffers while the ledger counts waiters calls this after.
+  // Serves waiters in order until the ledger runs out. A thread that credits
+  // buffers while the ledger counts waiters must call this afterwards.
   virtual void Serve() = 0;
 
  protected:

@@ -13,9 +13,9 @@
 #define TANDEM_GLIBC_HAS_RSEQ 1
 #endif
 
-// Ours. Weak and visible, so that all copies of Tandem that the dynamic linker
-// sees in a process are one; of the initial-exec model, so that reading it
-// allocates nothing. `__thread`: constant, no wrapper function.
+// Tandem's own area. Weak and visible, so that all copies of Tandem that the
+// dynamic linker sees in a process share one; initial-exec, so that reading it
+// allocates nothing. `__thread`: constant initialization, no wrapper function.
 extern "C" {
 [[gnu::weak, gnu::visibility("default"),
   gnu::tls_model(
@@ -30,14 +30,14 @@ extern "C" {
 namespace tandem {
 namespace {
 
-// In front of each abort handler; glibc's as well.
+// The signature in front of each abort handler; glibc uses the same one.
 #if defined(__aarch64__)
 constexpr uint32_t kSignature = 0xd428bc00;
 #else
 constexpr uint32_t kSignature = 0x53053053;
 #endif
 
-// As the kernel has left it: it writes at any moment.
+// volatile: the kernel writes it at any moment.
 int32_t CoreOf(const RseqArea& area) {
   return static_cast<const volatile RseqArea&>(area).cpu_id;
 }
@@ -52,15 +52,15 @@ RseqArea* GlibcArea() {
 #endif
 }
 
-// By its name alone: a weak reference that nobody defines is garbage for what
-// is thread-local.
+// Looked up by name: a weak reference to a thread-local symbol that nobody
+// defines yields garbage.
 RseqArea* OtherLibrarysArea() {
   return static_cast<RseqArea*>(dlsym(RTLD_DEFAULT, "__rseq_abi"));
 }
 
 // True if the kernel knows the area, with our signature: from now on, or
-// (EBUSY) it did before. Else it knows another area (EINVAL), or another
-// signature (EPERM), or no restartable sequences at all.
+// already (EBUSY). Otherwise it knows another area (EINVAL) or another
+// signature (EPERM), or has no restartable sequences at all.
 bool Register(RseqArea& area) {
 #ifdef SYS_rseq
   return syscall(SYS_rseq, &area, sizeof(area), 0, kSignature) == 0 ||

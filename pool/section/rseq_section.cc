@@ -15,7 +15,7 @@
 namespace tandem {
 namespace {
 
-// Linux 5.10. Debian 12's headers have them; older ones may not.
+// Linux 5.10. Debian 12's headers define them; older ones may not.
 constexpr int kBarrier = 1 << 7;   // MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ
 constexpr int kRegister = 1 << 8;  // MEMBARRIER_CMD_REGISTER_..._RSEQ
 
@@ -31,8 +31,9 @@ bool RseqSection::Available() {
   const char* const wish = std::getenv("TANDEM_BIAS");
   if (wish != nullptr && std::string_view(wish) == "shared") return false;
   enum class Known : uint8_t { kNothing, kAvailable, kMissing };
-  // Not a static that is initialized once: a child of fork(2) would wait for
-  // ever for a thread that it does not have. relaxed: all find the same.
+  // Not a static with initialization on first use: a child of fork(2) could
+  // wait forever for a thread that it does not have. relaxed: the answer is the
+  // same for every caller.
   static constinit std::atomic<Known> known{Known::kNothing};
   if (known.load(std::memory_order::relaxed) == Known::kNothing) {
     const bool available =

@@ -1,12 +1,12 @@
 #ifndef TANDEM_POOL_SECTION_RSEQ_SECTION_AARCH64_H_
 #define TANDEM_POOL_SECTION_RSEQ_SECTION_AARCH64_H_
 
-// The sections for aarch64; included by rseq_section.h alone, which has the
-// contract. Layout, labels and arithmetic as in rseq_section_x86_64.h.
+// The sections for aarch64. Only rseq_section.h includes this; it has the
+// contract. Layout, labels and arithmetic are as in rseq_section_x86_64.h.
 //
 // Plain loads and stores, although this machine reorders them: the thread
-// itself sees them in order, and another one looks at what they did only after
-// a barrier.
+// itself sees them in order, and another thread looks at their effects only
+// after a barrier.
 
 #define TANDEM_SECTION_BEGIN          \
   ".pushsection __rseq_cs, \"aw?\"\n" \
@@ -39,7 +39,7 @@
   "cmp w11, %w[count]\n"              \
   "b.ne 5b\n"
 
-// Places within Words; little-endian, the low half comes first, and the floor.
+// Offsets within Words. Little-endian: the low half, and the floor, come first.
 #define TANDEM_SECTION_OPERANDS                                             \
   [words] "r"(&words), [cs] "r"(words.area.cs()),                           \
       [low] "i"(offsetof(Words, word)), [floor] "i"(offsetof(Words, gate)), \

@@ -1,26 +1,26 @@
 #ifndef TANDEM_POOL_SECTION_RSEQ_SECTION_X86_64_H_
 #define TANDEM_POOL_SECTION_RSEQ_SECTION_X86_64_H_
 
-// The sections for x86-64; included by rseq_section.h alone, which has the
+// The sections for x86-64. Only rseq_section.h includes this; it has the
 // contract.
 //
-// Layout of a section, as the kernel wants it (linux/rseq.h):
+// Layout of a section, as the kernel requires (linux/rseq.h):
 //
 //   3: descriptor {version 0, flags 0, start 1, length 2 - 1, abort 4}
 //   0: store the descriptor's address into the thread's rseq area
 //   1: the section; its last instruction commits
 //   2: first instruction after it
-//   4: abort handler, behind a signature of 4 bytes: back to 0
+//   4: abort handler, behind a signature of 4 bytes: jumps to 0
 //
-// Jumps out of the section need no care: the kernel looks at where the thread
-// is, not at what it has left. The halves of the cache's word are accessed
-// separately: a load of the whole right after a store of a half would wait for
-// the store to leave the store buffer.
+// A jump out of the section needs no care: the kernel checks where the thread
+// is, not where it was. The halves of the cache's word are accessed separately:
+// a load of the whole word right after a store of a half would wait until the
+// store leaves the store buffer.
 //
-// eax is the low half, {count, top}. Adding 1 to the count and n to the top is
-// one addition, and so is taking n off the top: what the top borrows is a
-// count, and what the count carries is lost. Tops and bounds are compared as
-// signed numbers of 16 bits.
+// eax is the low half, {count, top}. One addition adds 1 to the count and n to
+// the top. One addition also takes n off the top: the borrow from the top
+// changes the count, and the carry out of the count is lost. Tops and bounds
+// are compared as signed 16-bit numbers.
 
 #define TANDEM_SECTION_BEGIN          \
   ".pushsection __rseq_cs, \"aw?\"\n" \
@@ -74,7 +74,7 @@
   "jne 7b\n"                          \
   "8:\n"
 
-// Places within Words; little-endian, the low half comes first, and the floor.
+// Offsets within Words. Little-endian: the low half, and the floor, come first.
 #define TANDEM_SECTION_OPERANDS                                             \
   [words] "r"(&words), [cs] "r"(words.area.cs()),                           \
       [low] "i"(offsetof(Words, word)), [floor] "i"(offsetof(Words, gate)), \
@@ -87,8 +87,8 @@ template <class Words>
 [[gnu::always_inline]] inline bool RseqSection::Pop(Words& words,
                                                     std::byte** out,
                                                     uint32_t count) {
-  // One buffer, or two: no loop, and no detour by memory for what may be in
-  // registers.
+  // One buffer, or two: no loop, and no detour through memory for values that
+  // may be in registers.
   if (__builtin_constant_p(count) && count == 1) {
     std::byte* buffer;
     asm volatile goto(TANDEM_SECTION_BEGIN

@@ -17,7 +17,7 @@
 namespace tandem {
 namespace {
 
-// A time that may be added to any moment: a year at most.
+// Limits a time to one year, so that it can be added to any moment.
 std::chrono::nanoseconds FromNow(absl::Duration time) {
   return absl::ToChronoNanoseconds(std::min(time, absl::Hours(24 * 365)));
 }
@@ -31,7 +31,7 @@ absl::StatusOr<std::unique_ptr<Relay>> Relay::Create(
   if (!listen.ok()) return listen.status();
   auto backends = ResolveAddresses("backend", options.backend);
   if (!backends.ok()) return std::move(backends).status();
-  // A name may have addresses of a family that the system has not.
+  // A name may have addresses of a family that the system does not support.
   std::erase_if(*backends, [](const SocketAddress& address) {
     return !OpenSocket(address.family()).valid() && errno == EAFNOSUPPORT;
   });
@@ -56,7 +56,7 @@ absl::StatusOr<std::unique_ptr<Relay>> Relay::Create(
   auto listeners = Listen(*listen, static_cast<int>(options.threads));
   if (!listeners.ok()) return std::move(listeners).status();
   relay->address_ = listeners->address;
-  // All quotas together leave a buffer for a receive beside the reserve.
+  // All quotas together leave the reserve and one buffer for a receive.
   const size_t keep = options.buffers - options.reserve - 1;
   for (size_t i = 0; i < options.threads; ++i) {
     const RelayLimits limits = {
@@ -71,7 +71,7 @@ absl::StatusOr<std::unique_ptr<Relay>> Relay::Create(
     if (!loop.ok()) return std::move(loop).status();
     relay->loops_.push_back(*std::move(loop));
   }
-  // A session takes two.
+  // A session uses two descriptors.
   if (const OwnedFd next = OpenSocket(backends->front().family());
       !next.valid() || next.get() + 1 >= DescriptorLimit()) {
     return absl::ResourceExhaustedError(

@@ -19,8 +19,8 @@
 
 namespace tandem {
 
-// A TCP relay: every connection to one address is connected to another, by
-// several threads that share one pool of buffers.
+// A TCP relay: it connects every connection to one address with another
+// address. Several threads share one pool of buffers.
 //
 //   auto relay = Relay::Create(options).value();
 //   relay->Start()  // an error if there are too few threads
@@ -28,29 +28,30 @@ namespace tandem {
 //   relay->Drain();
 //   relay->Join();
 //
-// Threads:  any may call Drain, Abort, running and Snapshot, between Start and
-//           the end of Join; Snapshot before, too.
-// Lifetime: must have been joined before it goes, if it was started.
+// Threads:  any thread may call Drain, Abort, running and Snapshot between
+//           Start and the end of Join; Snapshot also before Start.
+// Lifetime: if it was started, it must be joined before it is destroyed.
 class Relay {
  public:
-  // Listens; connections are accepted after Start. An error names a flag that
-  // is wrong, or the address that is busy.
+  // Listens; accepts connections only after Start. An error names a wrong flag,
+  // or the address that is in use.
   static absl::StatusOr<std::unique_ptr<Relay>> Create(
       const RelayOptions& options);
 
-  // ResourceExhausted if a thread can't be had: then it has ended again.
+  // ResourceExhausted if a thread cannot be created; then all threads have
+  // ended.
   absl::Status Start();
-  // Accepts no more; every session goes on to its end, or to that of the drain
-  // timeout.
+  // Accepts no more connections. Every session continues to its end or to the
+  // drain timeout.
   void Drain();
-  // Accepts no more, and ends all sessions.
+  // Accepts no more connections, and ends all sessions.
   void Abort();
-  // Waits until it has drained.
+  // Waits until the relay has drained.
   void Join();
   bool running() const { return running_.load() != 0; }
 
-  // What it has done. Takes microseconds, disturbs no loop, and allocates: for
-  // another thread to call as often as it shows the result.
+  // The relay's statistics. Takes microseconds, disturbs no loop, and
+  // allocates: another thread may call it as often as it shows the result.
   RelaySnapshot Snapshot() const;
 
   const SocketAddress& address() const { return address_; }

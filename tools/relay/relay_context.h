@@ -19,7 +19,7 @@ namespace tandem {
 
 class RelaySession;
 
-// What a loop allows its sessions.
+// The limits that a loop sets for its sessions.
 struct RelayLimits {
   using Duration = std::chrono::steady_clock::duration;
 
@@ -30,7 +30,7 @@ struct RelayLimits {
   Duration drain_timeout;
 };
 
-// Sessions that have something to do, first come, first served. Owns nothing,
+// Sessions that are ready for a visit, first come, first served. Owns nothing,
 // allocates nothing.
 class ReadyQueue {
  public:
@@ -48,7 +48,7 @@ class ReadyQueue {
 
   bool empty() const { return first_ == nullptr; }
 
-  // Puts the node last; leaves it where it is if it is in some queue.
+  // Appends the node; leaves it in place if it is already in a queue.
   void Add(Node& node) {
     if (std::exchange(node.queued_, true)) return;
     node.after_ = nullptr;
@@ -56,7 +56,7 @@ class ReadyQueue {
     last_ = &node;
   }
 
-  // The first one, which leaves the queue; null if there is none.
+  // Removes and returns the first node; null if there is none.
   Node* Take() {
     Node* const node = first_;
     if (node == nullptr) return nullptr;
@@ -70,9 +70,9 @@ class ReadyQueue {
   Node* last_ = nullptr;
 };
 
-// What a loop and its sessions share.
+// The state that a loop shares with its sessions.
 //
-// Threads: the loop's alone, but that any may read `counters`.
+// Threads: the loop's thread only; any thread may read `counters`.
 struct RelayContext {
   using Clock = std::chrono::steady_clock;
 
@@ -81,8 +81,8 @@ struct RelayContext {
   RelayLimits limits;
   std::unique_ptr<EventNotifier> notifier = nullptr;
   OwnedFd epoll = {};
-  Clock::time_point now = Clock::now();   // when this turn of the loop began
-  std::list<RelaySession> sessions = {};  // the one that moved last comes last
+  Clock::time_point now = Clock::now();   // start of this turn of the loop
+  std::list<RelaySession> sessions = {};  // in order of last activity
   ReadyQueue ready = {};
   DeadlineList deadlines = {};
   size_t kept = 0;  // buffers with data in them, between visits

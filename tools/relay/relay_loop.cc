@@ -27,19 +27,19 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// How long to accept nothing when descriptors have run out.
+// How long to accept no connection after descriptors have run out.
 constexpr milliseconds kPause(100);
 
 // Descriptors that connections leave to the rest of the program.
 constexpr int kKeptBack = 8;
 
-// Connections accepted in a row, at most: sessions wait.
+// The most connections to accept in a row, because sessions wait meanwhile.
 constexpr int kAcceptBatch = 64;
 
-// Idle for so long, a session does not hold up a drain.
+// A session that is idle for this long does not delay a drain.
 constexpr milliseconds kIdleInDrain(1000);
 
-constexpr size_t kEvents = 256;  // of one turn
+constexpr size_t kEvents = 256;  // in one turn
 
 bool IsShortage(int error) {
   return error == EMFILE || error == ENFILE || error == ENOBUFS ||
@@ -49,7 +49,7 @@ bool IsShortage(int error) {
 }  // namespace
 
 int DescriptorLimit() {
-  // The system gives the lowest one that is free.
+  // The system always returns the lowest free descriptor.
   rlimit limit = {};
   getrlimit(RLIMIT_NOFILE, &limit);
   return static_cast<int>(std::min<rlim_t>(limit.rlim_cur,
@@ -147,7 +147,8 @@ int RelayLoop::TimeToSleep() const {
 }
 
 void RelayLoop::VisitReady() {
-  // Those that become ready meanwhile have their turn after the next look.
+  // Sessions that become ready during this turn get their visit in the next
+  // one.
   ReadyQueue batch = std::exchange(context_.ready, ReadyQueue());
   while (ReadyQueue::Node* const node = batch.Take()) {
     auto& session = static_cast<RelaySession&>(*node);
@@ -156,15 +157,15 @@ void RelayLoop::VisitReady() {
       continue;
     }
     context_.sessions.erase(session.place());
-    // There are two descriptors.
+    // Two descriptors have become free.
     if (short_) accept_again_ = context_.now;
   }
 }
 
 void RelayLoop::BeginDrain() {
   if (!listener_.valid()) return;
-  // However many come while these are taken, and the relay itself may be where
-  // they come from: no more than can have been waiting.
+  // More connections may arrive during this loop, even from the relay itself.
+  // Accept no more than the listen queue can have held.
   for (int taken = 0; taken < SOMAXCONN; taken += kAcceptBatch) {
     if (AcceptSome() != Arrived::kMore) break;
   }
@@ -228,7 +229,7 @@ RelayLoop::Arrived RelayLoop::AcceptSome() {
       return Arrived::kNone;
     }
     if (no_spare || IsShortage(errno)) return Arrived::kNoDescriptor;
-    // That connection is gone, or not for us: accept(2).
+    // That connection is gone, or is not for this relay: accept(2).
   }
   return Arrived::kMore;
 }
@@ -244,7 +245,7 @@ bool RelayLoop::Begin(OwnedFd client) {
     return true;
   }
   try {
-    // The session takes the sockets once it has memory, not before.
+    // The session takes the sockets only once it has memory.
     context_.sessions.emplace_back(context_, std::move(client),
                                    std::move(spare_));
   } catch (const std::bad_alloc&) {

@@ -17,41 +17,41 @@
 
 namespace tandem {
 
-// The first descriptor that connections must not have: the last ones are left
-// to the rest of the program, such as those that ask what it does.
+// The first descriptor that connections must not use: the last descriptors are
+// left to the rest of the program, such as the statistics server.
 int DescriptorLimit();
 
-// One thread's event loop, on epoll(7): it accepts, and runs the sessions it
-// accepted. A turn of it notes what has become ready, then gives each session
-// that has something to do one visit.
+// One thread's event loop, on epoll(7): it accepts connections and runs their
+// sessions. One turn of the loop notes which sockets have become ready, then
+// gives one visit to each session that is ready.
 //
-// The quota: at most so many of this loop's buffers hold data while no session
-// of it is being processed. All quotas together leave reserve + 1 buffers. So
-// however many peers are slow, and however long: every other buffer comes back
-// at the end of the visit that took it, and every session that waits is served
-// (S6).
+// The quota: at most this many of the loop's buffers hold data between visits.
+// All quotas together leave reserve + 1 buffers. So, however many peers are
+// slow and for however long, every other buffer comes back at the end of the
+// visit that took it, and every waiting session is served (S6).
 //
-// Threads: Run on one; Drain, Abort and counters from any.
-// Memory:  one allocation a session.
+// Threads: Run: one thread. Drain, Abort and counters: any.
+// Memory:  one allocation for each session.
 class RelayLoop {
  public:
-  // Loops that have run out of descriptors: the first says so.
+  // The number of loops that have run out of descriptors: the first one reports
+  // it.
   using Shortage = std::atomic<uint32_t>;
 
-  // `backends`: at least one. The system's error if it can't be had.
+  // `backends`: at least one. Returns the system's error on failure.
   static absl::StatusOr<std::unique_ptr<RelayLoop>> Create(
       SessionAllocator& allocator, OwnedFd listener,
       const std::vector<SocketAddress>& backends, const RelayLimits& limits,
       Shortage& shortage);
 
-  // Accepts and relays until it has drained.
+  // Accepts and relays until the loop has drained.
   void Run();
 
-  // Takes the connections that have arrived, as far as descriptors go, and no
-  // more; ends when its sessions have, or when the drain timeout is over. Those
-  // that are idle for a second do not count.
+  // Accepts the connections that have already arrived, as far as descriptors
+  // go, and no more. The loop ends when its sessions have ended, or at the
+  // drain timeout. Sessions that are idle for a second are closed.
   void Drain();
-  // Accepts no more, and ends all sessions.
+  // Accepts no more connections, and ends all sessions.
   void Abort();
 
   const RelayCounters& counters() const { return context_.counters; }
@@ -59,7 +59,7 @@ class RelayLoop {
  private:
   using Clock = RelayContext::Clock;
 
-  // What another thread asks of the loop. Asked for once, however often.
+  // A request from another thread to the loop. Repeated requests count once.
   struct Request : EventNotifier::Node {
     RelayLoop* loop = nullptr;
     std::atomic<bool> made{false};
@@ -71,9 +71,9 @@ class RelayLoop {
 
   absl::Status Prepare();
   void Make(Request& request);
-  // Milliseconds until something is due; 0 if something is ready.
+  // Milliseconds until the next deadline; 0 if a session is ready.
   int TimeToSleep() const;
-  // One visit for each session that is ready.
+  // Gives one visit to each session that is ready.
   void VisitReady();
 
   void BeginDrain();
@@ -85,15 +85,16 @@ class RelayLoop {
   Arrived AcceptSome();
   // False if there is no memory.
   bool Begin(OwnedFd client);
-  // Has epoll tell of connections, or not.
+  // Starts or stops watching the listener with epoll.
   bool WatchListener(int operation, bool on);
-  // Whether descriptors, or memory for them, have run out; says so.
+  // Sets whether descriptors, or memory for them, have run out; reports it.
   void SetShort(bool is_short);
   void EndIdleSessions();
 
   RelayContext context_;
   OwnedFd listener_;
-  // For the next session's backend: no connection is accepted that lacks one.
+  // Reserved for the next session's backend: the loop accepts no connection
+  // without it.
   OwnedFd spare_;
   Request drain_;
   Request abort_;

@@ -1,12 +1,12 @@
-// A TCP relay whose sessions share a bounded pool of buffers, and wait for them
-// in order where others fail or freeze.
+// A TCP relay whose sessions share a bounded pool of buffers. They wait for
+// buffers in order where others fail or freeze.
 //
 //   bazel run -c opt //tools:relay --
 //       --listen=0.0.0.0:8080 --backend=127.0.0.1:80 --threads=2 --buffers=64
 //
-// SIGTERM or SIGINT: accepts no more and ends when the sessions have, or after
-// --drain-timeout; a second one ends them. Exit code: 0 after that, 1 and one
-// line if it could not begin.
+// SIGTERM or SIGINT: the relay accepts no more connections and ends when its
+// sessions have ended, or after --drain-timeout; a second signal ends them.
+// Exit code: 0 after that; 1, with one line, if it could not start.
 
 #include <sys/resource.h>
 
@@ -46,8 +46,8 @@ ABSL_FLAG(uint32_t, reserve, tandem::RelayOptions().reserve,
           "buffers that only sessions that take both may take");
 ABSL_FLAG(uint32_t, max_waiters, tandem::RelayOptions().max_waiters,
           "sessions that may wait for buffers; beyond, new ones are refused");
-// A string: the lock of a flag of type Duration can't be compiled for
-// ThreadSanitizer by g++ 12.
+// A string: g++ 12 cannot compile the lock of a flag of type Duration for
+// ThreadSanitizer.
 ABSL_FLAG(std::string, idle_timeout,
           absl::FormatDuration(tandem::RelayOptions().idle_timeout),
           "close a session that has moved nothing for so long");
@@ -64,7 +64,7 @@ ABSL_FLAG(std::string, stats, "",
 namespace tandem {
 namespace {
 
-// As many descriptors as the system lets us have.
+// Raises the limit to as many descriptors as the system allows.
 void RaiseDescriptorLimit() {
   rlimit limit;
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
@@ -117,7 +117,7 @@ int Serve(const RelayOptions& options, const std::string& stats_address) {
     absl::PrintF("relay: tells at http://%s/\n", stats->address().ToString());
   }
   std::fflush(stdout);
-  // From here on it goes on without what it can't have.
+  // From here on the relay continues even if a resource is refused.
   Begun(/*goes_on=*/true);
 
   int signal_number;
@@ -129,13 +129,13 @@ int Serve(const RelayOptions& options, const std::string& stats_address) {
     if (sigtimedwait(&signals, nullptr, &moment) > 0) relay.Abort();
   }
   relay.Join();
-  // Nobody is left whom it would hurt.
+  // No session is left that a failure could harm.
   Begun(/*goes_on=*/false);
   PrintTotals(relay.Snapshot());
   return 0;
 }
 
-// Abseil's flags have underscores in their names; ours may be written with
+// Abseil's flags have underscores in their names; this program also accepts
 // dashes: --buffer-size.
 void DashesToUnderscores(int argc, char** argv) {
   for (char* arg : std::span(argv, argc).subspan(1)) {

@@ -9,14 +9,14 @@
 
 namespace tandem {
 
-// Everything that can be set, with what it means and what is allowed.
+// All options, with their meaning and allowed range.
 struct RelayOptions {
-  // Where to accept connections: HOST:PORT, [ADDRESS]:PORT for IPv6; port 0 for
-  // any that is free.
+  // The address to accept connections at: HOST:PORT, [ADDRESS]:PORT for IPv6;
+  // port 0 picks a free port.
   std::string listen = "";
-  // Where to connect each of them to.
+  // The address to connect each of them to.
   std::string backend = "";
-  // Event loops, each in a thread of its own: 1 to 256.
+  // Event loops, each in its own thread: 1 to 256.
   uint32_t threads = 2;
   // The pool's capacity: reserve + 1 to kMaxCapacity.
   uint32_t buffers = 1024;
@@ -24,21 +24,21 @@ struct RelayOptions {
   uint32_t buffer_size = 16 * 1024;
   // Buffers that a receive leaves for pairs: 1 to buffers - 1.
   uint32_t reserve = 2;
-  // Sessions that may wait for buffers at once; beyond, new ones are refused:
-  // 1 to 1,048,575.
+  // Sessions that may wait for buffers at once; further new sessions are
+  // refused: 1 to 1,048,575.
   uint32_t max_waiters = 65536;
-  // A session that has moved no byte for so long is closed, unless it waits for
-  // buffers: more than 0.
+  // A session that has moved no byte for this long is closed, unless it waits
+  // for buffers: more than 0.
   absl::Duration idle_timeout = absl::Minutes(5);
-  // How long each of the backend's addresses has to take a connection: more
+  // How long each of the backend's addresses has to accept a connection: more
   // than 0.
   absl::Duration connect_timeout = absl::Seconds(5);
-  // A drain ends what is left after so long: more than 0.
+  // A drain ends the remaining sessions after this long: more than 0.
   absl::Duration drain_timeout = absl::Minutes(5);
 };
 
-// OK, or InvalidArgument that names the flag, its value and what is allowed.
-// What the pool and its session layer check themselves is left to them.
+// Returns OK, or InvalidArgument that names the flag, its value and the allowed
+// range. The pool and its session layer check their own options.
 absl::Status Validate(const RelayOptions& options);
 
 }  // namespace tandem

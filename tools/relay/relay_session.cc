@@ -23,20 +23,20 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// Buffers' worth after which a direction's visit is over: others wait.
+// The bytes of one visit in a direction, in buffers: other sessions wait.
 constexpr uint64_t kBuffersOfAVisit = 8;
 
-// How long a session under way sleeps before it asks again, when so many wait
-// that it may not even do that: twice as long each time, up to the second.
+// How long a running session sleeps before it asks again, when so many sessions
+// wait that it may not join them. Doubles each time, up to the second value.
 constexpr milliseconds kRetryAfter(5);
 constexpr milliseconds kRetryAtMost(80);
 
-// How long a reset waits for what was sent before it to arrive, at most; and
-// how often it looks.
+// The most time that a reset waits for earlier bytes to arrive, and how often
+// it checks.
 constexpr std::chrono::seconds kLinger(2);
 constexpr milliseconds kLingerLook(2);
 
-// True if the peer has yet to acknowledge something, and the connection lives.
+// True if sent bytes are unacknowledged and the connection is alive.
 bool Unsent(const OwnedFd& fd) {
   int bytes = 0;
   pollfd broken = {.fd = fd.get(), .events = 0, .revents = 0};
@@ -115,7 +115,7 @@ void RelaySession::OnGranted() {
   const WaitStatus status = buffers_.FinishWait();
   CHECK(status == WaitStatus::kGranted);
   phase_ = Phase::kMoving;
-  // If it was aborted, that came too late to end the wait.
+  // If the session was aborted, the abort came too late to end the wait.
   MustEnd() ? Close() : Serve();
 }
 
@@ -143,7 +143,7 @@ void RelaySession::Abort() {
   }
   if (phase_ == Phase::kConnecting) context_.counters.connect_failures.Add(1);
   end_ = loses ? End::kResetNow : End::kNow;
-  // A wait that has been granted ends when its wake-up comes.
+  // A granted wait ends when its wake-up comes.
   if (phase_ != Phase::kWaiting || buffers_.CancelWait()) Close();
 }
 
@@ -196,7 +196,7 @@ void RelaySession::Visit() {
 bool RelaySession::Allocate() {
   if (kept_ == 0) {
     const Direction& first = directions_[CanMove(directions_[0]) ? 0 : 1];
-    // Refused, it does not wait here, but for both buffers below.
+    // Do not wait here; on refusal wait for the pair below.
     (void)buffers_.AllocateReceiveBuffer(first.side);
   }
   switch (buffers_.AllocateBuffers(context_.notifier->WakerFor(*this))) {
@@ -233,7 +233,7 @@ void RelaySession::Serve() {
   if (MustEnd()) {
     Close();
   } else if (CanMove()) {
-    // Still more after a whole visit: everybody else comes first.
+    // More bytes remain after a whole visit: all other sessions go first.
     context_.ready.Add(*this);
   }
 }
@@ -316,7 +316,7 @@ void RelaySession::Move(Direction& direction) {
 }
 
 void RelaySession::Receive(Direction& direction) {
-  // What the spares hold comes after what is in the ring: first that is sent.
+  // Bytes in the spares come after those in the ring: send the ring first.
   if (!direction.spares.empty()) return;
   RingBuffer bytes = ring(direction.side);
   std::array<iovec, 1 + SpareBuffers::kMost> room;
@@ -326,7 +326,7 @@ void RelaySession::Receive(Direction& direction) {
     room[parts++] = {.iov_base = free.data(), .iov_len = free.size()};
     size = free.size();
   }
-  // Behind a ring that is full.
+  // The ring is full, so continue in the spares.
   const bool fills = size == bytes.space();
   if (fills) {
     parts += static_cast<size_t>(direction.spares.WritableIovecs(
@@ -350,7 +350,7 @@ void RelaySession::Receive(Direction& direction) {
 }
 
 void RelaySession::TakeSpares(Direction& direction) {
-  // They, and the ring, may hold data at the end of the visit.
+  // The spares and the ring may hold data at the end of the visit.
   if (MayKeep(direction) < 1 + SpareBuffers::kMost) return;
   (void)direction.spares.Take(SpareBuffers::kMost);
 }
@@ -368,7 +368,7 @@ size_t RelaySession::Receive(Direction& direction, std::span<iovec> room,
                         ? recv(from.fd.get(), room[0].iov_base, size, flags)
                         : recvmsg(from.fd.get(), &message, flags);
   if (n > 0) {
-    // If it was less than could have been, there was no more but maybe an end.
+    // A short receive means that no more bytes were there, but perhaps an end.
     from.readable = static_cast<size_t>(n) == size || from.ended;
     return static_cast<size_t>(n);
   }
@@ -376,7 +376,7 @@ size_t RelaySession::Receive(Direction& direction, std::span<iovec> room,
   if (n == 0) {
     direction.received_end = true;
   } else if (!WouldBlock(errno)) {
-    // The peer is gone: nothing comes from it, and nothing can go to it.
+    // The peer is gone: no byte comes from it, and none can go to it.
     Break();
     direction.received_end = true;
     Direction& opposite = Opposite(direction);
@@ -403,7 +403,7 @@ size_t RelaySession::Send(Direction& direction) {
                         ? send(fd, content[0].iov_base, size, MSG_NOSIGNAL)
                         : sendmsg(fd, &message, MSG_NOSIGNAL);
   if (n < 0 && !WouldBlock(errno)) {
-    // The peer takes no more. What it has sent before may still come.
+    // The peer takes no more bytes. Bytes that it sent before may still come.
     Break();
     direction.received_end = direction.over = true;
     Discard(direction);

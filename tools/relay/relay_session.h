@@ -23,29 +23,30 @@ namespace tandem {
 
 // One client, its backend, and the bytes between them.
 //
-// A session connects to the first of the backend's addresses that takes it.
-// Whenever one side can be received from and the other sent to, it then has a
-// visit of these steps:
+// A session connects to the first of the backend's addresses that accepts the
+// connection. Whenever one side has bytes to receive and the other side can
+// take them, the session gets a visit with these steps:
 //
 //   1. a buffer for what arrives: a receive allocation, which leaves the
 //      reserve; a session that is refused waits for both buffers instead
 //   2. both buffers, to process the session: a pair allocation, which waits
-//   3. bytes move, both ways, as far as the two sockets let them; if a buffer
-//      is filled, some more go on for it, where there are any to spare
-//   4. empty buffers go back: a session with nothing to do holds none
+//   3. bytes move, both ways, as far as the two sockets allow; if a buffer
+//      is full, spare buffers extend it, if there are any
+//   4. empty buffers go back: an idle session holds none
 //
-// What a peer does not take at once is kept in its buffer, and its direction
-// receives nothing until that is sent. So that slow peers can't take the pool
-// from everybody, a loop keeps no more than its quota (RelayLoop); beyond it a
-// direction looks at what has arrived (MSG_PEEK), sends what the other side
-// takes, and removes just that from the socket: nothing is left in the buffer.
+// Bytes that a peer does not take at once stay in its buffer, and that
+// direction receives nothing until they are sent. To keep slow peers from
+// taking the whole pool, a loop keeps no more than its quota (RelayLoop).
+// Beyond the quota a direction peeks at the bytes that have arrived (MSG_PEEK),
+// sends what the other side takes, and removes only that from the socket: no
+// byte is left in the buffer.
 //
-// The loop watches both sockets from their beginning to their end, edge by edge
-// (EPOLLET): no call is made to wait for one. A peer is readable until a
-// receive has got less than it asked for, and writable until a send has.
+// The loop watches both sockets for their whole life, edge-triggered (EPOLLET):
+// it needs no system call to wait for one. A peer is readable until a receive
+// returns less than it asked for, and writable until a send does.
 //
-// Threads:  its loop's.
-// Lifetime: owned by its context's list. When it is over it joins the ready
+// Threads:  its loop's thread.
+// Lifetime: its context's list owns it. When it is over it joins the ready
 //           queue, and the loop that takes it from there destroys it.
 class RelaySession : public ReadyQueue::Node,
                      private EventNotifier::Node,
@@ -56,20 +57,20 @@ class RelaySession : public ReadyQueue::Node,
   // `backend`: a socket to connect with, of the family of the first address.
   RelaySession(RelayContext& context, OwnedFd&& client, OwnedFd&& backend);
 
-  // Begins, as what stands there in the context's list.
+  // Starts the session; `place` is its position in the context's list.
   void Start(Place place);
 
-  // Notes what epoll_wait(2) tells of a socket of a session's.
+  // Notes the events that epoll_wait(2) reports for a socket of a session.
   static void Note(void* watched, uint32_t events);
 
-  // Goes on, as far as it can.
+  // Continues as far as possible.
   void Turn();
 
-  // Ends it now: closes both connections, and resets them if bytes are lost by
-  // that.
+  // Ends the session now: closes both connections, and resets them if that
+  // loses bytes.
   void Abort();
 
-  // Moves to the end of the context's list.
+  // Moves the session to the end of the context's list.
   void Touch();
 
   Place place() const { return place_; }
@@ -84,27 +85,28 @@ class RelaySession : public ReadyQueue::Node,
     kConnecting,
     kMoving,     // bytes move as they come
     kWaiting,    // for buffers
-    kPausing,    // until it asks for buffers again: too many wait
-    kLingering,  // until what was sent before a reset has arrived
+    kPausing,    // until it asks again: too many sessions wait
+    kLingering,  // until bytes sent before a reset have arrived
     kOver,
   };
 
-  // How it ends, and with that when. From kNow on: now.
+  // How the session ends, which also decides when. From kNow on: now.
   enum class End : uint8_t {
     kInOrder,   // when both directions are over
-    kReset,     // likewise, but the connections are reset: a peer did so
+    kReset,     // the same, but with resets: a peer reset its connection
     kNow,       // in order
-    kResetNow,  // by resets: bytes are lost by it, or there is no backend
-    kRefused,   // by resets, before a byte has moved: too many wait for buffers
+    kResetNow,  // by resets: bytes are lost, or there is no backend
+    kRefused,   // by resets, before a byte has moved: too many wait
   };
 
-  // One end of the session. epoll(7) knows it by its address.
+  // One end of the session. epoll(7) identifies it by its address.
   struct Peer {
     RelaySession& session;
     OwnedFd fd;
     bool readable = false;
     bool writable = false;
-    // Ended by the peer, or broken: it is readable until a receive says so.
+    // Ended by the peer, or broken: it stays readable until a receive reports
+    // that.
     bool ended = false;
   };
 
@@ -116,24 +118,24 @@ class RelaySession : public ReadyQueue::Node,
     const Side side;
     ThreadCounter& moved;
     SpareBuffers spares;
-    bool received_end = false;  // nothing more will come
-    bool over = false;          // and all has been sent, or can't be
+    bool received_end = false;  // no more bytes will arrive
+    bool over = false;          // and all bytes are sent, or cannot be sent
   };
 
-  // Has the loop tell of the peer from now on. False if it can't.
+  // Makes the loop watch the peer from now on. False on failure.
   bool Watch(Peer& peer);
-  // Tries the addresses, from number `address_` on, until one may answer.
+  // Tries the addresses, from number `address_` on, until one may accept.
   void Connect();
-  // Looks whether it has answered.
+  // Checks whether the address has accepted.
   void FinishConnect();
   void ConnectNext();
-  // Has buffers, or sees to it that it will be called when it has.
+  // Serves if the session gets its buffers; otherwise its wake-up does.
   void Visit();
-  // Steps 1 and 2. False if that takes time.
+  // Steps 1 and 2. False if the session must wait.
   bool Allocate();
   // Steps 3 and 4.
   void Serve();
-  // Gives back all buffers, and ends.
+  // Gives back all buffers, and ends the session.
   void Close();
   void Linger();
   void Finish();
@@ -143,26 +145,27 @@ class RelaySession : public ReadyQueue::Node,
 
   // Bytes that have been received and not sent.
   bool IsEmpty(const Direction& direction) const;
-  // Buffers that hold some.
+  // The number of buffers that hold such bytes.
   uint32_t Held(const Direction& direction) const;
   void Discard(Direction& direction);
   bool CanMove(const Direction& direction) const;
   bool CanMove() const;
   bool MustEnd() const;
   void Move(Direction& direction);
-  // Receives into the ring, and into spare buffers if there are any or, should
-  // more have come than the ring holds, some to be had.
+  // Receives into the ring. Also receives into spare buffers if it has some, or
+  // if more bytes have arrived than the ring holds and spares are available.
   void Receive(Direction& direction);
   void TakeSpares(Direction& direction);
-  // One recvmsg(2) into `room`. Returns how many bytes.
+  // One recvmsg(2) into `room`. Returns the number of bytes.
   size_t Receive(Direction& direction, std::span<iovec> room, int flags);
   size_t Send(Direction& direction);
-  // Sends what is received without removing it, then removes what was sent.
+  // Sends received bytes without removing them, then removes those that were
+  // sent.
   void Pass(Direction& direction);
-  // A peer has reset its connection: so will the other one be.
+  // A peer has reset its connection: resets the other one as well.
   void Break();
   void EndIfDone(Direction& direction);
-  // How many of a direction's buffers may hold data beyond this visit.
+  // How many of a direction's buffers may hold data after this visit.
   size_t MayKeep(const Direction& direction) const;
   Direction& Opposite(const Direction& direction) {
     return directions_[direction.side == Side::kRequest ? 1 : 0];

@@ -9,17 +9,17 @@
 
 namespace tandem {
 
-// A statistic that one thread writes and anyone reads: a load and a store, no
-// read-modify-write.
+// A statistic that one thread writes and any thread reads: a load and a store,
+// no read-modify-write.
 class ThreadCounter {
  public:
-  // relaxed, all: a statistic, it orders nothing.
+  // relaxed, all: a statistic, which orders nothing.
   void Add(uint64_t n) {
     value_.store(value_.load(std::memory_order::relaxed) + n,
                  std::memory_order::relaxed);
   }
   void Set(uint64_t n) { value_.store(n, std::memory_order::relaxed); }
-  operator uint64_t() const {  // NOLINT: a number that moves
+  operator uint64_t() const {  // NOLINT: a number that changes
     return value_.load(std::memory_order::relaxed);
   }
 
@@ -27,28 +27,28 @@ class ThreadCounter {
   std::atomic<uint64_t> value_{0};
 };
 
-// What one event loop has done since it began.
+// The statistics of one event loop since its start.
 template <class Number>
 struct RelayNumbers {
   Number accepted{};          // connections, refused ones included
   Number refused{};           // reset: too many wait for buffers (S7)
-  Number finished{};          // sessions that ended, whatever ended them
-  Number connect_failures{};  // of those, for want of a backend
+  Number finished{};          // sessions that ended, for any reason
+  Number connect_failures{};  // of those, without a backend
   Number resets{};            // of those, by a peer's reset
   Number idle_timeouts{};     // of those, by the idle timeout
   Number bytes_to_backend{};
   Number bytes_to_client{};
-  Number retries{};        // of sessions under way, when too many wait
-  Number accept_pauses{};  // for want of file descriptors or memory
+  Number retries{};        // of running sessions, when too many wait
+  Number accept_pauses{};  // without file descriptors or memory
   Number kept_buffers{};   // now: with data that a slow peer has not taken yet
 
-  // Sessions, now.
+  // Sessions that are open now.
   uint64_t open() const {
     const uint64_t gone = finished + refused;
     return accepted > gone ? accepted - gone : 0;
   }
 
-  // Calls f(number, other's number) for each.
+  // Calls f(number, other's number) for each number.
   template <class Other, class F>
   void ForEach(const Other& other, F f) {
     f(accepted, other.accepted);
@@ -65,16 +65,15 @@ struct RelayNumbers {
   }
 };
 
-// Written by its loop's thread alone, on lines of its own.
+// Written only by its loop's thread, on its own cache lines.
 struct alignas(64) RelayCounters : RelayNumbers<ThreadCounter> {};
 
-// A relay as one pass over it saw it. Each number was true at some moment of
-// the call.
+// A relay's state in one pass. Each number was true at some moment of the call.
 struct RelaySnapshot {
   std::vector<RelayNumbers<uint64_t>> threads;
   RelayNumbers<uint64_t> total;
-  // The pool, by core and by thread; and each class's waits, "complete", "pair"
-  // and "receive": how many, how long in sum, and a histogram.
+  // The pool, by core and by thread; and the waits of each class ("complete",
+  // "pair" and "receive"): their number, total time, and a histogram.
   SessionSnapshot sessions;
 };
 

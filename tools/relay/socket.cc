@@ -104,8 +104,8 @@ absl::StatusOr<SocketAddress> ResolveAddress(std::string_view flag,
 }
 
 absl::StatusOr<Listeners> Listen(const SocketAddress& address, int count) {
-  // Somebody else's socket would share the port, where it allows that: so the
-  // port is tried alone first.
+  // A socket of another program could share the port if that program allows it.
+  // So try to bind the port alone first.
   if (auto alone = Bind(address, /*shared=*/false); !alone.ok()) {
     return std::move(alone).status();
   }

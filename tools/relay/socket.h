@@ -13,7 +13,7 @@
 
 namespace tandem {
 
-// A file descriptor that is closed with its owner.
+// A file descriptor that its owner closes.
 class OwnedFd {
  public:
   OwnedFd() = default;
@@ -47,29 +47,31 @@ struct SocketAddress {
 };
 
 // Resolves HOST:PORT or [ADDRESS]:PORT, blocking. InvalidArgument names `flag`.
-// All addresses that the name has, at least one, those of IPv6 first.
+// Returns all addresses of the name, at least one, IPv6 first.
 absl::StatusOr<std::vector<SocketAddress>> ResolveAddresses(
     std::string_view flag, std::string_view host_port);
-// The first of them.
+// Returns the first of these addresses.
 absl::StatusOr<SocketAddress> ResolveAddress(std::string_view flag,
                                              std::string_view host_port);
 
-// Sockets that listen on one address, `count` of them, among which the kernel
-// distributes connections (SO_REUSEPORT); and the address, with its port if
-// that was 0. An error if anybody listens there.
+// `count` sockets that listen on one address, among which the kernel
+// distributes connections (SO_REUSEPORT); and the address, with the port that
+// was picked for 0. An error if another program listens there.
 struct Listeners {
   SocketAddress address;
   std::vector<OwnedFd> sockets;
 };
 absl::StatusOr<Listeners> Listen(const SocketAddress& address, int count);
 
-// A non-blocking socket to connect with. Invalid, and errno, if there is none.
+// Opens a non-blocking socket to connect with. On failure it is invalid and
+// errno is set.
 OwnedFd OpenSocket(int family);
 
-// Sends what is written at once: chunks are large, and small ones urgent.
+// Makes the socket send at once: large chunks need no delay, and small ones are
+// urgent.
 void SetNoDelay(int fd);
 
-// Has close(2) reset the connection, in place of ending it in order.
+// Makes close(2) reset the connection instead of ending it in order.
 void ResetOnClose(int fd);
 
 }  // namespace tandem
