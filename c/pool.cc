@@ -23,6 +23,7 @@ using tandem::BufferPool;
 using tandem::PoolOptions;
 using tandem::PoolSnapshot;
 using tandem::c::Of;
+using tandem::c::OrNoMemory;
 using tandem::c::ReadOptions;
 using tandem::c::Report;
 using tandem::c::WriteResult;
@@ -124,14 +125,16 @@ tandem_abort_handler tandem_set_abort_handler(
 
 int tandem_pool_create(tandem_pool** pool, const tandem_pool_options* options,
                        char* message, size_t message_size) noexcept {
-  const absl::StatusOr<PoolOptions> known = OptionsOf(options);
-  if (!known.ok()) return Report(known.status(), message, message_size);
-  absl::StatusOr<std::unique_ptr<BufferPool>> created =
-      BufferPool::Create(*known);
-  if (created.ok()) {
-    *pool = reinterpret_cast<tandem_pool*>(created->release());
-  }
-  return Report(created.status(), message, message_size);
+  return OrNoMemory(message, message_size, [&] {
+    const absl::StatusOr<PoolOptions> known = OptionsOf(options);
+    if (!known.ok()) return Report(known.status(), message, message_size);
+    absl::StatusOr<std::unique_ptr<BufferPool>> created =
+        BufferPool::Create(*known);
+    if (created.ok()) {
+      *pool = reinterpret_cast<tandem_pool*>(created->release());
+    }
+    return Report(created.status(), message, message_size);
+  });
 }
 
 void tandem_pool_destroy(tandem_pool* pool) noexcept {

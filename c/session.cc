@@ -24,6 +24,7 @@ using tandem::SessionBuffers;
 using tandem::SessionOptions;
 using tandem::SessionSnapshot;
 using tandem::c::Of;
+using tandem::c::OrNoMemory;
 using tandem::c::ReadOptions;
 using tandem::c::Report;
 using tandem::c::ToC;
@@ -71,14 +72,16 @@ absl::StatusOr<SessionOptions> OptionsOf(
 int tandem_allocator_create(tandem_allocator** allocator, tandem_pool* pool,
                             const tandem_allocator_options* options,
                             char* message, size_t message_size) noexcept {
-  const absl::StatusOr<SessionOptions> known = OptionsOf(options);
-  if (!known.ok()) return Report(known.status(), message, message_size);
-  absl::StatusOr<std::unique_ptr<SessionAllocator>> created =
-      SessionAllocator::Create(&Of(pool), *known);
-  if (created.ok()) {
-    *allocator = reinterpret_cast<tandem_allocator*>(created->release());
-  }
-  return Report(created.status(), message, message_size);
+  return OrNoMemory(message, message_size, [&] {
+    const absl::StatusOr<SessionOptions> known = OptionsOf(options);
+    if (!known.ok()) return Report(known.status(), message, message_size);
+    absl::StatusOr<std::unique_ptr<SessionAllocator>> created =
+        SessionAllocator::Create(&Of(pool), *known);
+    if (created.ok()) {
+      *allocator = reinterpret_cast<tandem_allocator*>(created->release());
+    }
+    return Report(created.status(), message, message_size);
+  });
 }
 
 void tandem_allocator_destroy(tandem_allocator* allocator) noexcept {

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "tandem/pool/no_throw.h"
 
 // Structures that begin with their own size, and statuses in the form of C.
 
@@ -91,6 +92,16 @@ inline int Report(const absl::Status& status, char* message,
     message[length] = '\0';
   }
   return ErrnoOf(status);
+}
+
+// Runs `create`, which returns an errno and may use operator new. ENOMEM, with
+// an empty message, if there is no memory for it (E1).
+template <class Create>
+int OrNoMemory(char* message, size_t message_size, Create create) noexcept {
+  int result = 0;
+  if (HasMemoryFor([&] { result = create(); })) return result;
+  if (message_size != 0) *message = '\0';
+  return ENOMEM;
 }
 
 }  // namespace tandem::c

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <csignal>
 #include <cstring>
 #include <new>
@@ -12,7 +13,10 @@ namespace tandem {
 namespace {
 
 void EndWithOneLine() {
-  // No memory for stdio, and no more than one line if two threads come here.
+  // The first thread that comes here ends the program; the others wait for it.
+  static std::atomic_flag told;
+  while (told.test_and_set()) pause();
+  // There is no memory for stdio.
   std::array<char, 128> line = {};
   std::strncat(line.data(), program_invocation_short_name, 64);
   std::strcat(line.data(), ": there is too little memory\n");

@@ -157,14 +157,21 @@ void Watch(World& world) {
   }
 }
 
+// Ends the program with one line, whichever threads come here at once.
+[[noreturn]] void EndWithoutThread(const std::system_error& error) {
+  static std::atomic_flag told;
+  while (told.test_and_set()) std::this_thread::sleep_for(seconds(1));
+  absl::FPrintF(stderr, "stress: no thread: %s\n", error.code().message());
+  std::_Exit(1);
+}
+
 // Creates a thread; ends the program if that fails.
 template <class... Args>
 std::thread StartThread(Args&&... args) {
   try {
     return std::thread(std::forward<Args>(args)...);
   } catch (const std::system_error& error) {
-    absl::FPrintF(stderr, "stress: no thread: %s\n", error.code().message());
-    std::_Exit(1);
+    EndWithoutThread(error);
   }
 }
 
