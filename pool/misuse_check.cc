@@ -177,6 +177,7 @@ void MisuseCheck::OnDestroy(const Region& region) {
 
 void MisuseCheck::DieOfMisuse(const std::byte* buffer) const {
   map_.IndexOf(buffer);
+  // relaxed: only the message depends on it.
   DieOfHands(
       buffer,
       std::atomic_ref(StateOf(buffer).holder).load(std::memory_order::relaxed));

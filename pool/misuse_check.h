@@ -55,8 +55,8 @@ class MisuseCheck {
 #pragma GCC unroll 4
     for (std::byte* const buffer : buffers) {
       const uint64_t key = finder.KeyOf(buffer);
-      // relaxed, as below: a thread that hands the buffer on publishes this
-      // too.
+      // relaxed, as in MarkIdle: a thread that hands the buffer on publishes
+      // its state, too.
       finder.WordOf(states, key)
           .store(InHands(key, holder), std::memory_order::relaxed);
     }

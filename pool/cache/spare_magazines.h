@@ -59,6 +59,8 @@ class SpareMagazines {
       if (++count > kMost) return false;
     }
     auto none = static_cast<uint32_t>(kNoPosition);
+    // release: pairs with acquire in TakeAll; without it the next owner may
+    // miss a link of the chain. Failure, relaxed: nothing is read.
     return top_.compare_exchange_strong(none, static_cast<uint32_t>(chain.top),
                                         std::memory_order::release,
                                         std::memory_order::relaxed);
