@@ -13,9 +13,8 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
-#include <functional>
 #include <memory>
-#include <new>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -24,76 +23,35 @@
 #include "gtest/gtest.h"
 #include "tandem/pool/buffer.h"
 #include "tandem/pool/buffer_pool.h"
+#include "tandem/tests/pool/refused_memory.h"
 #include "tandem/tests/pool/testing.h"
 
 namespace tandem {
 namespace {
 
-// Refuses one request of those that come while it is armed, or all from that
-// one on.
+// What is refused beside memory: one request of those that come while it is
+// armed, or all from that one on.
 struct Refusal {
   std::atomic<bool> armed{false};
-  std::atomic<int> left{0};  // requests until the one
+  std::atomic<size_t> left{0};  // requests until the one
   std::atomic<bool> goes_on{false};
+  std::atomic<bool> has_struck{false};
 
   bool Strikes() {
     if (!armed) return false;
-    const int n = left.fetch_sub(1);
-    return n == 0 || (n < 0 && goes_on);
+    if (left > 0) {
+      --left;
+      return false;
+    }
+    return !has_struck.exchange(true) || goes_on;
   }
-  bool has_struck() const { return left < 0; }
 };
 
-// Arms one while it lives.
-class Armed {
- public:
-  explicit Armed(Refusal& refusal) : refusal_(refusal) { refusal.armed = true; }
-  ~Armed() { refusal_.armed = false; }
-  Armed(const Armed&) = delete;
-  Armed& operator=(const Armed&) = delete;
-
- private:
-  Refusal& refusal_;
-};
-
-Refusal heap;
 Refusal address_space;
 Refusal specifics;
 
-void* Allocate(size_t size) {
-  return heap.Strikes() ? nullptr : std::malloc(size == 0 ? 1 : size);
-}
-void* AllocateAligned(size_t size, std::align_val_t alignment) {
-  const auto unit = static_cast<size_t>(alignment);
-  return heap.Strikes()
-             ? nullptr
-             : std::aligned_alloc(unit, (size + unit - 1) / unit * unit);
-}
-void* OrThrow(void* memory) {
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-
 }  // namespace
 }  // namespace tandem
-
-void* operator new(size_t size) {
-  return tandem::OrThrow(tandem::Allocate(size));
-}
-void* operator new(size_t size, const std::nothrow_t&) noexcept {
-  return tandem::Allocate(size);
-}
-void* operator new(size_t size, std::align_val_t alignment) {
-  return tandem::OrThrow(tandem::AllocateAligned(size, alignment));
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, size_t, std::align_val_t) noexcept {
-  std::free(memory);
-}
 
 // In front of the C library's. ThreadSanitizer's runtime calls both before it
 // is ready for instrumented code.
@@ -128,116 +86,144 @@ PoolOptions Options() {
           .core_pools = 4};
 }
 
-// Runs `work`, which arms the refusal for a while, with each request refused in
-// turn, until there is none left to refuse. Returns how many there were.
-int RefuseEachInTurn(Refusal& refusal, bool and_later,
-                     const std::function<void()>& work) {
-  refusal.goes_on = and_later;
-  for (int nth = 0;; ++nth) {
-    refusal.left = nth;
-    work();
-    if (!refusal.has_struck() || ::testing::Test::HasFailure()) return nth;
-  }
-}
+enum class Request { kMemory, kAddressSpace, kThreadSpecificData };
 
-class FieldMemoryTest : public ::testing::TestWithParam<bool> {
- protected:
-  // In how many places Create was refused, and said so.
-  static int CountRefused(Refusal& refusal) {
-    return RefuseEachInTurn(refusal, GetParam(), [&] {
-      const PoolOptions options = Options();
-      absl::StatusOr<std::unique_ptr<BufferPool>> pool = [&] {
-        const Armed armed(refusal);
-        return BufferPool::Create(options);
-      }();
-      if (refusal.has_struck()) {
-        EXPECT_EQ(pool.status().code(), absl::StatusCode::kResourceExhausted)
-            << pool.status();
-      } else {
-        ASSERT_TRUE(pool.ok()) << pool.status();
-        ExpectCanTake(**pool, options.capacity);
-      }
-    });
+// Refuses the request numbered `nth` while it lives. Memory is refused to the
+// calling thread, the others to every thread.
+class Refused {
+ public:
+  Refused(Request request, size_t nth, RefusedMemory::Which which) {
+    if (request == Request::kMemory) {
+      memory_.emplace(nth, which);
+      return;
+    }
+    other_ = request == Request::kAddressSpace ? &address_space : &specifics;
+    other_->left = nth;
+    other_->goes_on = which == RefusedMemory::kAllFromThere;
+    other_->has_struck = false;
+    other_->armed = true;
   }
+  ~Refused() {
+    if (other_ != nullptr) other_->armed = false;
+  }
+  Refused(const Refused&) = delete;
+  Refused& operator=(const Refused&) = delete;
+
+  bool has_struck() const {
+    return memory_ ? memory_->refused() : other_->has_struck.load();
+  }
+
+ private:
+  std::optional<RefusedMemory> memory_;
+  Refusal* other_ = nullptr;
 };
 
+// In how many places Create was refused, and said so.
+size_t CountPlacesOfCreate(Request request) {
+  return ForEachRequest([&](size_t nth, RefusedMemory::Which which) {
+    const PoolOptions options = Options();
+    bool has_struck = false;
+    const absl::StatusOr<std::unique_ptr<BufferPool>> pool = [&] {
+      const Refused refused(request, nth, which);
+      auto created = BufferPool::Create(options);
+      has_struck = refused.has_struck();
+      return created;
+    }();
+    if (has_struck) {
+      EXPECT_EQ(pool.status().code(), absl::StatusCode::kResourceExhausted)
+          << pool.status();
+    } else {
+      EXPECT_TRUE(pool.ok()) << pool.status();
+      if (pool.ok()) ExpectCanTake(**pool, options.capacity);
+    }
+    return has_struck && !::testing::Test::HasFailure();
+  });
+}
+
 // Fault 6
-TEST_P(FieldMemoryTest, CreateThatHasNoMemoryIsAStatus) {
-  const int places = CountRefused(heap);
-  std::printf("operator new refused in %d places of Create\n", places);
-  EXPECT_GE(places, 4);
+TEST(FieldMemoryTest, CreateThatHasNoMemoryIsAStatus) {
+  const size_t places = CountPlacesOfCreate(Request::kMemory);
+  std::printf("operator new refused in %zu places of Create\n", places);
+  EXPECT_GE(places, 8u);
 }
 
-TEST_P(FieldMemoryTest, CreateThatHasNoAddressSpaceIsAStatus) {
+TEST(FieldMemoryTest, CreateThatHasNoAddressSpaceIsAStatus) {
   if (kAsan || kTsan) GTEST_SKIP() << "maps memory for itself";
-  const int places = CountRefused(address_space);
-  std::printf("mmap refused in %d places of Create\n", places);
-  EXPECT_GE(places, 2);
+  const size_t places = CountPlacesOfCreate(Request::kAddressSpace);
+  std::printf("mmap refused in %zu places of Create\n", places);
+  EXPECT_GE(places, 4u);
 }
 
-TEST_P(FieldMemoryTest, CreateThatHasNoMemoryForItsMessageIsAStatus) {
+TEST(FieldMemoryTest, CreateThatHasNoMemoryForItsMessageIsAStatus) {
   PoolOptions wrong = Options();
   wrong.buffer_size = 1;
-  const int places = RefuseEachInTurn(heap, GetParam(), [&] {
-    const absl::Status status = [&] {
-      const Armed armed(heap);
-      return BufferPool::Create(wrong).status();
-    }();
-    EXPECT_FALSE(status.ok());
-  });
-  std::printf("operator new refused in %d places of a message\n", places);
-  EXPECT_GE(places, 1);
+  const size_t places =
+      ForEachRequest([&](size_t nth, RefusedMemory::Which which) {
+        const Refused refused(Request::kMemory, nth, which);
+        const bool ok = BufferPool::Create(wrong).ok();
+        const bool has_struck = refused.has_struck();
+        EXPECT_FALSE(ok);
+        return has_struck && !::testing::Test::HasFailure();
+      });
+  std::printf("operator new refused in %zu places of a message\n", places);
+  EXPECT_GE(places, 2u);
 }
 
 // E1: goes past the cache, and has one as soon as there is memory for it.
-TEST_P(FieldMemoryTest, FirstUseThatHasNoMemoryGoesPastTheCache) {
+TEST(FieldMemoryTest, FirstUseThatHasNoMemoryGoesPastTheCache) {
   const std::unique_ptr<BufferPool> pool = NewPool(Options());
-  for (Refusal* const refusal : {&heap, &address_space, &specifics}) {
-    if (refusal == &address_space && kAsan) continue;
-    if (refusal != &heap && kTsan) continue;
-    const int places = RefuseEachInTurn(*refusal, GetParam(), [&] {
-      Companion thread;
-      thread.Run([&] {
-        const Armed armed(*refusal);
-        std::byte* const buffer = pool->Acquire();
-        EXPECT_NE(buffer, nullptr);
-        pool->Release(buffer);
-      });
-      thread.Run([&] {
-        ExpectCanTake(*pool, pool->capacity());
-        FillCache(*pool);
-        EXPECT_NE(pool->Snapshot().cached, 0u);
-      });
-      thread.Finish();
-      EXPECT_EQ(pool->Snapshot().cached, 0u);
-    });
-    std::printf("%s refused in %d places of a thread's first use\n",
-                refusal == &heap            ? "operator new"
-                : refusal == &address_space ? "mmap"
-                                            : "pthread_setspecific",
+  for (const auto& [request, name] :
+       {std::pair(Request::kMemory, "operator new"),
+        std::pair(Request::kAddressSpace, "mmap"),
+        std::pair(Request::kThreadSpecificData, "pthread_setspecific")}) {
+    if (request == Request::kAddressSpace && kAsan) continue;
+    if (request != Request::kMemory && kTsan) continue;
+    const size_t places =
+        ForEachRequest([&](size_t nth, RefusedMemory::Which which) {
+          bool has_struck = false;
+          Companion thread;
+          thread.Run([&] {
+            const Refused refused(request, nth, which);
+            std::byte* const buffer = pool->Acquire();
+            has_struck = refused.has_struck();
+            EXPECT_NE(buffer, nullptr);
+            pool->Release(buffer);
+          });
+          thread.Run([&] {
+            ExpectCanTake(*pool, pool->capacity());
+            FillCache(*pool);
+            EXPECT_NE(pool->Snapshot().cached, 0u);
+          });
+          thread.Finish();
+          EXPECT_EQ(pool->Snapshot().cached, 0u);
+          return has_struck && !::testing::Test::HasFailure();
+        });
+    std::printf("%s refused in %zu places of a thread's first use\n", name,
                 places);
-    EXPECT_EQ(places != 0, refusal == &specifics);
+    EXPECT_EQ(places != 0, request == Request::kThreadSpecificData);
   }
   ExpectAtRest(*pool, 0);
 }
 
-TEST_P(FieldMemoryTest, SnapshotTrimAndEndThrowNothing) {
-  const int places = RefuseEachInTurn(heap, GetParam(), [&] {
-    PoolOptions options = Options();
-    std::unique_ptr<BufferPool> pool = NewPool(options);
-    options.pinned = true;
-    std::unique_ptr<BufferPool> pinned = NewPool(options);
-    FillCache(*pool);
-    const Armed armed(heap);
-    EXPECT_EQ(pool->Snapshot().in_use, 0u);
-    EXPECT_TRUE(pool->Trim().ok());
-    EXPECT_FALSE(pinned->Trim().ok());
-    pinned.reset();
-    pool.reset();
-  });
-  std::printf("operator new refused in %d places of Snapshot, Trim and end\n",
+TEST(FieldMemoryTest, SnapshotTrimAndEndThrowNothing) {
+  const size_t places =
+      ForEachRequest([&](size_t nth, RefusedMemory::Which which) {
+        PoolOptions options = Options();
+        std::unique_ptr<BufferPool> pool = NewPool(options);
+        options.pinned = true;
+        std::unique_ptr<BufferPool> pinned = NewPool(options);
+        FillCache(*pool);
+        const Refused refused(Request::kMemory, nth, which);
+        EXPECT_EQ(pool->Snapshot().in_use, 0u);
+        EXPECT_TRUE(pool->Trim().ok());
+        EXPECT_FALSE(pinned->Trim().ok());
+        pinned.reset();
+        pool.reset();
+        return refused.has_struck() && !::testing::Test::HasFailure();
+      });
+  std::printf("operator new refused in %zu places of Snapshot, Trim and end\n",
               places);
-  EXPECT_GE(places, 2);
+  EXPECT_GE(places, 4u);
 }
 
 // What the test below runs in a program of its own, where no pool has taken its
@@ -265,20 +251,21 @@ TEST(FieldKeyTest, CreateWithoutAKeyIsAStatus) {
             0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Pool, FieldMemoryTest, ::testing::Bool(),
-                         [](const auto& info) {
-                           return info.param ? "AndAllLater" : "Once";
-                         });
-
 // E1: what takes and returns buffers throws nothing.
-static_assert(noexcept(std::declval<BufferPool&>().Acquire()) && noexcept(
-    std::declval<BufferPool&>().Release(
-        nullptr)) && noexcept(std::declval<BufferPool&>()
-                                  .AcquireMany(
-                                      {})) && noexcept(std::declval<BufferPool&>()
-                                                           .ReleaseMany(
-                                                               {})) && noexcept(std::declval<BufferPool&>()
-                                                                                    .AcquireBuffer()));
+template <class Pool>
+concept ThrowsNothing = requires(Pool& pool, std::byte* buffer) {
+  { pool.Acquire() }
+  noexcept;
+  { pool.Release(buffer) }
+  noexcept;
+  { pool.AcquireMany({}) }
+  noexcept;
+  { pool.ReleaseMany({}) }
+  noexcept;
+  { pool.AcquireBuffer() }
+  noexcept;
+};
+static_assert(ThrowsNothing<BufferPool>);
 
 }  // namespace
 }  // namespace tandem
