@@ -412,11 +412,18 @@ TEST_F(AsioWaitTest, FieldDestroyedWhileItWaitsItEndsTheWait) {
   }
   EXPECT_EQ(service.Waiting(), 0u);
   EXPECT_EQ(log_, "");
+
+  // Its slot no longer cancels: the session waits anew.
+  AsioWait next(*loop_, session);
+  ASSERT_EQ(session.AllocateBuffers(next.waker()), Allocation::kWaiting);
   cancel.emit(asio::cancellation_type::terminal);
+  EXPECT_EQ(service.Waiting(), 1u);
+  next.AsyncFinish([&](Allocation got) { Note('b', got); });
   RunUntil(2);
   EXPECT_EQ(log_, "a.");
   service.GiveBackAll();
-  EXPECT_FALSE(session.has_buffer(Side::kRequest));
+  RunUntil(3);
+  EXPECT_EQ(log_, "a.B");
 }
 
 TEST_F(AsioWaitTest, AwaitsAtEveryPlaceOfAnExpression) {
