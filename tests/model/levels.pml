@@ -6,9 +6,9 @@
  * for more in lower levels only; in the end it returns all. What each gets is
  * decided in one step, as sessions.pml has shown that it may be.
  *
- * Checked: no dead-lock (no invalid end state), with as many buffers as levels.
+ * Checked: no deadlock (no invalid end state), with as many buffers as levels.
  *
- * Faults to put in, each of which must be found: KEEPS_NOTHING (the dead-lock of
+ * Faults to put in, each of which must be found: KEEPS_NOTHING (the deadlock of
  * HAProxy 3.0 in mode tcp: request and response in one class), ASKS_AS_BEFORE
  * (a stream that holds a buffer asks for more in its own level), and fewer
  * buffers than levels.

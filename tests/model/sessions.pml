@@ -22,7 +22,7 @@
  *   S4  no allocation passes a waiter of its class or a higher one whose last
  *       look has failed; a class is served in order
  *   S5  of a cancel and a grant one wins, and nothing is lost
- *   S6  no dead-lock: nobody but who has stopped stays where it is (no invalid
+ *   S6  no deadlock: nobody but who has stopped stays where it is (no invalid
  *       end state). With LIVENESS, under weak fairness: whenever session 0
  *       waits, it is served                                 (served)
  *
@@ -30,7 +30,7 @@
  * RECEIVE_TAKES_RESERVE, NO_SERVE_AFTER_SUBSCRIBE, NO_SERVE_AFTER_CREDIT,
  * LATE_OFFER_IS_DROPPED, DROPPED_WAKE_UP, NO_SERVE_WHEN_DUE, and for liveness NOBODY_MUST_WAIT and
  * NOBODY_IS_DUE. With RESERVE=0 the theorem does not hold: that is the
- * dead-lock this project began with.
+ * deadlock this project began with.
  */
 #ifndef SESSIONS
 #define SESSIONS 3  /* at most 4 */

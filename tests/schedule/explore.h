@@ -59,7 +59,7 @@ class Observation {
 };
 
 // Something that one simulated thread waits for, outside the memory model: it
-// orders nothing. If it can't come any more, the iteration fails: a dead-lock.
+// orders nothing. If it can't come any more, the iteration fails: a deadlock.
 class Event {
  public:
   void Wait() {

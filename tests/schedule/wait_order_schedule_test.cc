@@ -230,7 +230,7 @@ struct Sessions : ScheduleTest<Sessions,
       world().GiveBack(world().waiters[index]);
     }
   }
-  // Waits until it is served; if nobody serves it, that is a dead-lock.
+  // Waits until it is served; if nobody serves it, that is a deadlock.
   void Get(unsigned index, ClassId id) {
     Waiter& waiter = world().waiters[index];
     if (world().Allocate(waiter, id)) return;

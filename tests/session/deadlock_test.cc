@@ -1,4 +1,4 @@
-// S6: sessions that keep the rules never dead-lock, however many they are.
+// S6: sessions that keep the rules never deadlock, however many they are.
 
 #include <poll.h>
 
@@ -90,7 +90,7 @@ void RunLoop(Service& service, EventNotifier& notifier, int connections,
   for (Connection& connection : all) connection.Go();
   while (living > 0) {
     pollfd readable = {.fd = notifier.fd(), .events = POLLIN, .revents = 0};
-    ASSERT_EQ(poll(&readable, 1, 30'000), 1) << living << " dead-locked";
+    ASSERT_EQ(poll(&readable, 1, 30'000), 1) << living << " deadlocked";
     notifier.Dispatch();
   }
 }
