@@ -34,15 +34,15 @@ constexpr Library kJemallocLibrary = {kJemalloc, "libjemalloc.so.2", "mallctl",
 constexpr Library kMimallocLibrary = {kMimalloc, "libmimalloc.so.2",
                                       "mi_version", "libmimalloc2.0"};
 
-// Where the object begins that `symbol` is in.
+// The address at which the object that contains `symbol` begins.
 const void* ObjectOf(const void* symbol) {
   Dl_info info;
   return dladdr(symbol, &info) != 0 ? info.dli_fbase : nullptr;
 }
 
-// Null, and why, if the library can't be used.
+// Null functions if the library cannot be used; `why` then has the reason.
 AllocatorFunctions Load(const Library& library, std::string& why) {
-  // Local: the rest of the program goes on with glibc's.
+  // Local: the rest of the program keeps glibc's allocator.
   void* const handle = dlopen(library.file, RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {
     why = dlerror();
@@ -83,7 +83,7 @@ void MakeRoomForAllocators(char** argv) {
   if (absl::StrContains(tunables, kRoomName)) return;
   absl::StrAppend(&tunables, tunables.empty() ? "" : ":", kRoom);
   setenv(kTunables, tunables.c_str(), 1);
-  // Should this fail, jemalloc's dlopen will say what is the matter.
+  // If this fails, jemalloc's dlopen reports what is wrong.
   execv("/proc/self/exe", argv);
 }
 

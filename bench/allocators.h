@@ -7,17 +7,17 @@
 namespace tandem::bench {
 
 // General allocators beside glibc's: tcmalloc, jemalloc and mimalloc. They are
-// loaded while the program runs, each for its own benchmarks alone, so nothing
-// but these depends on them, and they need not be there to build.
+// loaded at run time, each for its own benchmarks only. So nothing else depends
+// on them, and a build does not need them.
 
-// Starts the program anew, with the same arguments, if it has too little room
-// for the thread-local variables of libraries that are loaded later: jemalloc
-// wants more than is left by default, and glibc takes the figure from the
-// environment, at the start alone. To be called first.
+// Starts the program again, with the same arguments, if it has too little room
+// for the thread-local variables of libraries that are loaded later. jemalloc
+// needs more than the default leaves, and glibc reads the figure from the
+// environment only at the start. Must be called first.
 void MakeRoomForAllocators(char** argv);
 
-// Registers those that are installed. For each that is not, `missing` gets a
-// line that says where it comes from.
+// Registers the installed ones. For each of the others, `missing` gets a line
+// that says where it comes from.
 void RegisterAllocators(std::vector<std::string>& missing);
 
 }  // namespace tandem::bench

@@ -26,7 +26,8 @@ namespace {
 
 constexpr char kProgram[] = "throughput_counted";
 
-// Beside this program, or among its run-files if it was copied with them.
+// Looks beside this program, and in its runfiles, for when it was copied
+// with them.
 absl::StatusOr<std::string> FindProgram(const char* argv0) {
   std::error_code ignored;
   const auto self = std::filesystem::read_symlink("/proc/self/exe", ignored);
@@ -42,7 +43,7 @@ absl::StatusOr<std::string> FindProgram(const char* argv0) {
                                           " nor in ", run_files));
 }
 
-// What the program writes to its standard output.
+// Runs the program, and returns its standard output.
 absl::StatusOr<std::string> OutputOf(std::vector<std::string> command) {
   std::vector<char*> arguments;
   arguments.reserve(command.size() + 1);

@@ -9,8 +9,9 @@
 namespace tandem::bench {
 
 // Runs throughput_counted, which Bazel builds beside this program, on the
-// benchmarks that match `filter`, and adds what it counts to `summary`.
-// `argv0` is this program's name as it was called. If it can't be run, says so.
+// benchmarks that match `filter`, and adds what it counts to `summary`. `argv0`
+// is this program's name as it was called. Returns an error if that program
+// cannot be run.
 absl::Status AddCountedRuns(const char* argv0, const std::string& filter,
                             Summary& summary);
 

@@ -11,11 +11,12 @@
 namespace tandem::bench {
 
 // The fair peer of waiting: one free list under a mutex, whose waiters are
-// served first come, first served, each with its two buffers handed over by who
-// releases them. What Tandem promises of pairs, by a lock.
+// served first come, first served, and get their two buffers handed over by the
+// releasing thread. This is what Tandem promises for pairs, done with a lock.
 class FairList {
  public:
-  // Who waits; on the stack or in the session, nothing is allocated.
+  // A waiting session. It lies on the stack or in the session: nothing
+  // is allocated.
   struct Waiter {
     std::byte* buffers[2] = {};
     Waiter* before = nullptr;
@@ -29,7 +30,7 @@ class FairList {
   FairList(const FairList&) = delete;
   FairList& operator=(const FairList&) = delete;
 
-  // True if the waiter has its buffers; else it waits.
+  // True if the waiter has its buffers; otherwise it waits.
   bool TakeOrWait(Waiter& waiter) {
     const std::lock_guard lock(mutex_);
     if (ends_.after == &ends_ && free_.size() >= 2) {
@@ -42,15 +43,15 @@ class FairList {
     return false;
   }
 
-  // Takes two buffers back and hands over as far as it goes; `wake(waiter)` is
-  // called for each, without the lock, in order.
+  // Takes two buffers back and serves waiters in order, as far as they go.
+  // Calls `wake(waiter)` for each, without the lock.
   template <class Wake>
   void Release(std::span<std::byte* const, 2> buffers, Wake wake) {
     Waiter* served = nullptr;
     {
       const std::lock_guard lock(mutex_);
       free_.insert(free_.end(), buffers.begin(), buffers.end());
-      // Two come, and who waits wants two: one is served at most.
+      // Two buffers came, and each waiter wants two: at most one is served.
       if (ends_.after != &ends_) {
         served = ends_.after;
         Unlink(*served);

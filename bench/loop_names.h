@@ -14,8 +14,8 @@ inline constexpr std::array<size_t, 7> kLoopBulks = {1, 4, 8, 32, 64, 128, 256};
 inline constexpr std::array<size_t, 5> kLoopKeeps = {32, 128, 512, 1024, 2048};
 inline constexpr std::array kLoopThreads = {1, 2};
 
-// What the pools of the loop are made of, for every peer, as in DPDK's test:
-// objects, their size, and how many a thread caches.
+// The pools of the loop, for every peer, as in DPDK's test: objects, their
+// size, and how many a thread caches.
 inline constexpr size_t kLoopCapacity = 8191;
 inline constexpr size_t kLoopBufferSize = 2048;
 inline constexpr size_t kLoopCacheSize = 512;
@@ -25,7 +25,7 @@ inline std::string LoopName(size_t bulk, size_t keep) {
   return "loop_" + std::to_string(bulk) + "_of_" + std::to_string(keep);
 }
 
-// No part of `keep` is left over.
+// `keep` is a multiple of `bulk`.
 constexpr bool IsLoop(size_t bulk, size_t keep) { return keep % bulk == 0; }
 
 }  // namespace tandem::bench

@@ -18,13 +18,13 @@ cpu_set_t CoresOfThisThread() {
   return cores;
 }
 
-// Those that the process started with.
+// The cores that the process started with.
 const cpu_set_t& AllowedCores() {
   static const cpu_set_t cores = CoresOfThisThread();
   return cores;
 }
 
-// Keeps the calling thread on one of the allowed cores, by turns. Where that is
+// Keeps the calling thread on one of the allowed cores, by turns. If that is
 // forbidden, the numbers are noisier.
 void StayOnCore(int thread) {
   const cpu_set_t& allowed = AllowedCores();
@@ -39,8 +39,8 @@ void StayOnCore(int thread) {
   }
 }
 
-// When the last thread of the run was ready. Time only grows, so what earlier
-// runs left does not matter.
+// The time at which the last thread of the run was ready. Time only grows, so a
+// value of an earlier run does not matter.
 std::atomic<int64_t> last_ready{0};
 
 int64_t NanosOf(clockid_t clock) {
@@ -49,7 +49,7 @@ int64_t NanosOf(clockid_t clock) {
   return now.tv_sec * 1'000'000'000 + now.tv_nsec;
 }
 int64_t WallNanos() { return NanosOf(CLOCK_MONOTONIC); }
-// Of the calling thread.
+// The processor time of the calling thread.
 int64_t ProcessorNanos() { return NanosOf(CLOCK_THREAD_CPUTIME_ID); }
 
 }  // namespace

@@ -12,9 +12,9 @@ namespace tandem::bench {
 // Processors that this process may use.
 int CoreCount();
 
-// True for Google Benchmark 1.8 and newer, whose runs have this member. They
-// want units on times in flags, and (1.9) add up the times of threads where
-// older ones average.
+// True for Google Benchmark 1.8 and newer, whose runs have this member. These
+// versions want units on times in flags, and from 1.9 on they add up the times
+// of threads, where older versions average.
 template <class Run>
 concept KnowsSkipping = requires(Run run) {
   run.skip_message;
@@ -22,9 +22,9 @@ concept KnowsSkipping = requires(Run run) {
 inline constexpr bool kNewLibrary =
     KnowsSkipping<benchmark::BenchmarkReporter::Run>;
 
-// Keeps the calling thread, which is one of several of a run, on a core of its
-// own, or on one that it shares with as few others as possible: a run is too
-// short for the scheduler to find that. A single thread stays free.
+// Keeps the calling thread, one of several of a run, on a core of its own, or
+// on one that it shares with as few threads as possible. A run is too short for
+// the scheduler to find that. A single thread is not bound.
 class OwnCore {
  public:
   explicit OwnCore(const benchmark::State& state);
@@ -36,7 +36,7 @@ class OwnCore {
   const cpu_set_t before_;
 };
 
-// Counters that Finish sets, of all threads together: operations per second of
+// Counters that Finish sets, for all threads together: operations per second of
 // wall time, and nanoseconds of processor time per operation.
 inline constexpr char kRate[] = "items_per_second";
 inline constexpr char kProcessorNanos[] = "cpu_ns_per_item";
@@ -47,15 +47,15 @@ inline constexpr char kProcessorNanos[] = "cpu_ns_per_item";
 //   for (auto _ : state) ...
 //   measurement.Finish(operations);
 //
-// Wall time is that of the whole run, from when the last thread is ready until
-// all are done. The library's own is the mean over threads, each from its own
-// start to its own end: with more threads than cores, where some end before
-// others begin, that is too short.
+// Wall time is that of the whole run, from the moment at which the last thread
+// is ready until all are done. The library's own wall time is the mean over
+// threads, each from its own start to its own end. With more threads than cores
+// some end before others begin, so that time is too short.
 class Measurement {
  public:
   explicit Measurement(benchmark::State& state);
 
-  // All threads of this run together have done so many operations.
+  // `operations`: what all threads of this run have done together.
   void Finish(int64_t operations) const;
 
  private:
@@ -63,8 +63,8 @@ class Measurement {
   const int64_t processor_nanos_before_;
 };
 
-// Hides from the compiler where the pointer comes from. DoNotOptimize may send
-// it through memory, which takes as long as what is measured here.
+// Hides the pointer's origin from the compiler. DoNotOptimize may send the
+// pointer through memory, which takes as long as what is measured here.
 template <class T>
 [[gnu::always_inline]] inline void MakeOpaque(T*& pointer) {
   asm volatile("" : "+r"(pointer) : : "memory");

@@ -17,7 +17,7 @@ void RegisterMempool(std::vector<std::string>& missing) {
 
 #else
 
-// First: the other headers rely on it.
+// Must come first: the other headers rely on it.
 #include <rte_config.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -42,7 +42,7 @@ namespace {
 rte_mempool* shared_pool = nullptr;
 rte_mempool* loop_pool = nullptr;
 
-// A thread has a cache only under a number of its own.
+// A thread has a cache only if it has an lcore number of its own.
 struct Lcore {
   Lcore() {
     if (rte_lcore_id() == LCORE_ID_ANY && rte_thread_register() != 0) {
@@ -104,7 +104,7 @@ bool StartDpdk() {
   std::array<char*, words.size() + 1> arguments = {};
   for (size_t i = 0; i < words.size(); ++i) arguments[i] = words[i].data();
   const bool started = rte_eal_init(words.size(), arguments.data()) >= 0;
-  // It keeps its first thread on one core; here that one is not only its.
+  // DPDK binds its first thread to one core; here other threads use it too.
   sched_setaffinity(0, sizeof(cores), &cores);
   return started;
 }
@@ -113,7 +113,7 @@ bool StartDpdk() {
 
 void RegisterMempool(std::vector<std::string>& missing) {
   if (StartDpdk()) {
-    // Its ring holds one fewer than a power of two.
+    // The ring holds one object fewer than a power of two.
     shared_pool = rte_mempool_create("buffers", kCapacity - 1, kBufferSize,
                                      kCachedBuffers, 0, nullptr, nullptr,
                                      nullptr, nullptr, SOCKET_ID_ANY, 0);

@@ -8,9 +8,9 @@ namespace tandem::bench {
 
 // DPDK's rte_mempool, the pool for packets: a cache for each thread in front of
 // a lock-free ring, with ordinary pages and no device. It checks nothing, and
-// what lies in another thread's cache it does not find.
+// does not find what lies in another thread's cache.
 
-// Registers it. If it was not there when this was built, or does not start
+// Registers it. If DPDK was not installed at build time, or does not start
 // here, `missing` gets a line that says so.
 void RegisterMempool(std::vector<std::string>& missing);
 

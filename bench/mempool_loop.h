@@ -49,10 +49,10 @@ void MempoolLoop(benchmark::State& state) {
   measurement.Finish(operations);
 }
 
-// Adds the loop for each bulk and keep.
+// Registers the loop for each bulk and keep.
 template <class Peer>
 void RegisterMempoolLoop(const char* peer) {
-  // Shorter than the rest: there are many.
+  // Shorter than the other scenarios, because there are many.
   constexpr double kSeconds = 0.02;
   const auto add = [&]<size_t kBulk, size_t kKeep>() {
     if constexpr (IsLoop(kBulk, kKeep)) {

@@ -6,8 +6,7 @@
 
 namespace tandem::bench {
 
-// What a benchmark is called: "<scenario>/<peer>". Scenarios in the order in
-// which people look at them.
+// A benchmark's name is "<scenario>/<peer>". Scenarios, most important first.
 inline constexpr char kOneBuffer[] = "one_buffer";
 inline constexpr char kPair[] = "pair";
 inline constexpr char kSessionPair[] = "session_pair";
@@ -22,18 +21,19 @@ inline constexpr std::array kScenarios = std::to_array<const char*>(
     {kOneBuffer, kPair, kSessionPair, kSessionReceive, kBatch, kBurst,
      kBigBurst, kHandOff, kExhaustion, kWaiting});
 
-// No scenario of a pool: two threads change one word by turns, which tells what
-// a cache line costs that moves from core to core.
+// Not a scenario of a pool: two threads change one word by turns. This shows
+// the cost of a cache line that moves from core to core.
 inline constexpr char kContendedLine[] = "contended_line";
 inline constexpr char kWord[] = "word";
 
-// Buffers of kBatch and kBigBurst, and what each thread wants in kExhaustion.
+// The buffers of kBatch and kBigBurst, and those that each thread wants
+// in kExhaustion.
 inline constexpr size_t kBatchSize = 32;
 inline constexpr size_t kBigBurstSize = 512;
 inline constexpr int kWanted = 128;
 
 inline constexpr char kTandem[] = "tandem";
-// One thing changed each: PoolOptions::detect_misuse off, ::bias kShared, and
+// Each changes one option: PoolOptions::detect_misuse off, ::bias kShared, and
 // ::cache_size 0.
 inline constexpr char kTandemUnchecked[] = "tandem_unchecked";
 inline constexpr char kTandemShared[] = "tandem_shared";
@@ -47,8 +47,8 @@ inline constexpr char kMempool[] = "rte_mempool";
 inline constexpr char kMutexList[] = "mutex_list";
 inline constexpr char kFairList[] = "fair_list";
 
-// The counters of Tandem's runs in the build that counts: read-modify-writes
-// during the run, all threads together, and the operations they were made for.
+// Counters of Tandem's runs in the build that counts: read-modify-writes during
+// the run, for all threads together, and the operations that needed them.
 inline constexpr char kOperations[] = "operations";
 inline constexpr char kSharedRmw[] = "shared_rmw";
 inline constexpr char kOwnRmw[] = "own_rmw";

@@ -14,17 +14,17 @@ namespace tandem::bench {
 
 inline constexpr size_t kBufferSize = 16 * 1024;
 inline constexpr size_t kCapacity = 4096;
-// Buffers that a thread keeps: in an array of its own, and in rte_mempool, as
-// many as in Tandem.
+// The buffers that a thread keeps, in its own array and in rte_mempool: as many
+// as in Tandem.
 inline constexpr size_t kThreadBuffers = 128;
 inline constexpr size_t kCachedBuffers = 512;
 static_assert(kCapacity >= 16 * kThreadBuffers, "enough for 16 threads");
 
-// What Tandem is measured against, behind one interface, that of Tandem itself:
-// Acquire, Release, AcquireMany and ReleaseMany. Each thread makes one object
-// for itself, before the clock runs. Nobody touches a buffer's memory.
+// Tandem's peers, behind Tandem's own interface: Acquire, Release, AcquireMany
+// and ReleaseMany. Each thread creates one object for itself, before the clock
+// runs. No thread touches a buffer's memory.
 
-// Addresses of buffers for those peers that hand out what they are given.
+// Addresses of buffers, for peers that hand out what they are given.
 inline std::byte* BufferAddress(size_t index) {
   static std::byte* const memory =
       static_cast<std::byte*>(std::malloc(kCapacity * kBufferSize));
@@ -90,8 +90,8 @@ class ThreadArray {
   }
 };
 
-// A general allocator: unbounded, so nobody ever waits for it. All are called
-// through pointers, as all are in shared libraries.
+// A general allocator. It is unbounded, so no thread ever waits for it. All are
+// called through pointers, because all are in shared libraries.
 struct AllocatorFunctions {
   void* (*allocate)(size_t) = nullptr;
   void (*release)(void*) = nullptr;
@@ -121,11 +121,12 @@ class Allocator {
   const AllocatorFunctions functions_;
 };
 
-// The C library's.
+// The C library's allocator.
 inline constexpr AllocatorFunctions kMallocFunctions = {std::malloc, std::free};
 using Malloc = Allocator<kMallocFunctions>;
 
-// One free list for all threads under one lock, taken once for many buffers.
+// One free list for all threads under one lock. The lock is taken once for
+// many buffers.
 class MutexList {
  public:
   explicit MutexList(int /*thread*/) : list_(Shared()) {}
@@ -178,14 +179,15 @@ class MutexList {
   List& list_;
 };
 
-// The same with a condition variable for who finds too few: in no order, and
-// whoever comes between a release and a wake-up overtakes.
+// The same with a condition variable for threads that find too few. They
+// are served in no order: a thread that comes between a release and a
+// wake-up overtakes.
 class WaitingMutexList : public MutexList {
  public:
-  // Of `capacity` buffers, the same for every object.
+  // A list of `capacity` buffers, the same for every object.
   explicit WaitingMutexList(size_t capacity) : MutexList(Small(capacity)) {}
 
-  // True if it had to wait.
+  // Returns true if it had to wait.
   bool AcquireWaiting(std::span<std::byte*> out) {
     std::unique_lock lock(list_.mutex);
     const bool waits = list_.free.size() < out.size();

@@ -69,7 +69,7 @@ std::string Line(double x1, double y1, double x2, double y2,
       x1, y1, x2, y2, colour, width);
 }
 
-// One panel: nanoseconds, on a scale of powers of ten, over threads.
+// One panel: nanoseconds, on a logarithmic scale, over threads.
 class TimeChart {
  public:
   TimeChart(const Summary& summary, const Panel& panel, double left)
@@ -106,7 +106,7 @@ class TimeChart {
       absl::StrAppend(&svg,
                       Text(X(i), kBottom + 18, absl::StrCat(kThreadCounts[i])));
     }
-    // Backwards: Tandem lies on top.
+    // Backwards, so that Tandem is drawn on top.
     for (size_t i = kSeries.size(); i-- > 0;) {
       absl::StrAppend(&svg, Draw(kSeries[i], y));
     }
@@ -151,8 +151,8 @@ class TimeChart {
   const double left_;
 };
 
-// Blue where Tandem does more than rte_mempool, orange where less, white where
-// as much; a factor of 4 has the full colour.
+// Blue if Tandem does more than rte_mempool, orange if less, white if as much.
+// A factor of 4 has the full colour.
 std::string CellColour(double ratio) {
   const double share = std::clamp(std::log2(ratio) / 2, -1.0, 1.0);
   const auto mix = [&](int full) {
@@ -163,7 +163,7 @@ std::string CellColour(double ratio) {
              : absl::StrFormat("#%02x%02x%02x", mix(230), mix(130), mix(40));
 }
 
-// The ratios for one number of threads.
+// Draws the ratios for one number of threads.
 std::string DrawGrid(const Summary& summary, const char* peer, int threads,
                      double left, double top) {
   constexpr double kCellWidth = 32.5;

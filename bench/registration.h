@@ -9,7 +9,8 @@
 namespace tandem::bench {
 
 // Adds the benchmark "<scenario>/<peer>", once for each count of threads.
-// `seconds` is what a repetition takes at least, if not what is set for all.
+// `seconds`: the least time of a repetition, if it differs from that of
+// all benchmarks.
 void Register(const char* scenario, const char* peer,
               void (*function)(benchmark::State&), std::span<const int> threads,
               std::optional<double> seconds = std::nullopt);

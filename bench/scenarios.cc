@@ -27,13 +27,13 @@
 namespace tandem::bench {
 namespace {
 
-// Buffers of the waiting scenario: for four sessions, of eight or more.
+// Buffers of the waiting scenario: enough for four sessions, of eight or more.
 constexpr uint32_t kFewBuffers = 8;
-// Buffers that there are for each thread of the exhaustion scenario.
+// Buffers for each thread of the exhaustion scenario.
 constexpr uint32_t kShare = 80;
 static_assert(kShare < kWanted);
 
-// A pool and its session layer. Made once, never destroyed.
+// A pool and its session layer. Created once, never destroyed.
 struct Service {
   explicit Service(const PoolOptions& options)
       : pool(*BufferPool::Create(options)),
@@ -61,7 +61,7 @@ class PoolPeer {
  public:
   explicit PoolPeer(BufferPool& pool) : pool_(pool) {}
 
-  // Inlined, as a user's calls of the pool are.
+  // Inlined, as a user's own calls of the pool are.
   [[gnu::always_inline]] std::byte* Acquire() { return pool_.Acquire(); }
   [[gnu::always_inline]] void Release(std::byte* buffer) {
     pool_.Release(buffer);
@@ -93,7 +93,7 @@ class TandemPeer : public PoolPeer {
   SessionAllocator& sessions() { return *SharedService<kVariant>().sessions; }
 };
 
-// As large a pool, with as large caches, as DPDK's loop has.
+// A pool as large as that of DPDK's loop, with caches as large.
 template <Variant kVariant>
 BufferPool& LoopPool() {
   static BufferPool& pool = **new auto(
@@ -139,9 +139,10 @@ void TandemSessionReceive(benchmark::State& state) {
   });
 }
 
-// More sessions than the pool has buffers for: each takes its two, waiting by
-// blocking its thread; lets others run, as a session that processes would; and
-// returns them. `operation` says whether it had to wait.
+// More sessions than the pool has buffers for. Each takes its two buffers,
+// blocking its thread until it has them; yields, as a session that processes
+// would let other threads run; and returns the buffers. `operation` returns
+// whether it had to wait.
 template <class Operation>
 void RepeatWaiting(benchmark::State& state, Operation operation) {
   int64_t waits = 0;
@@ -183,7 +184,7 @@ void MutexListWaiting(benchmark::State& state) {
   });
 }
 
-// The same in order: who waits is handed its buffers.
+// The same in order: a waiting session is handed its buffers.
 void FairListWaiting(benchmark::State& state) {
   struct Sleeper : FairList::Waiter {
     std::atomic<uint32_t> woken{0};
@@ -208,9 +209,9 @@ void FairListWaiting(benchmark::State& state) {
   });
 }
 
-// Threads want more buffers together than there are: each takes what it wants,
-// one by one; where it fails it returns what it has and starts again; lets
-// others run; and returns them. The pool is empty again and again.
+// All threads together want more buffers than there are. Each takes buffers one
+// by one. If it fails, it returns what it has and starts again. When it has
+// all, it yields, and returns them. So the pool is empty again and again.
 template <int kThreads, bool kCached>
 void Exhaustion(benchmark::State& state) {
   static BufferPool& pool = **new auto(*BufferPool::Create(
@@ -249,7 +250,7 @@ void Exhaustion(benchmark::State& state) {
       per_operation(first ? pool.Snapshot().barriers - barriers_before : 0);
 }
 
-// Each of two threads adds one to a word after the other has.
+// Two threads add one to a word, by turns.
 void ContendedLine(benchmark::State& state) {
   struct alignas(64) Word {
     std::atomic<uint32_t> value{0};
@@ -290,7 +291,7 @@ void RegisterAll(const char* peer) {
 
 template <bool kCached>
 void RegisterExhaustion(const char* peer) {
-  // It takes the caches a while to learn that bias does not last.
+  // The caches need some time to learn that bias does not last.
   constexpr double kSeconds = 0.3;
   Register(kExhaustion, peer, Exhaustion<2, kCached>, {{2}}, kSeconds);
   Register(kExhaustion, peer, Exhaustion<8, kCached>, {{8}}, kSeconds);

@@ -5,7 +5,7 @@
 
 namespace tandem::bench {
 
-// Every scenario with Tandem, and with those it is measured against.
+// Registers every scenario, for Tandem and for its peers.
 void RegisterTandem();
 void RegisterPeers();
 

@@ -7,13 +7,14 @@
 
 namespace tandem::bench {
 
-// A bounded queue of pointers from one thread to one other: what carries a
-// buffer from who takes it to who returns it, the same for every peer.
+// A bounded queue of pointers from one thread to one other. It carries buffers
+// from the taking to the returning thread, in the same way for every peer.
 //
-// Each side keeps the other's position as it last saw it, and looks again only
-// when that says full or empty: one shared cache line is read every few items.
+// Each side keeps the other's position as it last saw it, and reads it again
+// only if the ring then seems full or empty. So a shared cache line is read
+// only once in a few items.
 //
-// Threads:  one that pushes, one that pops. Progress: wait-free.
+// Threads:  one pushes, one pops. Progress: wait-free.
 template <class T, size_t kSlots>
 class SpscRing {
  public:

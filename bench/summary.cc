@@ -23,10 +23,11 @@ namespace {
 
 using Run = benchmark::BenchmarkReporter::Run;
 
-// With a smaller part of the cores, wall time says little.
+// With a smaller share of the cores, wall time says little.
 constexpr double kIdleShare = 0.95;
 
-// The value that a share of all values is below. Requires some.
+// The value below which that share of all values lies. Requires at least
+// one value.
 double Quantile(std::vector<double> values, double share) {
   std::sort(values.begin(), values.end());
   const double at = share * static_cast<double>(values.size() - 1);
@@ -41,7 +42,7 @@ std::optional<double> Ratio(std::optional<double> a, std::optional<double> b) {
   return *a / *b;
 }
 
-// Three digits that count, or as many as are before the point.
+// Three significant digits, or as many as stand before the point.
 std::string Number(std::optional<double> value) {
   if (!value) return "-";
   const int decimals = *value < 9.995 ? 2 : *value < 99.95 ? 1 : 0;
@@ -57,14 +58,14 @@ std::optional<double> Times(std::optional<double> value, double factor) {
   return *value * factor;
 }
 
-// How a ratio should be.
+// What a ratio should be.
 struct Goal {
   enum Kind { kAtMost, kBelow, kAtLeast, kNone } kind;
   double limit = 0;
 };
 
-// A ratio that people ask for; nothing if it was not measured. Where it says
-// little, `excuse` says why.
+// The line for a ratio, empty if it was not measured. If the ratio says little,
+// `excuse` says why.
 std::string Line(const std::string& what, std::optional<double> value,
                  Goal goal, const char* excuse = nullptr) {
   if (!value) return "";

@@ -16,7 +16,7 @@
 
 namespace tandem::bench {
 
-// What a run is of.
+// What a run measures.
 struct RunKey {
   std::string scenario;
   std::string peer;
@@ -37,7 +37,7 @@ struct RmwPerOperation {
   double own;     // on a thread's own line
 };
 
-// What the figures were taken on.
+// The machine and the moment at which the figures were taken.
 struct Circumstances {
   int cores;
   bool biased;     // Tandem uses thread caches without read-modify-writes
@@ -46,23 +46,23 @@ struct Circumstances {
   std::vector<std::string> missing;
 };
 
-// The results of all runs, and the table that a person wants to see first.
+// The results of all runs, and the table that comes first.
 class Summary {
  public:
   explicit Summary(Circumstances circumstances)
       : circumstances_(std::move(circumstances)) {}
 
-  // A repetition; of an aggregate only the median counts, and that only where
-  // no repetition is known.
+  // Adds a repetition. Of an aggregate only the median counts, and only if no
+  // repetition is known.
   void Add(const benchmark::BenchmarkReporter::Run& run);
   void AddRmw(const RunKey& key, RmwPerOperation rmw) { rmw_[key] = rmw; }
 
   bool empty() const { return measured_.empty(); }
   void Print(std::ostream& out) const;
 
-  // The median processor time of an operation, where it was measured.
+  // The median processor time of an operation, if it was measured.
   std::optional<double> Nanos(const RunKey& key) const;
-  // Buffers per second of DPDK's loop, over those of rte_mempool.
+  // Buffers per second of DPDK's loop, divided by those of rte_mempool.
   std::optional<double> LoopRatio(const char* peer, size_t bulk, size_t keep,
                                   int threads) const;
 
@@ -70,23 +70,23 @@ class Summary {
   // The repetitions of one benchmark, by the name of a counter.
   using Measured = std::map<std::string, std::vector<double>>;
 
-  // Medians, where they were measured: of a counter, of the operations per
-  // second of all threads together.
+  // The medians, if measured, of a counter, and of the operations per second of
+  // all threads together.
   std::optional<double> Median(const RunKey& key,
                                const std::string& counter) const;
   std::optional<double> Rate(const RunKey& key) const;
-  // Operations per second with all threads over those with one.
+  // Operations per second with all threads, divided by those with one.
   std::optional<double> Speedup(const RunKey& key) const;
-  // Shared read-modify-writes of an operation, the worst of all thread counts.
+  // Shared read-modify-writes of an operation: the worst of all thread counts.
   std::optional<double> SharedRmw(const char* scenario) const;
-  // The part of the cores that runs got which never sleep; the rest went to
-  // other programs.
+  // The share of the cores that runs got in which no thread sleeps; other
+  // programs got the rest.
   double ShareOfCores() const;
   // How far from their median the middle half of a benchmark's repetitions
   // lies: the median of all benchmarks that were repeated.
   std::optional<double> Noise() const;
 
-  // The least of some of the loop's ratios.
+  // The smallest of some of the loop's ratios.
   std::optional<double> LeastLoopRatio(const char* peer,
                                        std::span<const size_t> bulks,
                                        std::span<const size_t> keeps) const;

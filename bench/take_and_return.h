@@ -27,8 +27,8 @@ namespace tandem::bench {
 inline constexpr size_t kBurstSize = 64;
 inline constexpr int kMostThreads = 16;
 
-// Adds to a thread's measurement what read-modify-writes it took; nothing in
-// the build that does not count them.
+// Adds the read-modify-writes that a thread made to its measurement. Does
+// nothing in the build that does not count them.
 class RmwCount {
  public:
   void Finish(benchmark::State& state, int64_t operations) const {
@@ -47,15 +47,15 @@ class RmwCount {
   const RmwCounts before_ = rmw_counts;
 };
 
-// Stops at once: a measurement of failures is none.
+// Stops the program if not: failures must not be measured.
 inline void CheckGot(bool got) {
   if (!got) [[unlikely]] {
     std::abort();
   }
 }
 
-// Brings code, caches, arenas and the memory of free lists to where a server
-// has them after its first seconds.
+// Brings code, caches, arenas and the memory of free lists into the state in
+// which a server has them after its first seconds.
 template <class Peer>
 void WarmUp(Peer& peer) {
   std::array<std::byte*, kBurstSize> buffers;
@@ -67,16 +67,16 @@ void WarmUp(Peer& peer) {
   }
 }
 
-// Runs `operation`, which is one operation of one thread, under the clock. What
-// it captures by value can stay in registers.
+// Runs `operation`, one operation of one thread, under the clock. Values that
+// it captures can stay in registers.
 template <class Operation>
 void Repeat(benchmark::State& state, Operation operation) {
   const Measurement measurement(state);
   const RmwCount rmw;
   for (auto _ : state) {
     operation();
-    // Nothing goes on from one operation to the next in registers: a server
-    // has done something else meanwhile.
+    // No value stays in a register from one operation to the next: a server
+    // does something else in between.
     benchmark::ClobberMemory();
   }
   const int64_t operations = state.iterations() * state.threads();
@@ -161,8 +161,8 @@ void SessionPair(benchmark::State& state) {
     session.ReleaseBuffers();
   });
 }
-// Tries until it succeeds: for some microseconds, in which a thread on another
-// core can be expected to act, without giving up its own core.
+// Tries until it succeeds. For some microseconds, in which a thread on another
+// core can be expected to act, it does not give up its own core.
 template <class Try>
 void Persist(Try attempt) {
   for (int failures = 0; !attempt(); ++failures) {
@@ -195,8 +195,8 @@ void Receive(Peer& peer, Ring& ring) {
   peer.Release(buffer);
 }
 
-// One thread takes a buffer, another returns it: an operation is both. Threads
-// work in pairs; a single one does both parts.
+// One thread takes a buffer, another returns it; an operation is both. Threads
+// work in pairs; a single thread does both parts.
 template <class Peer>
 void HandOff(benchmark::State& state) {
   static std::array<Ring, kMostThreads / 2>& rings =

@@ -46,13 +46,12 @@
 // operation costs is processor time, all threads together, so that what else
 // the machine runs is left out; a thread that sleeps, for a lock or for
 // buffers, costs nothing meanwhile. How operations scale with threads is wall
-// time, and so is exhaustion.
-//   A thread warms up before the clock runs: code, caches, the peer's state.
-// Threads of one run stay on cores by turns; with more threads than cores they
-// share them. The process has had a second thread before the first run, as
-// every server has: glibc leaves locks out in one that never had. Read-modify-
-// writes are counted in a program of their own (throughput_counted.cc), because
-// counting costs time.
+// time, and so is exhaustion. A thread warms up before the clock runs: code,
+// caches, the peer's state. Threads of one run stay on cores by turns; with
+// more threads than cores they share them. The process has had a second thread
+// before the first run, as every server has: glibc leaves locks out in one that
+// never had. Read-modify- writes are counted in a program of their own
+// (throughput_counted.cc), because counting costs time.
 //
 // To repeat figures: an idle machine (the end of the output tells how idle and
 // how noisy it was), a fixed frequency (`cpupower frequency-set -g

@@ -1,14 +1,15 @@
-// How long a waiter waits for its wake-up once its buffers are there, under
-// overload: 10,000 sessions for 64 buffers, two event loops, arrivals on a
-// schedule of their own (open loop) faster than buffers come back. Beside a
-// fair peer: a list under a mutex, first come, first served, hand-over.
+// Measures how long a waiter waits for its wake-up once its buffers are there,
+// under overload: 10,000 sessions, 64 buffers, two event loops, and arrivals
+// on a schedule of their own (open loop) that is faster than buffers come
+// back. The peer is as fair: a list under a mutex, first come, first served,
+// with hand-over.
 //
 //   bazel run -c opt //bench:waiting
 //
 // A session that has its pair keeps it for half a millisecond, as if it waited
-// for a peer, and returns it. What is measured is the time from before the
-// release that serves a session to the moment at which its event loop runs it.
-// In a second run every other session leaves after 20 ms if it still waits.
+// for a peer, and returns it. The time runs from just before the release that
+// serves a session to the moment at which its event loop runs it. In a second
+// run every other session leaves after 20 ms if it still waits.
 
 #include <poll.h>
 
@@ -51,10 +52,10 @@ constexpr auto kPatience = milliseconds(20);
 constexpr double kArrivalsPerSecond = 80'000;
 constexpr auto kRun = std::chrono::seconds(4);
 
-// When the release began that the calling thread is in.
+// The beginning of the release that the calling thread is in.
 thread_local Clock::time_point release_began;
 
-// What both kinds of sessions have.
+// The common part of both kinds of sessions.
 struct Session : EventNotifier::Node {
   EventNotifier* notifier = nullptr;
   void* loop = nullptr;
@@ -163,7 +164,7 @@ class Loop {
     for (;;) {
       const Clock::time_point now = Clock::now();
       if (now >= end) break;
-      // What has come by now, however late this loop is.
+      // Handles all arrivals up to now, however late this loop is.
       for (; arrival <= now; arrival += next_gap()) {
         ++arrivals;
         Arrive(sessions_[next], now);
@@ -184,7 +185,8 @@ class Loop {
     }
   }
 
-  // Ends all waits and returns what is held; all loops have stopped.
+  // Ends all waits and returns all buffers. Requires that all loops
+  // have stopped.
   void Finish() {
     notifier_->Dispatch();
     for (Waiting& session : sessions_) {
@@ -308,7 +310,7 @@ void Main() {
     Measure<TandemPeer>(cancels);
     Measure<FairPeer>(cancels);
   }
-  // Records for twice the waiters and the buffers, and 512 more.
+  // There are records for twice the waiters and the buffers, and 512 more.
   std::printf(
       "\nqueue's memory: Tandem %zu KiB, whatever is cancelled; fair "
       "list %zu KiB in the sessions\n",
