@@ -3,17 +3,17 @@
 //   bazel run -c opt //bench:throughput
 //   bazel run -c opt //bench:throughput -- --benchmark_filter=one_buffer
 //
-// takes about three minutes, prints Google Benchmark's lines and then one
-// table with the ratios between them. Every flag of Google Benchmark works;
+// It takes about three minutes, and prints Google Benchmark's lines and then
+// one table with the ratios between them. Every flag of Google Benchmark works;
 // --benchmark_out=FILE keeps each repetition.
 //
-// Peers, all of which do the same work on buffers of 16 KiB, whose memory none
-// of them is asked to touch:
+// Peers. All do the same work on buffers of 16 KiB, and none touches the
+// buffers' memory:
 //   tandem        a pool of 4096 with default options
 //   thread_array  a thread_local array of pointers, bounds checked: the limit
 //   rte_mempool   DPDK's pool, with a cache for each thread as large as
 //                 Tandem's; it checks nothing
-//   malloc        glibc's, never giving memory back to the system (its best)
+//   malloc        glibc's, set never to give memory back (its best)
 //   tcmalloc      gperftools', and
 //   jemalloc
 //   mimalloc      likewise as they are installed, with their defaults
@@ -22,7 +22,7 @@
 //   tandem_shared     as where there are no restartable sequences
 //   tandem_unchecked  without the check for double release
 //   tandem_uncached   without thread caches
-// What is not installed is left out, and the end of the output says so.
+// A peer that is not installed is left out; the end of the output says so.
 //
 // Scenarios, by what a user does:
 //   one_buffer    takes one buffer and returns it
@@ -33,28 +33,29 @@
 //   burst_of_512  likewise: as many as a thread caches
 //   hand_off      one thread takes a buffer, another returns it
 //   exhaustion    80 buffers for each thread, which wants 128: it takes them
-//                 one by one, and when it finds none left returns what it has
-//                 and starts again
+//                 one by one; if it finds none left, it returns what it has and
+//                 starts again
 //   loop_32_of_512, and so on: the loop of DPDK's own test, mempool_perf: takes
 //                 512 in bulks of 32, then returns them; see loop_names.h
-//   waiting       8 buffers and more sessions than that is enough for: takes
-//                 two, blocking the thread until it can, yields, returns them
+//   waiting       8 buffers, and more sessions than these are enough for: takes
+//                 two, blocking the thread until it can; yields; returns them
 //
-// Method. Each figure is the median of 7 repetitions of at least 50 ms, 300 of
-// exhaustion. The repetitions of all benchmarks are run in random order, so
-// that a slow moment of the machine does not fall on one peer alone. What an
-// operation costs is processor time, all threads together, so that what else
-// the machine runs is left out; a thread that sleeps, for a lock or for
-// buffers, costs nothing meanwhile. How operations scale with threads is wall
-// time, and so is exhaustion. A thread warms up before the clock runs: code,
-// caches, the peer's state. Threads of one run stay on cores by turns; with
-// more threads than cores they share them. The process has had a second thread
-// before the first run, as every server has: glibc leaves locks out in one that
-// never had. Read-modify- writes are counted in a program of their own
+// Method. Each figure is the median of 7 repetitions of at least 50 ms, or 300
+// ms for exhaustion. The repetitions of all benchmarks run in random order, so
+// that a slow moment of the machine does not affect one peer alone. The cost of
+// an operation is processor time, for all threads together. So other programs
+// on the machine do not count, and a thread that sleeps, for a lock or for
+// buffers, costs nothing meanwhile. Scaling with threads, and exhaustion, are
+// wall time.
+//   A thread warms up before the clock runs: code, caches, the peer's state.
+// The threads of one run stay on cores by turns; if there are more threads than
+// cores, they share them. The process has had a second thread before the first
+// run, as every server has: glibc omits locks in a process that never had one.
+// Read-modify-writes are counted in a program of their own
 // (throughput_counted.cc), because counting costs time.
 //
-// To repeat figures: an idle machine (the end of the output tells how idle and
-// how noisy it was), a fixed frequency (`cpupower frequency-set -g
+// To repeat figures, use an idle machine (the end of the output tells how idle
+// and how noisy it was), a fixed frequency (`cpupower frequency-set -g
 // performance`), and on large machines one socket (`numactl -N 0 -m 0`).
 
 #include <malloc.h>

@@ -27,7 +27,7 @@ std::string Metrics(const RelayStatus& status) {
     text.Add(labels, loop.open());
   });
   AddFields("tandem_relay_", kLoopFields, each_loop, text);
-  // The only pool there is: no label tells it from others.
+  // There is only one pool, so it needs no label.
   AddPools(std::array{PoolMetrics{.labels = {},
                                   .snapshot = status.snapshot.sessions}},
            text);

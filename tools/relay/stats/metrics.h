@@ -7,9 +7,9 @@
 
 namespace tandem {
 
-// The status in Prometheus's text format (kExpositionType): tandem_relay_... by
-// event loop, then the pool's and its classes', as metrics/prometheus.h has
-// them.
+// The status in Prometheus's text format (kExpositionType):
+// tandem_relay_* for each event loop, then the metrics of the pool and
+// its classes (metrics/prometheus.h).
 std::string Metrics(const RelayStatus& status);
 
 }  // namespace tandem

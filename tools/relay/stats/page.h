@@ -5,14 +5,14 @@
 
 namespace tandem {
 
-// A file of the page for people, from the folder page/.
+// A file of the status page, from the folder page/.
 struct PageFile {
   std::string_view path;
   const char* type;
   std::string_view text;
 };
 
-// Each .inc is its file as one string literal.
+// Each .inc contains its file as one string literal.
 inline constexpr PageFile kPageFiles[] = {
     {
         "/",

@@ -9,7 +9,7 @@
 
 namespace tandem {
 
-// What the statistics show: a snapshot, and what it is one of.
+// What the statistics show: a snapshot, and the relay's settings.
 struct RelayStatus {
   std::string listen;
   std::string backend;
@@ -22,7 +22,7 @@ struct RelayStatus {
 
 using LoopNumbers = RelayNumbers<uint64_t>;
 
-// All that an event loop counts.
+// All counters of an event loop.
 inline constexpr Field<LoopNumbers> kLoopFields[] = {
     Since<&LoopNumbers::accepted>(
         "accepted", "Connections accepted, refused ones included."),

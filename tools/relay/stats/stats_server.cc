@@ -46,7 +46,7 @@ MHD_Result Respond(MHD_Connection* connection, unsigned code, const char* type,
   };
   header("Content-Type", type);
   header("Cache-Control", "no-store");
-  // The page loads nothing from anywhere else, whatever is written into it.
+  // The page loads nothing from elsewhere, whatever its text contains.
   header("Content-Security-Policy", "default-src 'self'");
   header("X-Content-Type-Options", "nosniff");
   if (code == MHD_HTTP_METHOD_NOT_ALLOWED) header("Allow", "GET, HEAD");
@@ -122,11 +122,11 @@ absl::Status StatsServer::Start() {
           std::erase(connections, connection);
         }
       };
-  // No more memory for them later: MHD, which is C, calls this.
+  // Later there must be no allocation: MHD, which is C, calls this function.
   connections_.reserve(kConnections + kLeaving);
-  // Without its own way to accept: it would spin while descriptors are short.
-  // With room for one more than there are to be: the new one comes before the
-  // old one goes.
+  // Without MHD's own accepting, which would spin while descriptors are short.
+  // With room for one connection more than the limit: a new connection comes
+  // before the old one goes.
   daemon_ = MHD_start_daemon(
       MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, nullptr, nullptr, handle,
       this, MHD_OPTION_CONNECTION_LIMIT, kConnections + kLeaving,
@@ -152,7 +152,7 @@ void StatsServer::Run() {
     if (!spare_.valid()) {
       spare_ = OwnedFd(open("/dev/null", O_RDONLY | O_CLOEXEC));
     }
-    // Without a spare descriptor, or one to be had from somebody who is idle,
+    // If there is no spare descriptor, and no idle connection to close for one,
     // connections wait for the next try.
     const bool room = spare_.valid() || !connections_.empty();
     const nfds_t watched = room ? 3 : 2;
@@ -189,7 +189,7 @@ void StatsServer::Run() {
 void StatsServer::CloseTheOldest() {
   const auto* const info = MHD_get_connection_info(
       connections_.front(), MHD_CONNECTION_INFO_CONNECTION_FD);
-  // The server finds that it has ended.
+  // The server notices that the connection has ended.
   shutdown(info->connect_fd, SHUT_RDWR);
 }
 

@@ -22,23 +22,23 @@ struct MHD_Daemon;
 
 namespace tandem {
 
-// Tells what a relay does, by HTTP:
+// Serves a relay's status by HTTP:
 //
 //   /             a page for people, which reads /status.json each second
 //   /status.json  the same for programs
 //   /metrics      the same for Prometheus
 //
-// Whoever reaches the address may read all that: it is for an address that is
-// not the public's.
+// Anybody who can reach the address can read all of it, so the address should
+// not be public.
 //
-// Threads:  one of its own answers; it takes no snapshot within a second of the
-//           last, so any number of readers cost the relay the same. SetDraining
-//           may be called by any.
-// Limits:   64 connections at once; one that is idle for 5 seconds is closed,
-//           and the one that has been for longest as soon as another comes for
-//           whom there is no place or no descriptor. One descriptor is kept
-//           back for them: that can be looked at, too, when the relay's
-//           sessions have taken all.
+// Threads:  a thread of its own answers. It takes at most one snapshot a
+//           second, so any number of readers cost the relay the same. Any
+//           thread may call SetDraining.
+// Limits:   64 connections at once. A connection that is idle for 5 seconds is
+//           closed. If a new connection finds no place or no descriptor, the
+//           one that has been idle for longest is closed at once. One
+//           descriptor is kept back, so that the status can be read even when
+//           the relay's sessions have taken all others.
 // Lifetime: the relay must outlive it.
 class StatsServer {
  public:
@@ -49,8 +49,8 @@ class StatsServer {
       const RelayOptions& options);
   ~StatsServer();
 
-  // From now on it says that the relay drains.
-  // relaxed: a statistic, it orders nothing.
+  // From now on the status says that the relay drains. relaxed: a statistic, it
+  // orders nothing.
   void SetDraining() { draining_.store(true, std::memory_order::relaxed); }
 
   const SocketAddress& address() const { return listeners_.address; }
@@ -68,24 +68,24 @@ class StatsServer {
   absl::Status Start();
   void Run();
   void Accept();
-  // Makes room for a connection.
+  // Makes room for one more connection.
   void CloseTheOldest();
 
-  // What stands at a path, if anything does.
+  // The answer for a path, if there is one.
   std::optional<Document> Get(std::string_view path);
-  // At most a second old.
+  // A status that is at most a second old.
   const RelayStatus& Status();
 
   Listeners listeners_;
   const Relay& relay_;
   const Clock::time_point begin_ = Clock::now();
   std::atomic<bool> draining_{false};
-  // The server's thread's alone.
+  // For the server's thread only.
   RelayStatus status_;
   std::optional<Clock::time_point> taken_;
   MHD_Daemon* daemon_ = nullptr;
-  // Those that are open, in the order in which they came. They ask for nothing:
-  // each one is closed with its first answer.
+  // The open connections, in the order in which they came. Each is closed with
+  // its first answer, so those on the list have asked for nothing yet.
   std::vector<MHD_Connection*> connections_;
   OwnedFd spare_;
   OwnedFd stop_;  // an eventfd(2)

@@ -22,7 +22,7 @@ Json Loop(const LoopNumbers& numbers) {
 }  // namespace
 
 std::string StatusJson(const RelayStatus& status) {
-  // The pool and its classes, under those names.
+  // Adds "pool" and "classes".
   Json json = Json::parse(SnapshotJson(status.snapshot.sessions));
   json.update({{"listen", status.listen},
                {"backend", status.backend},

@@ -7,8 +7,8 @@
 
 namespace tandem {
 
-// The status as the page reads it, which computes rates and percentiles from
-// one reading and the next.
+// The status in the form that the page reads. The page computes rates and
+// percentiles from two successive readings.
 std::string StatusJson(const RelayStatus& status);
 
 }  // namespace tandem
