@@ -1,5 +1,5 @@
-// P2: when a cache goes back to bias, so that a pool around exhaustion does not
-// make system calls all the time. By a clock of the test's.
+// P2: when a cache goes back to bias, so that a pool near exhaustion does not
+// make system calls all the time. The test has a clock of its own.
 
 #include "tandem/pool/cache/bias_policy.h"
 

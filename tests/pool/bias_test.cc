@@ -1,4 +1,5 @@
-// P2, P3: bias, as far as it shows: who has it, what takes it, what it costs.
+// P2, P3: bias, as far as it is visible: which caches have it, what takes it
+// away, what it costs.
 
 #include <array>
 #include <cstddef>

@@ -1,4 +1,4 @@
-// How much threads may cache, where PoolOptions::cache_size does not say.
+// How much threads may cache if PoolOptions::cache_size is unset.
 
 #include <gtest/gtest.h>
 

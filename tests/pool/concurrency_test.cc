@@ -1,5 +1,5 @@
 // P1, P3, P6: many threads at once. No buffer is in two hands, none is lost,
-// and at rest the ledger says what is true.
+// and at rest the ledger is correct.
 
 #include <array>
 #include <atomic>

@@ -1,4 +1,5 @@
-// E2: dying is told once, by write(2), after the server's own handler.
+// E2: the last message is written once, by write(2), after the server's own
+// handler has been called.
 
 #include "tandem/pool/die.h"
 

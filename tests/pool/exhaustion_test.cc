@@ -1,5 +1,5 @@
-// P3: exhaustion is exact, whatever the threads are doing whose caches hold the
-// buffers that somebody else needs.
+// P3: exhaustion is exact. A thread that needs buffers finds them in other
+// threads' caches, whatever those threads are doing.
 
 #include <pthread.h>
 #include <signal.h>

@@ -1,12 +1,12 @@
-// aarch64, where its compiler is installed (tools/setup does so). Nothing is
-// run: docs/fast_path.md says how to.
+// aarch64, if its compiler is installed (tools/setup does that). Nothing is
+// executed: docs/fast_path.md says how to execute the tests.
 //
-// All of the library compiles for it without a warning.
+// The whole library compiles for aarch64 without a warning.
 //
-// P2: the fast path, as in fast_path_test, but the disassembly is walked. A
-// forward conditional branch falls through, as compilers lay out the likely
-// way; a backward one ends a loop, whose body is counted once. After a change
-// that is meant:
+// P2: the fast path, as in fast_path_test, but by walking the disassembly. A
+// forward conditional branch falls through, because compilers lay out the
+// likely way so; a backward branch ends a loop, whose body is counted once.
+// After an intended change:
 //
 //   TANDEM_UPDATE_GOLDEN=1 bazel run //tests/pool:fast_path_aarch64_test
 

@@ -1,17 +1,17 @@
 // P2: the fast path, instruction by instruction.
 //
-// The pool is compiled as `-c opt` does it, whatever this test is compiled as.
-// Each operation is run on a biased cache that has what it needs, one
-// instruction at a time, so what is counted is what is executed, loops and all
-// calls included, from the operation's first instruction to its return; objdump
-// says what each is. The table is compared with golden/fast_path.x86_64.golden,
-// so that nobody makes it slower unseen. After a change that is meant:
+// The pool is compiled as with `-c opt`, whatever the test's own mode is. Each
+// operation runs on a biased cache that has what it needs, one instruction at a
+// time. So the counts are of executed instructions, with loops and all calls,
+// from the operation's first instruction to its return; objdump names each
+// instruction. The table is compared with golden/fast_path.x86_64.golden, so
+// that no change makes it slower unnoticed. After an intended change:
 //
 //   TANDEM_UPDATE_GOLDEN=1 bazel run //tests/pool:fast_path_test
 //
 // An instruction that compares with memory counts as a comparison and as a
-// load; push and pop, as a store and a load. Other compilers than the golden
-// table's are held to no lock and no fence alone.
+// load; push and pop, as a store and a load. With other compilers than the
+// golden table's, the test only requires that there is no lock and no fence.
 
 #include "tandem/tests/pool/fast_path.h"
 

@@ -1,5 +1,5 @@
-// P1, P6: what goes wrong outside: the system has no memory or refuses it,
-// threads are ended where they stand.
+// P1, P6: faults outside of the pool: the system has no memory or refuses it,
+// and threads are ended wherever they are.
 
 #include <pthread.h>
 #include <sys/resource.h>

@@ -1,6 +1,7 @@
 // Fork: a child has only the thread that forked, and a copy of every pool. It
-// finds what lay in the caches of threads that it does not have; what those had
-// in their hands is theirs. No lock that one of them held keeps it waiting.
+// finds the buffers in the caches of threads that it does not have, but not
+// those that these threads had in their hands. No lock that one of them held
+// keeps the child waiting.
 
 #include <pthread.h>
 

@@ -1,5 +1,5 @@
-// P10: what random signals hit once in a million, hit for certain: a handler at
-// every single instruction of every operation.
+// P10: a handler at every single instruction of every operation. Random signals
+// would hit some of these once in a million times.
 
 #include <array>
 #include <cstddef>

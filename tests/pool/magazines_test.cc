@@ -1,5 +1,5 @@
-// The shared store: what lies there in magazines, what buffer by buffer, and
-// what a pool costs before anybody has used it.
+// The depot: which buffers lie in magazines, which are loose, and what a pool
+// costs before its first use.
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>

@@ -1,6 +1,7 @@
 // E1: memory, address space and thread-specific data are refused at each
-// request in turn. Every request of Create, of a thread's first use and of what
-// else asks for memory is tried, and how many those are is printed.
+// request in turn. The test tries every request of Create, of a thread's first
+// use, and of all other functions that ask for memory, and prints how many
+// there are.
 
 #include <dlfcn.h>
 #include <pthread.h>

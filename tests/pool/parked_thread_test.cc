@@ -1,6 +1,6 @@
 // P3, P4: a thread parked for an hour, in the kernel, in a signal handler, or
-// in the middle of a restartable section, with a full cache: another one takes
-// every buffer but those in its hands.
+// in the middle of a restartable section, with a full cache. Another thread
+// takes every buffer except those in its hands.
 
 #include <pthread.h>
 #include <signal.h>

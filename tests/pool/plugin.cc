@@ -1,4 +1,4 @@
-// A plug-in with a Tandem of its own in it, as a proxy loads them.
+// A plug-in that contains a Tandem of its own, such as a proxy loads.
 
 #include <cstddef>
 #include <memory>

@@ -1,4 +1,4 @@
-// Plug-ins that are loaded by dlopen(3), each with a Tandem of its own: static
+// Plug-ins that are loaded by dlopen(3), each with a Tandem of its own. Static
 // thread-local storage is scarce for them, and all use restartable sequences.
 
 #include <dlfcn.h>

@@ -1,6 +1,6 @@
-// Fault 7: the stress with general allocators preloaded, some of which use
-// restartable sequences or thread-local storage themselves, and whose locks and
-// first uses nest with the pool's.
+// The stress with general allocators preloaded. Some of them use restartable
+// sequences or thread-local storage themselves, and their locks and first uses
+// nest with the pool's.
 
 #include <filesystem>
 #include <string>

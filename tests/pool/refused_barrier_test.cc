@@ -1,10 +1,10 @@
-// P2, P3: under a seccomp filter that refuses membarrier(2), as some containers
-// have it: there before a pool is created, and coming only after.
+// P2, P3: under a seccomp filter that refuses membarrier(2), as in some
+// containers. The filter is installed before a pool is created, or after.
 //
-// What is promised in the second case: nothing is corrupted, no buffer is in
-// two hands, none is lost, and the snapshot counts the refusals. An allocation
-// may fail while buffers lie in caches that were biased when the filter came,
-// until their owners next use the pool; and none becomes biased any more.
+// In the second case: nothing is corrupted, no buffer is in two hands, none is
+// lost, and the snapshot counts the refusals. An allocation may fail while
+// buffers lie in caches that were biased when the filter was installed, until
+// their owners next use the pool. No cache becomes biased any more.
 
 #include <sched.h>
 #include <sys/syscall.h>

@@ -1,13 +1,15 @@
-// P2, P3: owners that use their caches at full speed, biased as soon as they
-// can be, against thieves that take the bias of all of them without pause.
+// P2, P3: owners that use their caches at full speed, and go back to bias as
+// soon as they can, against thieves that take the bias of all of them
+// without pause.
 //
 //   bazel run -c opt //tests/pool:seizure_stress -- --seconds=60
 //
-// Of the internals: LockFreePool, as in production, but for owners that go back
-// to bias at once, or there would be a thousand times fewer seizures.
+// Uses internals: LockFreePool as in production, except that owners go back to
+// bias at once. Otherwise there would be a thousand times fewer seizures.
 //
-// Checked all the while: a buffer has one holder. At the end: none is missing,
-// and the ledger says so. Exit code 1 if one of these does not hold.
+// Checks all the time that a buffer has one holder, and at the end that none
+// is missing and that the ledger is correct. Exit code 1 if one of these does
+// not hold.
 
 #include <algorithm>
 #include <array>

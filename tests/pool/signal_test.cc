@@ -1,4 +1,4 @@
-// P10: a signal handler may acquire and release, whatever it has interrupted.
+// P10: a signal handler may acquire and release, whatever it interrupts.
 
 #include <pthread.h>
 #include <signal.h>

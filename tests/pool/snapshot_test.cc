@@ -1,4 +1,4 @@
-// P8: everything that happened, in one Snapshot().
+// P8: one Snapshot() shows everything that happened.
 
 #include "tandem/pool/snapshot.h"
 

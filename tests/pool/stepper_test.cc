@@ -1,6 +1,5 @@
-// What the tests that stop a thread everywhere rest upon: the stepper passes
-// over no instruction, but for those of a restartable sequence, and comes
-// before each.
+// The basis of the tests that stop a thread everywhere: the stepper stops
+// before each instruction, and skips only those of a restartable sequence.
 
 #include "tandem/tests/pool/stepper.h"
 

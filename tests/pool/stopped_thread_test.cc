@@ -1,9 +1,9 @@
-// P3, P4: a thread stopped for ever, before any instruction of any operation:
-// meanwhile others finish a stated number of operations, and get every buffer
-// but those in its hands. That waiters are still served is for
-// stopped_session_test. Trim and Snapshot, which are not lock-free themselves,
-// hold up nobody either. Not stopped, as rule P4 exempts them: Create,
-// destruction, a thread's first use of a pool and its end, which take a lock.
+// P3, P4: a thread is stopped forever, before any instruction of any operation.
+// Meanwhile other threads finish a fixed number of operations, and get every
+// buffer except those in its hands. stopped_session_test checks that waiters
+// are still served. Trim and Snapshot are not lock-free themselves, but hold up
+// no other thread. Rule P4 exempts Create, destruction, a thread's first use of
+// a pool and its end, which take a lock: these are not stopped.
 
 #include <unistd.h>
 

@@ -1,5 +1,5 @@
-// P3, P5: a thread cache by itself: its gate, epochs and counts, in the order
-// of the calls. What threads do to each other is in tests/schedule.
+// P3, P5: a thread cache by itself: its gate, epochs and counts, by calls in
+// sequence. tests/schedule has what threads do to each other.
 
 #include "tandem/pool/cache/thread_cache.h"
 

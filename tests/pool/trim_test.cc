@@ -1,4 +1,4 @@
-// P1: memory handed back to the system.
+// P1: Trim gives memory back to the system.
 
 #include <algorithm>
 #include <array>

@@ -1,4 +1,4 @@
-// P1: memory that is given back by itself.
+// P1: a Trimmer gives memory back by itself.
 
 #include "tandem/pool/trimmer.h"
 

@@ -1,5 +1,5 @@
-// P2: under valgrind, which knows no restartable sequences, pools work in
-// shared mode, and use no memory that they should not.
+// P2: under valgrind, which has no restartable sequences, pools work in shared
+// mode, and use only memory that is theirs.
 
 #include <string>
 

@@ -1,5 +1,5 @@
-// Waits in an event loop of Asio's: the loop goes on, not who serves (S4); they
-// end by deadline and by cancellation (S5, S7).
+// Waits in an Asio event loop: the loop's thread continues, not the serving
+// thread (S4); waits end by deadline and by cancellation (S5, S7).
 
 #include "tandem/session/asio_wait.h"
 

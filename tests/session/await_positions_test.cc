@@ -1,8 +1,8 @@
-// Waits for buffers at each place of an expression at which people write
+// Waits for buffers at each place of an expression at which programs write
 // co_await, with waits that suspend.
 //
-// g++ 12.2 compiles a condition that awaits right only where a block around it
-// declares a variable (coroutine_frame.h): here each coroutine does.
+// g++ 12.2 compiles a condition that awaits correctly only if a block around it
+// declares a variable (coroutine_frame.h). Here each coroutine does.
 
 #include <chrono>
 #include <deque>

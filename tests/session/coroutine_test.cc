@@ -1,4 +1,5 @@
-// Coroutines that wait for buffers: resumed by their loop, not in place (S4).
+// Coroutines that wait for buffers: their loop resumes them, not the serving
+// thread (S4).
 
 #include "tandem/session/coroutine.h"
 

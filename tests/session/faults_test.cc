@@ -1,5 +1,5 @@
-// S4, S5, S7: wake-ups that use everything again, and deadlines at the ends of
-// time.
+// S4, S5, S7: wake-ups that call every function again, and deadlines at the
+// ends of time.
 
 #include <algorithm>
 #include <array>

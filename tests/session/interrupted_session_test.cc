@@ -1,6 +1,6 @@
-// P10, S4, S5: what random signals hit once in a million, hit for certain: at
-// every single instruction of what a session does, a handler that uses
-// sessions.
+// P10, S4, S5: a handler that uses sessions, at every single instruction of a
+// session's operations. Random signals would hit some of these once in a
+// million times.
 
 #include <array>
 #include <cstddef>

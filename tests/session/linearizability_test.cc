@@ -1,9 +1,9 @@
 // P3, S1, S2, S4, S5, S7, S8: what concurrent threads see of the pool and of
-// each other could have been seen if their operations had come one after the
-// other (Linearization says in how far). Real threads, short histories,
-// thousands of them; a timer holds one up amidst an operation while others go
-// on. The seed fixes what each thread does, not when: a violation prints its
-// history.
+// each other is possible if their operations come one after the other
+// (Linearization says to what extent). Real threads run thousands of short
+// histories. A timer stops one thread in the middle of an operation while the
+// others continue. The seed fixes what each thread does, not when; a violation
+// prints its history.
 
 #include <pthread.h>
 #include <sched.h>

@@ -1,6 +1,6 @@
-// The check of histories checked: for each promise one that keeps it and one
-// that breaks it, which differ by one thing. Linearization must tell them
-// apart, or linearizability_test proves nothing.
+// Tests the check of histories. For each promise there is a history that keeps
+// it and one that breaks it, which differ in one thing. Linearization must tell
+// them apart; otherwise linearizability_test proves nothing.
 
 #include "tandem/tests/session/linearization.h"
 

@@ -1,5 +1,5 @@
-// S7: the number of waiters is bounded; past the bound an allocation says so at
-// once.
+// S7: the number of waiters is bounded; past the bound an allocation is refused
+// at once.
 
 #include <atomic>
 #include <cstdint>

@@ -1,4 +1,5 @@
-// S2: what is missing of the two buffers, all or nothing.
+// S2: a pair allocation takes what is missing of the two buffers, all
+// or nothing.
 
 #include <atomic>
 #include <cstddef>

@@ -1,5 +1,5 @@
-// E1: nothing throws. Memory that can't be had, at each request in turn, is a
-// Status at creation, and where sessions are used it is not asked for.
+// E1: nothing throws. Memory is refused at each request in turn: creation then
+// returns a Status, and sessions in use never ask for memory.
 
 #include "tandem/tests/pool/refused_memory.h"
 

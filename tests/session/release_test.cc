@@ -1,4 +1,5 @@
-// S3: after processing, what holds no data goes back; what does stays.
+// S3: after processing, a buffer without data goes back, and a buffer with
+// data stays.
 
 #include <cstddef>
 

@@ -1,5 +1,5 @@
-// Options that are wrong: each is an InvalidArgument that names the option, its
-// value and what is allowed.
+// Wrong options: each is an InvalidArgument that names the option, its value
+// and the allowed range.
 
 #include <memory>
 #include <string>

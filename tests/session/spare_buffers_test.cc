@@ -1,5 +1,5 @@
-// Spare buffers: there when the pool has plenty, and under shortage as if they
-// did not exist.
+// Spare buffers: they are there when the pool has plenty; under shortage it is
+// as if they did not exist.
 
 #include "tandem/session/spare_buffers.h"
 

@@ -1,7 +1,7 @@
-// P4, S4: a thread stopped before any instruction of a post keeps its own node
-// from the event loop, and nobody else's; the loop stopped before any of a
-// dispatch loses nothing that is posted meanwhile; and a notifier is gone only
-// when nobody is in a post.
+// P4, S4: a thread that is stopped before any instruction of a post keeps only
+// its own node from the event loop. A loop that is stopped before any
+// instruction of a dispatch loses nothing that is posted meanwhile. A notifier
+// is gone only when no thread is in a post.
 
 #include <fcntl.h>
 #include <poll.h>

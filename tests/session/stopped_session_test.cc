@@ -1,5 +1,5 @@
-// P4, S4, S5, S8: a thread stopped for ever in an allocation, a release or a
-// cancel. The rest of what a session does is for stopped_wait_test.
+// P4, S4, S5, S8: a thread is stopped forever in an allocation, a release or a
+// cancel. stopped_wait_test has the rest of a session's operations.
 
 #include "tandem/tests/session/stopped_session.h"
 

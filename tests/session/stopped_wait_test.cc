@@ -1,8 +1,8 @@
-// P4, S5, S7: a thread stopped for ever in a look at a wait, in the end of a
+// P4, S5, S7: a thread is stopped forever in a look at a wait, in the end of a
 // session, in a wait that blocks it, at a deadline, or in a snapshot.
-// Coroutines and Asio wait by these same operations, in their loop's thread.
-// Not stopped, as nobody may use the pool meanwhile: an allocator's creation
-// and end.
+// Coroutines and Asio wait by these same operations, in their loop's thread. An
+// allocator's creation and end are not stopped, because no thread may use the
+// pool meanwhile.
 
 #include <fcntl.h>
 #include <sys/syscall.h>

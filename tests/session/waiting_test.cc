@@ -1,4 +1,4 @@
-// S4: order of service, direct hand-over, wake-ups that don't nest.
+// S4: order of service, direct hand-over, wake-ups that do not nest.
 
 #include <algorithm>
 #include <atomic>

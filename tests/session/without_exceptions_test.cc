@@ -1,5 +1,5 @@
-// E1: the pool and the session layer, all but what is Asio's, compile and work
-// with -fno-exceptions -fno-rtti.
+// E1: the pool and the session layer, except for the Asio adapter, compile and
+// work with -fno-exceptions -fno-rtti.
 
 #include <chrono>
 #include <coroutine>
