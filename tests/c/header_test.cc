@@ -1,4 +1,4 @@
-// The C header as C++ sees it.
+// The C header, included by a C++ program.
 
 #include <array>
 #include <cstddef>

@@ -1,5 +1,5 @@
-// P10 through the C header: handlers do what they interrupted, with sessions of
-// their own.
+// P10 through the C header: handlers do the same as the code that they
+// interrupt, with sessions of their own.
 
 #include <signal.h>
 #include <sys/time.h>

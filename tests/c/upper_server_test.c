@@ -1,5 +1,5 @@
-// The example in C as its clients see it: 40 at once on 4 buffers, each of whom
-// gets every byte back, in capitals.
+// The example in C, tested by its clients: 40 at once on 4 buffers. Each gets
+// every byte back, in capitals.
 
 #include <arpa/inet.h>
 #include <ctype.h>

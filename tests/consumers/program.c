@@ -1,4 +1,4 @@
-// What a server does, once, in C: a session takes its pair and gives it back.
+// A server's work, once, in C: a session takes its pair and gives it back.
 
 #include <stdio.h>
 

@@ -1,4 +1,4 @@
-// What a server does, once: two sessions, a pair for one of them.
+// A server's work, once: two sessions, and a pair for one of them.
 
 #include <cstdio>
 #include <memory>

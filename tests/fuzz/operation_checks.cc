@@ -1,4 +1,4 @@
-// Compares what an input has come to with what the model says of it.
+// Compares the results of an input's operations with those of the model.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,6 +1,5 @@
-// Lets libFuzzer look for operations whose results are not what the sequential
-// specification says: `bazel run --config=fuzz //tests/fuzz:pool_fuzz -- ...`,
-// see README.md beside this.
+// Lets libFuzzer look for operations whose results differ from the sequential
+// specification. README.md in this folder has the commands.
 
 #include <cstddef>
 #include <cstdint>

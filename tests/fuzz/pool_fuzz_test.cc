@@ -1,6 +1,6 @@
 // P3, S1 to S5, S7, S8: sequences of operations on several threads, one at a
-// time, end exactly as the sequential specification says: those that libFuzzer
-// has found worth keeping (pool_fuzz.cc), and random ones.
+// time, end exactly as the sequential specification says. The sequences are
+// those that libFuzzer has found worth keeping (pool_fuzz.cc), and random ones.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What a session does in an input, and what its waker does.
+// The operations of a session in an input, and those of its waker.
 
 #include <cstddef>
 #include <memory>

@@ -1,5 +1,5 @@
-// Programs that can't have what they need to begin end with exit code 1 and one
-// line, whichever request it was that the system refused.
+// A program that cannot get what it needs to start ends with exit code 1 and
+// one line, whichever request the system refused.
 
 #include <signal.h>
 #include <unistd.h>

@@ -1,11 +1,11 @@
-// Preloaded into a program, refuses it one request to the system, or to the C
-// library's allocator: number $REFUSE, counted from 1. Memory, mappings,
-// threads, sockets and the descriptors of event loops count. Creates the file
-// $REFUSED when it has done so.
+// If preloaded into a program, this library refuses one of its requests to the
+// system, or to the C library's allocator: number $REFUSE, counted from 1.
+// Requests for memory, mappings, threads, sockets and the descriptors of event
+// loops count. The library then creates the file $REFUSED.
 //
-// It counts from the moment on at which the program sets its handler for
-// operator new (tools/out_of_memory.h), its first act: what the constructors of
-// libraries ask for before is not the program's to answer for.
+// It counts from the moment at which the program sets its handler for operator
+// new (tools/out_of_memory.h), which is the program's first act. The program is
+// not responsible for earlier requests, by the constructors of libraries.
 
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-// The relay as a program ends when it is told to, whatever goes on.
+// The relay as a program ends on a signal, whatever is going on.
 
 #include <signal.h>
 #include <sys/socket.h>

@@ -1,4 +1,4 @@
-// Thousands of idle connections beside four buffers.
+// Thousands of idle connections share four buffers.
 
 #include <fcntl.h>
 

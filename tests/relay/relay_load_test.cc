@@ -1,5 +1,5 @@
-// Hundreds of connections at once through few buffers: every byte is checked,
-// at both ends, and all buffers are there in the end.
+// Hundreds of connections at once through few buffers. Every byte is checked at
+// both ends, and in the end all buffers are free.
 
 #include <cstdint>
 #include <random>

@@ -1,4 +1,4 @@
-// The relay between programs that others wrote: nginx serves, wrk asks.
+// The relay between other programs: nginx serves, wrk sends requests.
 
 #include <signal.h>
 #include <sys/socket.h>

@@ -1,4 +1,4 @@
-// What a relay does with one connection, and with buffers that are short.
+// A relay's work with one connection, and with too few buffers.
 
 #include "tandem/tools/relay/relay.h"
 

@@ -1,4 +1,4 @@
-// A session that always has more to move lets the others have their turn.
+// A session that always has more to move lets other sessions have their turns.
 
 #include <signal.h>
 #include <sys/epoll.h>

@@ -1,5 +1,5 @@
-// Churns connections through a relay for as long as it is told: some slow, some
-// killed, every byte checked at both ends, nothing leaked at the end.
+// Sends connections through a relay for the given time. Some are slow, some are
+// killed; every byte is checked at both ends, and nothing is leaked at the end.
 //
 //   bazel run -c opt //tests/relay:soak -- --seconds=600
 //

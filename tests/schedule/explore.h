@@ -23,7 +23,7 @@
 
 namespace tandem {
 
-// Fails the current iteration, for which relacy then prints the history.
+// Fails the current iteration. Relacy then prints its history.
 inline void Require(bool truth, const char* claim,
                     const char* file = __builtin_FILE(),
                     unsigned line = __builtin_LINE()) {
@@ -42,8 +42,8 @@ inline void Note(const char* text, const char* file = __builtin_FILE(),
   }
 }
 
-// While it lives, loads read what is current, and nobody else runs: for looks
-// at the truth from within a simulated thread.
+// While it lives, loads read the newest values, and no other simulated thread
+// runs. It is for checks within a simulated thread.
 class Observation {
  public:
   Observation() {
@@ -58,8 +58,9 @@ class Observation {
   Observation& operator=(const Observation&) = delete;
 };
 
-// Something that one simulated thread waits for, outside the memory model: it
-// orders nothing. If it can't come any more, the iteration fails: a deadlock.
+// An event that a simulated thread waits for, outside the memory model:
+// it orders nothing. If the event can no longer come, the iteration
+// fails: a deadlock.
 class Event {
  public:
   void Wait() {
@@ -80,9 +81,9 @@ class Event {
   rl::thread_id_t waiter_ = -1;
 };
 
-// Base of a test of kThreads simulated threads over a `World`, which is made
-// anew for each iteration. Relacy places tests where its malloc does, which
-// does not align as a World may want.
+// Base of a test of kThreads simulated threads over a `World`, which is created
+// for each iteration. Relacy allocates tests by its own malloc, whose alignment
+// may be too small for a World.
 template <class Test, class World, int kThreads>
 class ScheduleTest : public rl::test_suite<Test, kThreads> {
  public:
@@ -113,14 +114,14 @@ class ScheduleTest : public rl::test_suite<Test, kThreads> {
   World* const world_;
 };
 
-// Sanitizers make it slow and have nothing to find that relacy does not.
+// Sanitizers make it slow, and find nothing that relacy does not find.
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 inline constexpr double kSlowness = 20;
 #else
 inline constexpr double kSlowness = 1;
 #endif
 
-// TANDEM_SCHEDULE_ITERATIONS: a factor for what every test explores at random.
+// TANDEM_SCHEDULE_ITERATIONS: a factor for the random schedules of every test.
 inline double IterationsFactor() {
   const char* factor = std::getenv("TANDEM_SCHEDULE_ITERATIONS");
   return factor == nullptr ? 1 : std::atof(factor);
@@ -131,7 +132,7 @@ inline uint64_t Scaled(uint64_t iterations) {
   return std::max<uint64_t>(1, static_cast<uint64_t>(scaled));
 }
 
-// A test may explore more than once. TANDEM_SCHEDULE_REPLAY, "2/SCHEDULE", has
+// A test may explore more than once. TANDEM_SCHEDULE_REPLAY="2/SCHEDULE" makes
 // the second exploration of each test run that schedule, with its history, and
 // nothing else. A failure prints the command line that sets it.
 class Exploration {
@@ -149,13 +150,13 @@ class Exploration {
 
   std::string name() const { return prefix_ + test_.name(); }
 
-  // The schedule to be run, if it is this exploration's turn.
+  // The schedule to run, if it is this exploration's turn.
   std::optional<std::string> replay() const {
     const char* const text = Text();
     if (text == nullptr || std::string(text).find(prefix_) != 0) return {};
     return std::string(text).substr(prefix_.size());
   }
-  // Another one's turn.
+  // It is another exploration's turn.
   bool skipped() const { return Text() != nullptr && !replay(); }
 
   std::string CommandTo(const std::string& schedule) const {
@@ -186,9 +187,9 @@ rl::test_result_e RunOne(rl::test_params params, std::string schedule) {
   return rl::run_test<Test, Scheduler>(params, ignored, false);
 }
 
-// Runs Test under Scheduler; if a schedule fails, that one once more, to print
-// its history and the command that replays it. A schedule's name is its number
-// and what else the scheduler wants: "17" or "17@SCHEDULER'S".
+// Runs Test under Scheduler. If a schedule fails, runs it once more, to print
+// its history and the command that replays it. A schedule's name is its number,
+// and what the scheduler adds: "17" or "17@ADDED".
 template <class Test, class Scheduler>
 void Explore(rl::test_params params, const std::string& kind) {
   const Exploration exploration = Exploration::Next();
@@ -233,8 +234,8 @@ void ExploreAtRandom(uint64_t iterations) {
       params, "schedules at random");
 }
 
-// Every schedule within `bound`, one preemption less under sanitizers. Fails if
-// there are so many that not all have been tried.
+// Runs every schedule within `bound`, with one preemption less under
+// sanitizers. Fails if there are too many to try all.
 template <class Test>
 void ExploreAll(SearchBound bound) {
   if (kSlowness > 1 && bound.preemptions > 1) --bound.preemptions;
@@ -250,15 +251,16 @@ void ExploreAll(SearchBound bound) {
   EXPECT_TRUE(search_was_whole || testing::Test::HasFailure());
 }
 
-// Addresses for buffers that nobody touches.
+// Addresses of buffers that no thread touches.
 inline BufferMap PretendedMap(uint32_t capacity) {
   return BufferMap(reinterpret_cast<std::byte*>(kCacheLine), kCacheLine,
                    capacity, "pretended");
 }
 
-// Who holds which of kBuffers buffers, as plain facts outside the memory model,
-// and a word in each buffer that only its holder touches: a hand-over that does
-// not carry "what the last holder did comes before" is a data race on it.
+// The holders of kBuffers buffers, as plain facts outside the memory model, and
+// a word in each buffer that only its holder touches. If a hand-over does not
+// order the last holder's accesses before the next one's, that is a data race
+// on the word.
 template <size_t kBuffers>
 class Custody {
  public:

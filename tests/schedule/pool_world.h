@@ -17,17 +17,17 @@
 namespace tandem {
 
 // How many buffers may be out of reach at each moment: in users' hands, or in
-// those of an operation in progress. From it follows when an allocation that
-// fails has failed without need (P3).
+// the hands of an operation in progress. This tells whether an allocation has
+// failed without need (P3).
 class Reach {
  public:
-  // `hands`: most that the operation about to start may hold besides `held`.
+  // `hands`: the most that the operation about to start may hold beside `held`.
   void Start(size_t held, size_t hands) {
     Mine() = {held + hands, 0, true};
     Renew();
   }
-  // Returns how many buffers were out of the calling thread's reach, when most
-  // were, since Start, without what this thread itself may have held.
+  // Returns the most buffers that were out of the calling thread's reach since
+  // Start, without those that this thread itself may have held.
   size_t Finish(size_t held) {
     const size_t most = Mine().most_of_others;
     Mine() = {held, 0, false};
@@ -55,12 +55,12 @@ class Reach {
   std::array<Hands, kMaxFibres> hands_;
 };
 
-// How often caches went back to bias, in all schedules so far: a test of biased
-// caches that never are would prove nothing.
+// How often caches went back to bias, in all schedules so far. A test of biased
+// caches whose caches are never biased would prove nothing.
 inline uint64_t biases_seen = 0;
-// How often a thread took what an idle one might hold, likewise.
+// How often a thread took an idle cache's limit, likewise.
 inline uint64_t reclaims_seen = 0;
-// How often a cache was refilled with more than was asked for, likewise.
+// How often a refill brought more than was asked for, likewise.
 inline uint64_t refills_seen = 0;
 
 struct PoolShape {
@@ -69,12 +69,12 @@ struct PoolShape {
   uint32_t reserve;
   uint32_t cache_limit;
   bool biased = false;
-  // Caches grow as they need, up to cache_limit and to that for all together.
+  // Caches grow as they need, up to cache_limit for each and for all together.
   bool adaptive = false;
   uint32_t cores = 2;
 };
 
-// A pool, who holds its buffers, and what must be true of it.
+// A pool, the holders of its buffers, and what must be true of it.
 template <PoolShape kShape>
 class PoolWorld {
  public:
@@ -91,8 +91,8 @@ class PoolWorld {
   std::array<Cache, kShape.caches> caches_;
 
  public:
-  // Most that an operation in progress may have in its hands, beside what it
-  // was asked for.
+  // The most that an operation in progress may have in its hands, beside what
+  // it was asked for.
   static constexpr uint32_t kBatch = std::max((kShape.cache_limit + 1) / 2, 1u);
 
   static constexpr AllocationTerms kReceive{kShape.reserve, Rank{2}};
@@ -130,12 +130,12 @@ class PoolWorld {
     reach_.Finish(HeldHere());
   }
 
-  // The calling thread's.
+  // The calling thread's cache.
   Cache* cache() { return owned_[rl::thread_index()]; }
   Cache& CacheOf(unsigned thread) { return caches_[thread]; }
 
-  // Has the cache go back to bias at its owner's next quiet operation: the
-  // policy's patience is too long to be explored.
+  // Makes the cache go back to bias at its owner's next quiet operation. The
+  // policy's real patience is too long to explore.
   static void Hurry(Cache* cache) {
     if (!kShape.biased || cache == nullptr) return;
     BiasPolicy one_ahead = cache->policy;
@@ -184,7 +184,7 @@ class PoolWorld {
     reach_.Finish(HeldHere());
   }
 
-  // At rest: every buffer is in one place, and the ledger tells the truth.
+  // At rest: every buffer is in one place, and the ledger is correct.
   void RequireWhole() {
     uint32_t limits = 0;
     for (const Cache& cache : caches_) {

@@ -24,7 +24,7 @@ inline constexpr ClassId kReceive{2};
 
 using Queue = WaiterQueue<RelacyPlatform>;
 
-// One session's wait, and what is known of it for a fact.
+// One session's wait, and the facts about it.
 struct Waiter {
   enum class Fate { kNone, kWaiting, kHasBuffers, kCancelled };
 
@@ -53,7 +53,7 @@ struct QueueShape {
   uint32_t max_overtakes = 100;
 };
 
-// A pool and the queue of those who wait for it, in the three built-in classes.
+// A pool and the queue of waiters, in the three built-in classes.
 template <QueueShape kShape>
 class QueueWorld : public PoolWorld<kShape.pool> {
   std::array<Queue::Records::Record, kShape.records> records_;
@@ -82,14 +82,14 @@ class QueueWorld : public PoolWorld<kShape.pool> {
     }
   }
 
-  // Takes out.size() buffers past the caches, for a test to begin with.
+  // Takes out.size() buffers past the caches, for a test's start.
   void TakeFirst(std::span<std::byte*> out) {
     Require(this->core.Take(nullptr, out, {0, Rank{0}}), "all are free");
     this->custody.Take(out);
   }
 
-  // As the session layer does it: cheaply, by all means, by waiting. Returns
-  // true if the waiter has its buffers at once.
+  // Allocates as the session layer does: cheaply, then by all means, then by
+  // waiting. Returns true if the waiter has its buffers at once.
   bool Allocate(Waiter& waiter, ClassId id) {
     waiter.id = id;
     waiter.joined = false;
@@ -119,7 +119,7 @@ class QueueWorld : public PoolWorld<kShape.pool> {
     return false;
   }
 
-  // Ends the wait if it can. True if it was this call that did.
+  // Ends the wait if it can. True if this call ended it.
   bool Cancel(Waiter& waiter) {
     const WaitTicket ticket{waiter.ticket.load()};
     if (ticket == WaitTicket{}) return false;
@@ -130,7 +130,7 @@ class QueueWorld : public PoolWorld<kShape.pool> {
     return true;
   }
 
-  // Looks how the wait stands; takes the buffers if it was granted.
+  // Looks at the wait; takes the buffers if it was granted.
   WaiterStatus Look(Waiter& waiter) {
     const WaitTicket ticket{waiter.ticket.load()};
     const auto out = std::span(waiter.storage).first(waiter.size);
@@ -153,7 +153,7 @@ class QueueWorld : public PoolWorld<kShape.pool> {
     this->HurryNowAndThen(this->cache());
     ReleaseAsItIs(buffers);
   }
-  // Whether the cache goes back to bias is the test's choice.
+  // The test chooses whether the cache goes back to bias.
   void ReleaseAsItIs(std::span<std::byte* const> buffers) {
     this->custody.Give(buffers);
     this->core.Give(this->cache(), buffers);
@@ -167,7 +167,8 @@ class QueueWorld : public PoolWorld<kShape.pool> {
     return state.version() == ticket.version() && state.waiting();
   }
 
-  // At rest: nobody waits for what is there, and the ledger counts who waits.
+  // At rest: no waiter waits for buffers that are there, and the ledger counts
+  // the waiters.
   void RequireNobodySleepsOnBuffers() {
     const uint32_t available = this->core.central().ledger().Load().available();
     uint32_t waiting = 0;
@@ -185,8 +186,8 @@ class QueueWorld : public PoolWorld<kShape.pool> {
             "no buffer is idle in a cache while somebody waits (P3)");
   }
 
-  // Ends all waits and gives back all buffers; then all must be whole: each
-  // record can be used again, and each buffer.
+  // Ends all waits and gives back all buffers. Then each record and each buffer
+  // must be usable again.
   void RequireWholeAgain() {
     for (Waiter& waiter : waiters) {
       if (Waits(waiter)) Require(Cancel(waiter), "who waits can leave");
@@ -245,7 +246,7 @@ class QueueWorld : public PoolWorld<kShape.pool> {
     waiter.woken.Happen();
   }
 
-  // The tickets of those who wait now and go before `newcomer`.
+  // The tickets of the waiters that go before `newcomer`.
   Facts WaitingBefore(const Waiter& newcomer) {
     Facts facts{};
     for (size_t i = 0; i < waiters.size(); ++i) {
@@ -257,7 +258,7 @@ class QueueWorld : public PoolWorld<kShape.pool> {
     }
     return facts;
   }
-  // None of those is waiting still.
+  // True if none of those still waits.
   void RequireServed(const Facts& facts) {
     const Observation now;
     for (const uint64_t word : facts) {

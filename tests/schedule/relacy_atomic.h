@@ -10,8 +10,8 @@
 #include <cstring>
 #include <type_traits>
 
-// After everything of the standard library: relacy defines words of the
-// language as macros, taken back at once.
+// Must come after all headers of the standard library: relacy defines keywords
+// as macros, which are undefined at once below.
 #include "relacy/relacy.hpp"
 #undef new
 #undef delete
@@ -29,8 +29,8 @@
 #undef memory_order_seq_cst
 #undef $
 
-// Relacy replaces operator new and delete, but not these, which sanitizers
-// would replace with what does not fit.
+// Relacy replaces operator new and delete, but not these. Sanitizers would
+// replace them with functions that do not match.
 [[gnu::used]] inline void operator delete(void* p, size_t) noexcept {
   ::operator delete(p);
 }
@@ -38,7 +38,7 @@
   ::operator delete[](p);
 }
 
-// Relacy gives its fibres' stacks back to nobody.
+// Relacy never frees its fibres' stacks.
 extern "C" [[gnu::used]] inline int __lsan_is_turned_off() { return 1; }
 
 namespace tandem {
@@ -46,10 +46,10 @@ namespace tandem {
 template <class T>
 class RelacyAtomic;
 
-// A signal that may come at each step: a search tries them all.
+// A signal that may come at each step. A search tries all steps.
 inline constexpr unsigned kAnyStep = ~0u;
 
-// What the platform knows of one simulated thread.
+// The platform's state for one simulated thread.
 struct Fibre {
   void (*handler)(void*) = nullptr;  // of the signal to come, if any
   void* handler_context = nullptr;
@@ -57,14 +57,14 @@ struct Fibre {
 
   bool uninterrupted = false;    // no signal now
   bool section_aborted = false;  // its restartable section has to start anew
-  // Touched by each step of its sections, and by barriers.
+  // Accessed by each step of its sections, and by barriers.
   RelacyAtomic<uint32_t>* barrier_word = nullptr;
 };
 
 inline constexpr unsigned kMaxFibres = 8;
 inline std::array<Fibre, kMaxFibres> fibres;
 inline uint64_t current_iteration = 0;
-// How often a simulated thread has been left for another, in all schedules.
+// How often a simulated thread was switched away from, in all schedules.
 inline uint64_t context_switches = 0;
 
 // Whether the system may refuse a barrier in this iteration.
@@ -72,9 +72,9 @@ inline bool barriers_may_fail = false;
 
 inline Fibre& ThisFibre() { return fibres[rl::thread_index()]; }
 
-// Has `handler` run once on the calling simulated thread, as a signal handler
+// Makes `handler` run once on the calling simulated thread, as a signal handler
 // would: before its atomic access or signal fence number `steps` from now, if
-// there are as many.
+// there are that many.
 inline void ArmSignal(unsigned steps, void (*handler)(void*), void* context) {
   Fibre& fibre = ThisFibre();
   fibre.handler = handler;
@@ -98,12 +98,12 @@ inline void DeliverSignal() {
   fibre.section_aborted = true;
 }
 
-// An atomic of the checker with the interface of std::atomic. The place of the
-// call, for the history, comes in through defaulted arguments.
+// An atomic of the checker with the interface of std::atomic. Default arguments
+// pass the place of the call, for the history.
 //
-// Weaker than relacy's own in one point, as C++ is: a compare-and-swap that
-// fails may have read an old value. Statistics (counters.h) are carried out
-// together with the access that follows: other interleavings of them tell
+// It is weaker than relacy's own in one point, as C++ is: a compare-and-swap
+// that fails may have read an old value. Statistics (counters.h) are performed
+// together with the access that follows. Other interleavings of them show
 // nothing, and would take most of the search.
 template <class T>
 class RelacyAtomic {
@@ -189,8 +189,8 @@ class RelacyAtomic {
   }
 
  private:
-  // Around each access: a signal may come before it, and others may run unless
-  // it is a statistic.
+  // Around each access: a signal may come before it, and other threads may run
+  // unless it is a statistic.
   struct Access {
     Access(const char* file, unsigned line)
         : info("", BaseName(file), line),
@@ -260,8 +260,8 @@ class RelacyAtomic {
                                Order(success), rl::mo_relaxed, access.info)) {
       return true;
     }
-    // Relacy knows no failure order stronger than that of success: read again
-    // what the failed one has read.
+    // Relacy has no failure order stronger than that of success. So read again
+    // what the failed operation has read.
     context.disable_preemption();
     word = word_.load(Order(failure), access.info);
     context.enable_preemption();

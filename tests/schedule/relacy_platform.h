@@ -13,7 +13,7 @@
 
 namespace tandem {
 
-// Whether the owner of a cache is restarted when it should be.
+// Whether the owner of a cache must be restarted.
 class SimulatedArea {
  public:
   void Arm() { armed_ = true; }
@@ -94,10 +94,10 @@ class SimulatedSection {
 
   static constexpr uint32_t kOneMore = 1u << 16;  // of the count
 
-  // As the assembly compares tops and bounds.
+  // Compares tops and bounds as the assembly does.
   static int Signed(uint64_t bits) { return static_cast<int16_t>(bits); }
 
-  // Neither signals nor other threads come while it lives.
+  // While it lives, no signal comes and no other thread runs.
   class Uninterrupted {
    public:
     Uninterrupted() {
@@ -112,7 +112,7 @@ class SimulatedSection {
     Uninterrupted& operator=(const Uninterrupted&) = delete;
   };
 
-  // `body` returns nothing if it has to start anew.
+  // `body` returns nothing if it must start again.
   template <class Body>
   static bool Run(Body body) {
     for (;;) {
@@ -141,15 +141,15 @@ class SimulatedSection {
     return true;
   }
 
-  // Reads the low half of the word, then the gate. False if the section has to
-  // start anew.
+  // Reads the low half of the word, then the gate. False if the section must
+  // start again.
   template <class Words>
   static bool Begin(const Words& words, uint32_t& low, uint64_t& gate) {
     return Step(words, [&] { low = words.word.load(kRelaxed); }) &&
            Step(words, [&] { gate = words.gate.load(kRelaxed); });
   }
 
-  // Stores the low half. Nobody but the owner changes the other one, and not in
+  // Stores the low half. Only the owner changes the other half, and not in
   // a section.
   template <class Words>
   static std::optional<bool> Commit(Words& words, uint32_t low) {
@@ -210,13 +210,13 @@ struct RelacyPlatform {
     return pointers[rl::thread_index()];
   }
 
-  // Mostly the thread's own; now and then it has migrated.
+  // Usually the thread's own core; sometimes it has migrated.
   static uint32_t CurrentCore() {
     const bool migrated = rl::ctx().is_random_sched() && rl::rand(8) == 0;
     return rl::thread_index() + (migrated ? 1 : 0);
   }
 
-  // After the last call, and now and then long after.
+  // Later than at the last call, and sometimes much later.
   static int64_t NowNanos() {
     static int64_t now = 0;
     static uint64_t iteration = 0;

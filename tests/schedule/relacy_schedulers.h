@@ -12,7 +12,7 @@ namespace tandem {
 
 inline constexpr int kNobodyStopped = -1;
 
-// The simulated thread that is stopped for as long as any other can run.
+// The simulated thread that stays stopped while any other can run.
 inline int stopped_thread = kNobodyStopped;
 
 // Chooses at random, but not evenly. Relacy's own random scheduler switches at
@@ -94,25 +94,25 @@ class BurstScheduler
   unsigned steps_to_stop_ = 0;
 };
 
-// What bounds a search, beside the values that the test itself draws, all of
+// The bounds of a search, beside the values that the test itself draws, all of
 // which are tried.
 struct SearchBound {
-  // Switches away from a thread that could have gone on.
+  // Switches away from a thread that could have continued.
   unsigned preemptions;
-  // Loads that return the value before the newest one, where the memory model
-  // allows that, and weak compare-and-swaps that fail for no reason, which
-  // relacy has happen once to each word.
+  // Loads that return the value before the newest one, if the memory model
+  // allows that, and weak compare-and-swaps that fail for no reason, which in
+  // relacy happens once to each word.
   unsigned surprises;
 };
 inline SearchBound search_bound;
-// Whether the last search has tried every schedule within its bound.
+// Whether the last search tried every schedule within its bound.
 inline bool search_was_whole = false;
 
 // Tries every schedule within search_bound, in order, but no more than
-// params.iteration_count of them. A schedule is a sequence of choices; the
-// first choice is always to go on and to be surprised by nothing. Its text
-// names what differs from that: "12:1,40:2" is choice 1 at the thirteenth
-// occasion and choice 2 at the forty-first; "-" is nothing at all.
+// params.iteration_count of them. A schedule is a sequence of choices; choice 0
+// is always to continue, without a surprise. The schedule's text names what
+// differs from that: "12:1,40:2" is choice 1 at the thirteenth occasion and
+// choice 2 at the forty-first; "-" is no difference at all.
 template <rl::thread_id_t kThreads>
 class BoundedSearch
     : public rl::scheduler<BoundedSearch<kThreads>, rl::scheduler_thread_info,
@@ -207,7 +207,8 @@ class BoundedSearch
     if (depth_ == path_.size()) path_.push_back({limit, 0});
     Occasion& occasion = path_[depth_++];
     if (occasion.limit == kAny) occasion.limit = limit;
-    // Else the test is not deterministic, or the text is of another one.
+    // Otherwise the test is not deterministic, or the text belongs to
+    // another test.
     RL_VERIFY(occasion.limit == limit && occasion.choice < limit);
     return occasion.choice;
   }
@@ -217,7 +218,7 @@ class BoundedSearch
     return true;
   }
 
-  // On to the next path. False if there is none.
+  // Goes to the next path. False if there is none.
   bool Advance() {
     while (!path_.empty() && path_.back().choice + 1 == path_.back().limit) {
       path_.pop_back();
@@ -227,7 +228,7 @@ class BoundedSearch
     return true;
   }
 
-  // Relacy's, which does not go by its own operator new.
+  // Relacy's own memory, which its operator new does not serve.
   typename rl::vector<Occasion>::type path_;
   size_t depth_ = 0;
   SearchBound left_{};

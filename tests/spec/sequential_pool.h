@@ -10,13 +10,13 @@
 
 namespace tandem {
 
-// What the pool and its session layer are to their users, said as simply as it
-// can be: a count of free buffers, and for each class those who wait, in order.
-// No threads, no caches, no buffers: one operation after the other. Real runs
-// are compared with it (P3, S1, S2, S4, S5, S7, S8).
+// The pool and its session layer as users see them, in the simplest form: a
+// count of free buffers, and for each class the waiters, in order. There are no
+// threads, no caches and no buffers, and one operation follows another. Real
+// runs are compared with it (P3, S1, S2, S4, S5, S7, S8).
 //
-// An operation of the library is one or more of these steps; who uses this says
-// which, and when who waits is served.
+// An operation of the library is one or more of these steps. The caller says
+// which, and when waiters are served.
 class SequentialPool {
  public:
   struct Class {
@@ -27,14 +27,14 @@ class SequentialPool {
     uint32_t capacity;
     std::vector<Class> classes;  // in order of rank; the first is complete
     uint32_t max_waiters;        // completes apart
-    // Unset: nobody is ever due.
+    // Unset: no class is ever due.
     std::optional<uint32_t> max_overtakes;
   };
 
   // The name of a wait, which the caller gives.
   using Waiter = uint16_t;
 
-  // Who asks without a session: after all classes.
+  // For callers without a session: after all classes.
   static constexpr size_t kRaw = 255;
 
   // `rules` must outlive it and its copies.
@@ -42,60 +42,62 @@ class SequentialPool {
       : rules_(&rules), free_(rules.capacity), lines_(rules.classes.size()) {}
 
   const Rules& rules() const { return *rules_; }
-  // In nobody's hands, wherever they lie.
+  // Free buffers, wherever they lie.
   uint32_t free() const { return free_; }
 
   // Whether an allocation of this rank, a class or kRaw, has to wait its turn.
   bool MustWait(size_t rank) const;
 
-  // Takes n buffers if it is this rank's turn and `keep` remain; else false,
-  // and nothing has changed. Take(id) is for what the class needs.
+  // Takes n buffers if it is this rank's turn and `keep` remain; otherwise
+  // returns false and changes nothing. Take(id) takes what the class needs.
   bool Take(size_t rank, uint32_t n, uint32_t keep);
   bool Take(size_t id) {
     return Take(id, rules_->classes[id].need, rules_->classes[id].keep);
   }
 
-  // Gives n buffers back, and serves nobody. False, and nothing has changed, if
-  // fewer are out.
+  // Gives n buffers back, and serves no waiter. False, with no effect, if fewer
+  // are out.
   bool Return(uint32_t n);
 
-  // Whether no more of this class may wait.
+  // True if no further waiter of this class may join.
   bool IsFull(size_t id) const;
 
-  // Comes now and joins its class later, maybe after who comes later: between
-  // classes it matters who came first. Who is not said to come does by joining.
+  // The waiter comes now and joins its class later, perhaps after waiters that
+  // come later: between classes the order of coming counts. A waiter for which
+  // this is not called comes when it joins.
   void Come(Waiter waiter) { coming_.push_back({waiter, arrivals_++}); }
   // Joins the class, last.
   void Link(size_t id, Waiter waiter);
-  // Leaves. False if nobody of this name waits.
+  // Leaves. False if no waiter has this name.
   bool Unlink(Waiter waiter);
   bool IsWaiting(Waiter waiter) const;
 
-  // Who is to be served next; nobody if there are too few buffers for whoever
-  // is first.
+  // The waiter to serve next; none if there are too few buffers for the
+  // first one.
   std::optional<Waiter> Next() const;
-  // Serves who is next, which there must be.
+  // Serves the next waiter. There must be one.
   Waiter ServeNext();
 
-  // The first of a class, if there is enough for it, whoever else waits.
+  // The first waiter of a class, if there are enough buffers for it, whatever
+  // else waits.
   std::optional<Waiter> NextOf(size_t id) const;
   // Serves it.
   Waiter ServeNextOf(size_t id);
 
   size_t waiting() const;
   size_t waiting(size_t id) const { return lines_[id].queue.size(); }
-  // Calls visit(waiter) for everyone of a class, in order.
+  // Calls visit(waiter) for every waiter of a class, in order.
   template <class Visit>
   void VisitWaiters(size_t id, Visit visit) const {
     for (const Arrival& arrival : lines_[id].queue) visit(arrival.waiter);
   }
 
-  // The class whose first goes before all others, if anyone waits.
+  // The class whose first waiter goes before all others, if there is one.
   std::optional<size_t> FirstLine() const;
   // Sets how often a class has been overtaken.
   void SetOvertaken(size_t id, uint32_t times) { lines_[id].overtaken = times; }
 
-  // Appends what distinguishes this state from others.
+  // Appends a text that distinguishes this state from others.
   void AppendKey(std::string& key) const;
 
   // "3 free; complete: ; pair: 4 2; receive: 1", classes by number.
@@ -115,7 +117,7 @@ class SequentialPool {
     return rules_->max_overtakes && line.overtaken >= *rules_->max_overtakes;
   }
 
-  // Those who wait and came before it.
+  // The waiters that came before it.
   size_t CountBefore(const Arrival& arrival) const;
 
   const Rules* rules_;
