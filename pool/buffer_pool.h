@@ -212,8 +212,9 @@ class BufferPool {
     std::vector<Core::Registry::MaybeFilledBits> hints;
   };
 
-  // The terms that may take every buffer, and that rank last in every order.
-  static constexpr AllocationTerms kAnyBuffer{.keep = 0, .rank = Rank{0xFF}};
+  // The terms that may take every buffer, and whose turn comes last.
+  static constexpr AllocationTerms kAnyBuffer{.keep = 0,
+                                              .class_id = ClassId{0xFF}};
 
   BufferPool(const PoolOptions& options, Region region, MisuseCheck guard,
              Tables tables, bool biased);
@@ -258,24 +259,24 @@ class BufferPool {
 
   // As in LockFreePool. TakeSlow: once the fast path has failed, or if there is
   // none.
-  bool Take(std::span<std::byte*> out, AllocationTerms claim) {
+  bool Take(std::span<std::byte*> out, AllocationTerms terms) {
     Cache* const cache = ThisThreadCache();
     if (injects_faults_ && !InjectFaults(cache)) [[unlikely]]
       return false;
-    return core_.Take(cache, out, claim);
+    return core_.Take(cache, out, terms);
   }
-  bool TakeSlow(std::span<std::byte*> out, AllocationTerms claim) {
-    if (misuse_check_.has_extras()) return Take(out, claim);
+  bool TakeSlow(std::span<std::byte*> out, AllocationTerms terms) {
+    if (misuse_check_.has_extras()) return Take(out, terms);
     Cache* const cache = ThisThreadCache();
     if (injects_faults_ && !InjectFaults(cache)) [[unlikely]]
       return false;
-    return core_.TakeSlow(cache, out, claim);
+    return core_.TakeSlow(cache, out, terms);
   }
-  bool TakeCheaply(std::span<std::byte*> out, AllocationTerms claim) {
+  bool TakeCheaply(std::span<std::byte*> out, AllocationTerms terms) {
     Cache* const cache = ThisThreadCache();
     if (injects_faults_ && !InjectFaults(cache)) [[unlikely]]
       return false;
-    return core_.TakeCheaply(cache, out, claim);
+    return core_.TakeCheaply(cache, out, terms);
   }
 
   // Applies what DebugOptions sets for an allocation. False if the allocation

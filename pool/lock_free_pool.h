@@ -98,16 +98,16 @@ class LockFreePool {
 
   // Takes out.size() buffers, at least one, all or none; none only as P3 says.
   [[nodiscard]] bool Take(Cache* cache, std::span<std::byte*> out,
-                          AllocationTerms claim) {
-    return TakeBiased(cache, out, claim) || TakeSlow(cache, out, claim);
+                          AllocationTerms terms) {
+    return TakeBiased(cache, out, terms) || TakeSlow(cache, out, terms);
   }
 
   // Take, but gives up rather than search other threads' caches or dig into the
   // reserve: a Shortage is the next thing to try.
   [[nodiscard]] bool TakeCheaply(Cache* cache, std::span<std::byte*> out,
-                                 AllocationTerms claim) {
-    return TakeBiased(cache, out, claim) ||
-           TakeWithoutSearch(cache, out, claim);
+                                 AllocationTerms terms) {
+    return TakeBiased(cache, out, terms) ||
+           TakeWithoutSearch(cache, out, terms);
   }
 
   // Gives back buffers that the caller owns, at least one.
@@ -119,12 +119,12 @@ class LockFreePool {
   // or if the cache holds too few or too many buffers.
   [[gnu::always_inline]] bool TakeBiased(Cache* cache,
                                          std::span<std::byte*> out,
-                                         AllocationTerms claim) {
+                                         AllocationTerms terms) {
     if (cache == nullptr) return false;
     // The reserve never enters a cache, so taking from a cache always leaves
     // `keep` buffers; a class that keeps more must look at the ledger.
-    if (claim.keep > central_.reserve() &&
-        central_.ledger().Load().available() < claim.keep) {
+    if (terms.keep > central_.reserve() &&
+        central_.ledger().Load().available() < terms.keep) {
       return false;
     }
     return cache->PopBiased(out);
@@ -136,9 +136,9 @@ class LockFreePool {
 
   // The rest of Take and Give, once the fast path has failed.
   [[nodiscard]] bool TakeSlow(Cache* cache, std::span<std::byte*> out,
-                              AllocationTerms claim) {
-    return TakeWithoutSearch(cache, out, claim) ||
-           TakeAfterDraining(cache, out, claim);
+                              AllocationTerms terms) {
+    return TakeWithoutSearch(cache, out, terms) ||
+           TakeAfterDraining(cache, out, terms);
   }
   [[gnu::noinline]] void GiveSlow(Cache* cache,
                                   std::span<std::byte* const> in) {
@@ -151,10 +151,10 @@ class LockFreePool {
 
   // Reserves n buffers, bypassing the cache, all or none, for
   // CentralPool::Collect.
-  [[nodiscard]] bool Reserve(Cache* cache, uint32_t n, AllocationTerms claim) {
-    if (central_.ReserveFree(n, claim)) return true;
+  [[nodiscard]] bool Reserve(Cache* cache, uint32_t n, AllocationTerms terms) {
+    if (central_.ReserveFree(n, terms)) return true;
     Shortage shortage(*this, cache);
-    return shortage.Reserve(n, claim);
+    return shortage.Reserve(n, terms);
   }
 
   // Declares the caller short of buffers, for as long as this object lives.
@@ -176,17 +176,17 @@ class LockFreePool {
 
     // Reserves n buffers by all means: sweeps until there are enough, and fails
     // only after every cache has been emptied. Once is enough.
-    [[nodiscard]] bool Reserve(uint32_t n, AllocationTerms claim) {
-      if (!swept_ && Sweep(n, claim)) return true;
+    [[nodiscard]] bool Reserve(uint32_t n, AllocationTerms terms) {
+      if (!swept_ && Sweep(n, terms)) return true;
       swept_ = true;
-      if (core_.central_.ReserveSwept(n, claim)) return true;
+      if (core_.central_.ReserveSwept(n, terms)) return true;
       if (cache_ != nullptr) cache_->counters.failures.Add(1);
       return false;
     }
 
     // Reserve and Collect.
-    [[nodiscard]] bool Take(std::span<std::byte*> out, AllocationTerms claim) {
-      if (!Reserve(Size(out), claim)) return false;
+    [[nodiscard]] bool Take(std::span<std::byte*> out, AllocationTerms terms) {
+      if (!Reserve(Size(out), terms)) return false;
       core_.central_.Collect(out, SparesOf(cache_));
       return true;
     }
@@ -201,7 +201,7 @@ class LockFreePool {
    private:
     // Empties the caches, starting with those that seem to hold buffers, until
     // there are enough. True if n buffers have been reserved.
-    bool Sweep(uint32_t n, AllocationTerms claim) {
+    bool Sweep(uint32_t n, AllocationTerms terms) {
       std::array<Cache*, kSweepPiece> piece;
       const auto visit = [&](std::span<Cache* const> caches) {
         return SweepPiece<Platform>(
@@ -211,7 +211,7 @@ class LockFreePool {
               if (cache_ != nullptr && &victim != cache_) {
                 cache_->counters.steals.Add(1);
               }
-              return core_.central_.ReserveFree(n, claim);
+              return core_.central_.ReserveFree(n, terms);
             },
             [&](const Cache& empty) { core_.registry_.HintEmpty(empty); });
       };
@@ -286,19 +286,19 @@ class LockFreePool {
 
   [[gnu::noinline]] bool TakeWithoutSearch(Cache* cache,
                                            std::span<std::byte*> out,
-                                           AllocationTerms claim) {
-    if (cache != nullptr && slow_path_.PopShared(*cache, out, claim))
+                                           AllocationTerms terms) {
+    if (cache != nullptr && slow_path_.PopShared(*cache, out, terms))
       return true;
     if (cache == nullptr || central_.Pressed())
-      return TakeFree(cache, out, claim);
-    return TakeWithRefill(*cache, out, claim);
+      return TakeFree(cache, out, terms);
+    return TakeWithRefill(*cache, out, terms);
   }
 
   [[gnu::noinline]] bool TakeAfterDraining(Cache* cache,
                                            std::span<std::byte*> out,
-                                           AllocationTerms claim) {
+                                           AllocationTerms terms) {
     Shortage shortage(*this, cache);
-    return shortage.Take(out, claim);
+    return shortage.Take(out, terms);
   }
 
   // Takes what the cache has, and the rest from the free buffers without
@@ -306,13 +306,13 @@ class LockFreePool {
   // flushes left exactly such batches, and one buffer more would cost a visit
   // to another depot shard.
   bool TakeWithRefill(Cache& cache, std::span<std::byte*> out,
-                      AllocationTerms claim) {
+                      AllocationTerms terms) {
     budget_.Shrink(cache, registry_.owned());
     Adapt(cache);
     const uint32_t cached = std::min(cache.size(), Size(out) - 1);
     const uint32_t missing = Size(out) - cached;
     const uint32_t reserved = central_.ReserveFree(
-        missing, claim, [&](LedgerView view, uint32_t most) {
+        missing, terms, [&](LedgerView view, uint32_t most) {
           const uint32_t batch = slow_path_.BatchOf(cache);
           return view.Pressed(central_.reserve())
                      ? 0
@@ -322,8 +322,8 @@ class LockFreePool {
     if (reserved == 0) return false;
     // Reserved first: if there are too few, the cache stays as it is. Another
     // thread may have emptied the cache since.
-    if (cached != 0 && !slow_path_.Pop(cache, out.first(cached), claim) &&
-        !TakeFree(&cache, out.first(cached), claim)) {
+    if (cached != 0 && !slow_path_.Pop(cache, out.first(cached), terms) &&
+        !TakeFree(&cache, out.first(cached), terms)) {
       central_.CancelReservation(reserved);
       return false;
     }
@@ -337,8 +337,8 @@ class LockFreePool {
 
   // Bypasses the caches, without touching the reserve.
   bool TakeFree(Cache* cache, std::span<std::byte*> out,
-                AllocationTerms claim) {
-    if (!central_.ReserveFree(Size(out), claim)) return false;
+                AllocationTerms terms) {
+    if (!central_.ReserveFree(Size(out), terms)) return false;
     central_.Collect(out, SparesOf(cache));
     return true;
   }

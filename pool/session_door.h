@@ -42,12 +42,12 @@ class BufferPool::SessionDoor {
   // --- Taking: all or none. The caller must hand out what it takes.
 
   // As LockFreePool::Take and LockFreePool::TakeCheaply.
-  [[nodiscard]] bool Take(std::span<std::byte*> out, AllocationTerms claim) {
-    return pool_.Take(out, claim);
+  [[nodiscard]] bool Take(std::span<std::byte*> out, AllocationTerms terms) {
+    return pool_.Take(out, terms);
   }
   [[nodiscard]] bool TakeCheaply(std::span<std::byte*> out,
-                                 AllocationTerms claim) {
-    return pool_.TakeCheaply(out, claim);
+                                 AllocationTerms terms) {
+    return pool_.TakeCheaply(out, terms);
   }
 
   // --- Handing out, and taking back.

@@ -28,6 +28,10 @@ inline constexpr uint32_t kMaxBatch = 128;
 // The number of a depot shard: 0 to core_pools - 1.
 enum class CoreId : uint32_t {};
 
+// A class of allocations, by its place in the order of service: 0 is served
+// first.
+enum class ClassId : uint8_t {};
+
 // The distance that keeps data that one thread writes often away from other
 // threads' data. Fixed, not std::hardware_destructive_interference_size,
 // because layouts depend on it.

@@ -53,8 +53,8 @@ class WaitDoor {
     return !core_.central().ledger().Load().Pressed(n);
   }
 
-  // True if a session waits that goes before an allocation of this rank.
-  bool MustWait(Rank rank) const { return core_.central().MustWait(rank); }
+  // True if a session waits that goes before an allocation of this class.
+  bool MustWait(ClassId id) const { return core_.central().MustWait(id); }
 
   // Counts the caller as waiting, if any session waits and fewer than `limit`
   // do. If none waits, use Shortage::TryBecomeWait.

@@ -23,7 +23,7 @@ namespace {
 constexpr int kBuiltInClasses = 3;
 
 // Upper bound on live records: waiting sessions, as many cancelled waits that
-// are still linked, granted waits that are not yet collected (each holds a
+// are still linked, granted waits that are not yet redeemed (each holds a
 // buffer), dead records that the classes keep beyond that, and threads between
 // two steps.
 size_t RecordCount(uint32_t max_waiters, uint32_t capacity) {
@@ -209,14 +209,14 @@ bool SessionAllocator::TakeSpares(std::span<std::byte*> out) noexcept {
   const uint64_t share =
       uint64_t{pool().reserve()} + pool().capacity() / 4 + out.size();
   if (!door_.waits().HasToSpare(static_cast<uint32_t>(share))) return false;
-  if (!door_.TakeCheaply(out, queue_.ClaimOf(receive_))) return false;
+  if (!door_.TakeCheaply(out, queue_.TermsOf(receive_))) return false;
   door_.HandOut(out, Holder::kSession);
   return true;
 }
 
 Allocation SessionAllocator::TakeOrWait(ClassId id, std::span<std::byte*> out,
                                         Waker waker, TicketWord& ticket) {
-  if (door_.TakeCheaply(out, queue_.ClaimOf(id))) return Allocation::kGranted;
+  if (door_.TakeCheaply(out, queue_.TermsOf(id))) return Allocation::kGranted;
   return AllocationOf(queue_.TakeOrJoin(door_.cache(), id, out, waker, ticket));
 }
 

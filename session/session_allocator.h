@@ -151,7 +151,7 @@ class SessionAllocator {
 
   // Takes a class's need into `out`, all or nothing.
   bool Take(ClassId id, std::span<std::byte*> out) {
-    return door_.Take(out, queue_.ClaimOf(id));
+    return door_.Take(out, queue_.TermsOf(id));
   }
 
   // As Take; if the need cannot be met, sets `ticket` and then waits.

@@ -65,7 +65,7 @@ Allocation SessionBuffers::CompleteOrWaitForBoth(Waker waker) {
   const auto one = std::span(storage).first(1);
   const ClassId complete = allocator_.complete();
   Allocation result = Allocation::kGranted;
-  if (!allocator_.door_.TakeCheaply(one, allocator_.queue_.ClaimOf(complete))) {
+  if (!allocator_.door_.TakeCheaply(one, allocator_.queue_.TermsOf(complete))) {
     awaited_ = kBothSides;
     result = SessionAllocator::AllocationOf(allocator_.queue_.CompleteOrJoin(
         allocator_.door_.cache(), complete, [&] { ReleaseBuffers(); },
@@ -84,7 +84,7 @@ WaitStatus SessionBuffers::FinishWait() noexcept {
   if (wait == WaitTicket{}) return WaitStatus::kNone;
   std::array<std::byte*, 2> storage;
   const auto out = std::span(storage).first(std::popcount(awaited_));
-  switch (allocator_.queue_.Collect(wait, out)) {
+  switch (allocator_.queue_.Redeem(wait, out)) {
     case WaiterStatus::kWaiting:
       return WaitStatus::kWaiting;
     case WaiterStatus::kGranted:

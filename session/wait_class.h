@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include "tandem/pool/types.h"
+
 namespace tandem {
 
 // A class of allocations of one buffer that a server declares (S8). Its waiters
@@ -17,9 +19,8 @@ struct WaitClass {
   int rank = 0;
 };
 
-// Position of a class among those of its SessionAllocator, by rank: 0 is served
-// first.
-enum class ClassId : uint8_t {};
+// The most classes of a SessionAllocator; their ids are 0, 1, 2 ... in order of
+// rank.
 inline constexpr int kMaxClasses = 8;
 
 // The ranks of the three built-in classes. S6 needs exactly this order:

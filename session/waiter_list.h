@@ -34,7 +34,7 @@ namespace tandem {
 template <class Platform>
 class WaiterList {
  public:
-  using Records = WaiterRecords<Platform>;
+  using Records = WaiterRecordPool<Platform>;
 
   struct Waiter {
     WaiterIndex index;
@@ -42,7 +42,7 @@ class WaiterList {
   };
 
   explicit WaiterList(Records& records)
-      : records_(records), head_(Pack(0, false, kNoWaiter)), hint_(0) {}
+      : records_(records), head_(Pack(0, false, kNoWaiter)), tail_hint_(0) {}
 
   // Links a record at the end. The record must already have `state`, with its
   // new version. Otherwise another append, for which the hint with the old
@@ -52,7 +52,7 @@ class WaiterList {
     next.store(Pack(TagOf(next.load()) + 1, false, kNoWaiter));
     while (!AppendFrom(Start(), index)) {
     }
-    SetHint(index, state);
+    SetTailHint(index, state);
   }
 
   // Returns the first record that waits, at some moment of the call. Unlinks
@@ -97,25 +97,25 @@ class WaiterList {
   // Where to start an append: the hint, {version 38, index 24}, if it is still
   // valid, else the head.
   Position Start() {
-    const uint64_t hint = hint_.load();
+    const uint64_t hint = tail_hint_.load();
     if (hint != 0) {
       const WaiterIndex index = IndexOf(hint);
       Link& next = records_[index].next;
       const uint64_t value = next.load();
       // In this order: reuse changes the version before it resets the link.
-      if (!IsMarked(value) && HintOf(index, StateOf(index)) == hint) {
+      if (!IsMarked(value) && TailHintOf(index, StateOf(index)) == hint) {
         return {&next, value};
       }
     }
     return {&head_, head_.load()};
   }
 
-  static constexpr uint64_t HintOf(WaiterIndex index, WaiterState state) {
+  static constexpr uint64_t TailHintOf(WaiterIndex index, WaiterState state) {
     return state.version() << kIndexBits | static_cast<uint32_t>(index);
   }
 
-  void SetHint(WaiterIndex index, WaiterState state) {
-    hint_.store(HintOf(index, state));
+  void SetTailHint(WaiterIndex index, WaiterState state) {
+    tail_hint_.store(TailHintOf(index, state));
   }
 
   // False if the list changed at the position: the caller starts again.
@@ -174,13 +174,13 @@ class WaiterList {
       }
       if (!Unlink(at, node, after)) return false;
     }
-    if (last) SetHint(last->index, last->state);
+    if (last) SetTailHint(last->index, last->state);
     return true;
   }
 
   Records& records_;
   alignas(kCacheLine) Link head_;
-  alignas(kCacheLine) typename Platform::template Atomic<uint64_t> hint_;
+  alignas(kCacheLine) typename Platform::template Atomic<uint64_t> tail_hint_;
 };
 
 }  // namespace tandem

@@ -55,7 +55,7 @@ struct alignas(kCacheLine) CoreWaits {
 //   kWaiting    linked    counted  list, owner   Serve, any thread, with the
 //                                                buffers: kGranted
 //                                                Cancel, any thread: kCancelled
-//   kGranted    linked,   until    list, owner   Collect, by its session: the
+//   kGranted    linked,   until    list, owner   Redeem, by its session: the
 //               then not  EndWait                owner's hold
 //   kCancelled  linked,   until    list, then    Cancel drops the owner's hold
 //               then not  EndWait  none          itself
@@ -96,19 +96,18 @@ struct alignas(kCacheLine) CoreWaits {
 //           are deferred until it returns, not nested.
 // Progress: lock-free.
 // Memory:   the records given at construction, no more.
-// Cost:     a wait, its grant and its collection take 11 read-modify-writes of
+// Cost:     a wait, its grant and its redemption take 11 read-modify-writes of
 //           words that other threads also write: three on the ledger (join,
 //           reserve, end), three on the list (append, mark, unlink), one on the
 //           state, one on the holds, and the release's credit, push and pop of
 //           the buffers. Statistics and spare records are on the core's own
-//           lines.
 //           lines.
 template <class Platform>
 class WaiterQueue final : public WaiterService {
  public:
   using Door = WaitDoor<Platform>;
   using Cache = typename Door::Cache;
-  using Records = WaiterRecords<Platform>;
+  using Records = WaiterRecordPool<Platform>;
   using TicketWord = typename Platform::template Atomic<uint64_t>;
 
   struct ClassRule {
@@ -142,15 +141,14 @@ class WaiterQueue final : public WaiterService {
         left_(0),
         class_count_(classes.size()) {
     for (size_t i = 0; i < classes.size(); ++i) {
-      lines_[i].emplace(i, classes[i], records_);
+      queues_[i].emplace(i, classes[i], records_);
     }
   }
 
-  static constexpr Rank RankOf(ClassId id) { return Rank{Int(id)}; }
-  const ClassRule& rule(ClassId id) const { return lines_[Int(id)]->rule; }
+  const ClassRule& rule(ClassId id) const { return queues_[Int(id)]->rule; }
 
-  AllocationTerms ClaimOf(ClassId id) const {
-    return {.keep = rule(id).keep, .rank = RankOf(id)};
+  AllocationTerms TermsOf(ClassId id) const {
+    return {.keep = rule(id).keep, .class_id = id};
   }
 
   // For an allocation of this class that LockFreePool::TakeCheaply could not
@@ -164,7 +162,7 @@ class WaiterQueue final : public WaiterService {
   // function returns. The ticket is 0 if the answer is not kWaiting.
   Joined TakeOrJoin(Cache* cache, ClassId id, std::span<std::byte*> out,
                     Waker waker, TicketWord& ticket) {
-    if (door_.MustWait(RankOf(id))) {
+    if (door_.MustWait(id)) {
       const WaiterIndex index = TakeRecord();
       if (index != kNoWaiter) {
         if (door_.TryJoinWait(LimitOf(id))) {
@@ -186,7 +184,7 @@ class WaiterQueue final : public WaiterService {
                         ClassId pair, std::span<std::byte*, 2> out, Waker waker,
                         TicketWord& ticket) {
     typename Door::Shortage shortage(door_.core(), cache);
-    if (shortage.Take(out.template first<1>(), ClaimOf(complete))) {
+    if (shortage.Take(out.template first<1>(), TermsOf(complete))) {
       return Joined::kTaken;
     }
     give_back();
@@ -196,7 +194,7 @@ class WaiterQueue final : public WaiterService {
   // Returns the state of the wait. kGranted: `out`, whose size is the class's
   // need, has the buffers, and the ticket is void. kCancelled: the ticket is
   // void. Only one thread at a time may call this, until the ticket is void.
-  WaiterStatus Collect(WaitTicket ticket, std::span<std::byte*> out) {
+  WaiterStatus Redeem(WaitTicket ticket, std::span<std::byte*> out) {
     const WaiterState state{records_[ticket.index()].state.load()};
     if (state.version() != ticket.version()) return WaiterStatus::kCancelled;
     if (state.status() == WaiterStatus::kGranted) {
@@ -215,15 +213,16 @@ class WaiterQueue final : public WaiterService {
     WaiterState state{record.state.load()};
     if (state.version() != ticket.version() || !state.waiting()) return false;
     // relaxed, both: validated by the compare-and-swap.
-    Line& line = *lines_[record.line.load(std::memory_order::relaxed)];
+    ClassQueue& queue =
+        *queues_[record.class_id.load(std::memory_order::relaxed)];
     const Waker waker = WakerOf(record);
     do {
       if (state.version() != ticket.version() || !state.waiting()) return false;
     } while (!record.state.compare_exchange_weak(
         state.word, state.With(WaiterStatus::kCancelled, kNoBuffer).word));
-    OwnCounts(line).CountCancel();
+    OwnCounts(queue).CountCancel();
     // The class is empty: reset its overtake count.
-    if (!line.list.First()) ResetOvertaken(line);
+    if (!queue.list.First()) ResetOvertaken(queue);
     door_.EndWait();
     records_.Drop(ticket.index(), Records::kOwned);
     // Unlink cancelled waits once they outnumber the waiting sessions: this
@@ -245,20 +244,20 @@ class WaiterQueue final : public WaiterService {
   }
 
   // Implements WaiterService:
-  bool MustWait(Rank rank) override {
+  bool MustWait(ClassId id) override {
     for (size_t i = 0; i < class_count_; ++i) {
-      Line& line = *lines_[i];
-      if (i > Int(rank) && (Int(rank) == 0 || !IsDue(line))) continue;
-      if (line.list.First()) return true;
+      ClassQueue& queue = *queues_[i];
+      if (i > Int(id) && (Int(id) == 0 || !IsDue(queue))) continue;
+      if (queue.list.First()) return true;
     }
     return false;
   }
-  void Overtook(Rank rank) override {
-    if (Int(rank) == 0) return;
+  void Overtook(ClassId id) override {
+    if (Int(id) == 0) return;
     bool due = false;
-    for (size_t i = Int(rank) + 1; i < class_count_; ++i) {
-      if (!lines_[i]->list.First()) continue;
-      due |= lines_[i]->overtaken.fetch_add(1) + 1 == limits_.max_overtakes;
+    for (size_t i = Int(id) + 1; i < class_count_; ++i) {
+      if (!queues_[i]->list.First()) continue;
+      due |= queues_[i]->overtaken.fetch_add(1) + 1 == limits_.max_overtakes;
     }
     // From now on there may be enough for the sessions that go first.
     if (due) Serve();
@@ -277,9 +276,9 @@ class WaiterQueue final : public WaiterService {
   // sessions by more than this.
   static constexpr uint32_t kDeadSlack = 16;
 
-  struct Line {
-    Line(size_t number_of_class, const ClassRule& rule_of_class,
-         Records& records)
+  struct ClassQueue {
+    ClassQueue(size_t number_of_class, const ClassRule& rule_of_class,
+               Records& records)
         : number(number_of_class),
           rule(rule_of_class),
           list(records),
@@ -293,7 +292,7 @@ class WaiterQueue final : public WaiterService {
   };
 
   struct Candidate {
-    size_t line;
+    size_t class_id;
     WaiterIndex index;
     WaiterState state;
     int64_t since;       // when the wait began
@@ -301,10 +300,9 @@ class WaiterQueue final : public WaiterService {
   };
 
   static constexpr uint8_t Int(ClassId id) { return static_cast<uint8_t>(id); }
-  static constexpr uint8_t Int(Rank rank) { return static_cast<uint8_t>(rank); }
 
-  bool IsDue(const Line& line) const {
-    return line.overtaken.load() >= limits_.max_overtakes;
+  bool IsDue(const ClassQueue& queue) const {
+    return queue.overtaken.load() >= limits_.max_overtakes;
   }
 
   WaiterIndex TakeRecord() {
@@ -314,7 +312,7 @@ class WaiterQueue final : public WaiterService {
     return records_.Take();
   }
   void PurgeAll() {
-    for (size_t i = 0; i < class_count_; ++i) lines_[i]->list.Purge();
+    for (size_t i = 0; i < class_count_; ++i) queues_[i]->list.Purge();
   }
 
   // A complete holds a buffer that other sessions wait for, so it is not
@@ -327,7 +325,7 @@ class WaiterQueue final : public WaiterService {
   Joined TakeOrJoin(typename Door::Shortage& shortage, ClassId id,
                     std::span<std::byte*> out, Waker waker,
                     TicketWord& ticket) {
-    if (shortage.Take(out, ClaimOf(id))) return Joined::kTaken;
+    if (shortage.Take(out, TermsOf(id))) return Joined::kTaken;
     const WaiterIndex index = TakeRecord();
     if (index == kNoWaiter) return Joined::kOverloaded;
     if (!shortage.TryBecomeWait(LimitOf(id))) {
@@ -340,7 +338,7 @@ class WaiterQueue final : public WaiterService {
   // For a session that the ledger counts as waiting. Includes the last look.
   Joined Link(WaiterIndex index, ClassId id, std::span<std::byte*> out,
               Waker waker, TicketWord& ticket) {
-    Line& line = *lines_[Int(id)];
+    ClassQueue& queue = *queues_[Int(id)];
     auto& record = records_[index];
     const WaiterState state = WaiterState{record.state.load()}.Next();
     // relaxed: published by Append; WaiterRecord says who may read the fields.
@@ -348,15 +346,15 @@ class WaiterQueue final : public WaiterService {
     record.wake_context.store(waker.context, std::memory_order::relaxed);
     record.on_cancel.store(waker.on_cancel, std::memory_order::relaxed);
     record.since_nanos.store(Platform::NowNanos(), std::memory_order::relaxed);
-    record.line.store(Int(id), std::memory_order::relaxed);
-    OwnCounts(line).CountWait();
+    record.class_id.store(Int(id), std::memory_order::relaxed);
+    OwnCounts(queue).CountWait();
     // First the state, then the ticket: a thread that reads the ticket may
     // cancel the wait at once, and a refused cancel must mean that the wait is
     // over.
     record.state.store(state.word);
     const WaitTicket self = WaitTicket::Of(index, state);
     ticket.store(self.word);
-    line.list.Append(index, state);
+    queue.list.Append(index, state);
     if (!ServeAs(self)) return Joined::kWaiting;
     ticket.store(0);
     // This thread served the wait, so no other thread has cancelled it.
@@ -366,13 +364,13 @@ class WaiterQueue final : public WaiterService {
   }
 
   // The counts of the core that the caller runs on, which is only a hint.
-  WaitCounters<Platform>& OwnCounts(const Line& line) {
+  WaitCounters<Platform>& OwnCounts(const ClassQueue& queue) {
     return counts_[Platform::CurrentCore() % counts_.size()]
-        .classes[line.number];
+        .classes[queue.number];
   }
 
-  static void ResetOvertaken(Line& line) {
-    if (line.overtaken.load() != 0) line.overtaken.store(0);
+  static void ResetOvertaken(ClassQueue& queue) {
+    if (queue.overtaken.load() != 0) queue.overtaken.store(0);
   }
 
   // Serves all waits that can be served. True if this call served the wait
@@ -382,7 +380,7 @@ class WaiterQueue final : public WaiterService {
     ServeScope<Platform>::Run(this, [&] {
       while (const std::optional<Candidate> next = Pick()) {
         std::array<std::byte*, 2> storage;
-        const ClassRule& rule = lines_[next->line]->rule;
+        const ClassRule& rule = queues_[next->class_id]->rule;
         const auto buffers = std::span(storage).first(rule.need);
         if (!door_.TakeForWaiter(buffers, rule.keep)) return;
         if (!Grant(*next, buffers, self, served_self)) door_.GiveUp(buffers);
@@ -395,13 +393,13 @@ class WaiterQueue final : public WaiterService {
   std::optional<Candidate> Pick() {
     std::optional<Candidate> best;
     for (size_t i = 0; i < class_count_; ++i) {
-      const auto first = lines_[i]->list.First();
+      const auto first = queues_[i]->list.First();
       if (!first) continue;
       // relaxed: validated by the compare-and-swap in Grant.
       const int64_t since =
           records_[first->index].since_nanos.load(std::memory_order::relaxed);
       if (best && since >= best->since) continue;
-      if (!best || IsDue(*lines_[i])) {
+      if (!best || IsDue(*queues_[i])) {
         best = Candidate{i, first->index, first->state, since, 0};
         if (i == 0) break;
       } else {
@@ -423,13 +421,13 @@ class WaiterQueue final : public WaiterService {
             expected, to.state.With(WaiterStatus::kGranted, first).word)) {
       return false;
     }
-    Line& line = *lines_[to.line];
+    ClassQueue& queue = *queues_[to.class_id];
     door_.EndWait();
-    ResetOvertaken(line);
-    for (size_t i = to.line + 1; i < class_count_; ++i) {
-      if (to.overtakes >> i & 1) lines_[i]->overtaken.fetch_add(1);
+    ResetOvertaken(queue);
+    for (size_t i = to.class_id + 1; i < class_count_; ++i) {
+      if (to.overtakes >> i & 1) queues_[i]->overtaken.fetch_add(1);
     }
-    OwnCounts(line).CountGrant(Platform::NowNanos() - to.since);
+    OwnCounts(queue).CountGrant(Platform::NowNanos() - to.since);
     if (WaitTicket::Of(to.index, to.state) == self) {
       served_self = true;
     } else {
@@ -462,7 +460,7 @@ class WaiterQueue final : public WaiterService {
   // unlinked.
   alignas(kCacheLine) typename Platform::template Atomic<uint32_t> left_;
   const size_t class_count_;
-  std::array<std::optional<Line>, kMaxClasses> lines_;
+  std::array<std::optional<ClassQueue>, kMaxClasses> queues_;
 };
 
 }  // namespace tandem

@@ -67,9 +67,9 @@ struct alignas(kCacheLine) WaiterRecord {
 
   Atomic<uint64_t> state{0};
   Atomic<uint64_t> next{0};   // of WaiterList
-  Atomic<uint32_t> holds{0};  // of WaiterRecords
+  Atomic<uint32_t> holds{0};  // of WaiterRecordPool
   Atomic<int64_t> since_nanos{0};
-  Atomic<uint32_t> line{0};       // its class
+  Atomic<uint32_t> class_id{0};
   Atomic<uint32_t> on_cancel{0};  // of its waker
   Atomic<void (*)(void*) noexcept> wake{nullptr};
   Atomic<void*> wake_context{nullptr};
@@ -93,7 +93,7 @@ struct alignas(kCacheLine) SpareRecord {
 // Cost:     where waits begin and end in turn, one exchange on the core's own
 //           line for each record that is taken or returned.
 template <class Platform>
-class WaiterRecords {
+class WaiterRecordPool {
  public:
   using Record = WaiterRecord<Platform>;
   using Spare = SpareRecord<Platform>;
@@ -104,8 +104,8 @@ class WaiterRecords {
 
   // All arguments must outlive this object. There are as many links as records,
   // and one spare for each core.
-  WaiterRecords(std::span<Record> records, std::span<Link> links,
-                std::span<Spare> spares)
+  WaiterRecordPool(std::span<Record> records, std::span<Link> links,
+                   std::span<Spare> spares)
       : records_(records), links_(links), spares_(spares) {
     for (auto i = static_cast<uint32_t>(records.size()); i-- > 0;) {
       const WaiterIndex index{i};

@@ -41,12 +41,12 @@ class SlowPath {
   // holds too few, if there is pressure, or if the gate is open now: then the
   // failure had another cause.
   bool PopShared(Cache& cache, std::span<std::byte*> out,
-                 AllocationTerms claim) {
+                 AllocationTerms terms) {
     if (cache.biased()) return false;
     OnShared(cache);
     // A class that keeps more than the reserve needs more to be free.
     const LedgerView view = central_.ledger().Load();
-    if (view.Pressed(central_.reserve()) || view.available() < claim.keep ||
+    if (view.Pressed(central_.reserve()) || view.available() < terms.keep ||
         !cache.PopShared(out)) {
       return false;
     }
@@ -71,11 +71,11 @@ class SlowPath {
 
   // Takes from the cache in its present mode. False if it holds too few, or if
   // there is pressure.
-  bool Pop(Cache& cache, std::span<std::byte*> out, AllocationTerms claim) {
-    if (!cache.biased()) return PopShared(cache, out, claim);
+  bool Pop(Cache& cache, std::span<std::byte*> out, AllocationTerms terms) {
+    if (!cache.biased()) return PopShared(cache, out, terms);
     // A class that keeps more than the reserve must look at the ledger, biased
     // or not.
-    return central_.ledger().Load().available() >= claim.keep &&
+    return central_.ledger().Load().available() >= terms.keep &&
            cache.PopBiased(out);
   }
 

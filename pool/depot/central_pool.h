@@ -16,8 +16,8 @@ namespace tandem {
 
 // The terms of an allocation.
 struct AllocationTerms {
-  uint32_t keep;  // buffers that must remain afterwards
-  Rank rank;      // its turn among waiting sessions
+  uint32_t keep;     // buffers that must remain afterwards
+  ClassId class_id;  // its turn among waiting sessions
 };
 
 // The buffers that are in no cache and in nobody's hands; the ledger, which
@@ -67,31 +67,31 @@ class CentralPool {
   // and no waiting session goes before this allocation; and as many more as
   // `surplus(view, most)` wants, at most `most`. Returns the sum, 0 if none.
   template <class Surplus>
-  [[nodiscard]] uint32_t ReserveFree(uint32_t n, AllocationTerms claim,
+  [[nodiscard]] uint32_t ReserveFree(uint32_t n, AllocationTerms terms,
                                      Surplus surplus) {
-    const uint32_t keep = std::max(claim.keep, reserve_);
+    const uint32_t keep = std::max(terms.keep, reserve_);
     LedgerView view = ledger_.Load();
     uint32_t count;
     do {
       if (view.available() < n + keep) return 0;
-      if (view.waiting() != 0 && waiter_service_->MustWait(claim.rank))
+      if (view.waiting() != 0 && waiter_service_->MustWait(terms.class_id))
         return 0;
       count = n + surplus(view, view.available() - n - keep);
     } while (!ledger_.TryReserve(view, count));
-    if (view.waiting() != 0) waiter_service_->Overtook(claim.rank);
+    if (view.waiting() != 0) waiter_service_->Overtook(terms.class_id);
     return count;
   }
-  [[nodiscard]] bool ReserveFree(uint32_t n, AllocationTerms claim) {
-    return ReserveFree(n, claim, [](LedgerView, uint32_t) { return 0u; }) != 0;
+  [[nodiscard]] bool ReserveFree(uint32_t n, AllocationTerms terms) {
+    return ReserveFree(n, terms, [](LedgerView, uint32_t) { return 0u; }) != 0;
   }
 
   // The same for a caller that has raised a shortage and emptied every cache:
   // this is its last look, and may dig into the reserve.
-  [[nodiscard]] bool ReserveSwept(uint32_t n, AllocationTerms claim) {
+  [[nodiscard]] bool ReserveSwept(uint32_t n, AllocationTerms terms) {
     bool served = false;
     LedgerView view = ledger_.Load();
     for (;;) {
-      if (view.waiting() != 0 && waiter_service_->MustWait(claim.rank)) {
+      if (view.waiting() != 0 && waiter_service_->MustWait(terms.class_id)) {
         // What is left may be owed to a waiting session that no thread is
         // serving: a releasing thread may have stopped between its credit and
         // its call of Serve.
@@ -101,19 +101,19 @@ class CentralPool {
         view = ledger_.Load();
         continue;
       }
-      if (view.available() < n + claim.keep) return false;
+      if (view.available() < n + terms.keep) return false;
       if (ledger_.TryReserve(view, n)) break;
     }
-    if (view.waiting() != 0) waiter_service_->Overtook(claim.rank);
+    if (view.waiting() != 0) waiter_service_->Overtook(terms.class_id);
     return true;
   }
 
   // Gives up a reservation of which nothing has been collected.
   void CancelReservation(uint32_t count) { CreditAndServe(count); }
 
-  // True if a session waits that goes before an allocation of this rank.
-  bool MustWait(Rank rank) const {
-    return ledger_.Load().waiting() != 0 && waiter_service_->MustWait(rank);
+  // True if a session waits that goes before an allocation of this class.
+  bool MustWait(ClassId id) const {
+    return ledger_.Load().waiting() != 0 && waiter_service_->MustWait(id);
   }
 
   // Fetches buffers that have been reserved, in one call or in several.

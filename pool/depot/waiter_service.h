@@ -1,23 +1,20 @@
 #ifndef TANDEM_POOL_DEPOT_WAITER_SERVICE_H_
 #define TANDEM_POOL_DEPOT_WAITER_SERVICE_H_
 
-#include <cstdint>
+#include "tandem/pool/types.h"
 
 namespace tandem {
-
-// The order of service: smaller ranks before larger.
-enum class Rank : uint8_t {};
 
 // What the pool asks about the sessions that wait for its buffers; the session
 // layer implements it. Called only while the ledger counts waiters, so never on
 // the fast path. Every function is lock-free and async-signal-safe.
 class WaiterService {
  public:
-  // True if an allocation of this rank that starts now must wait its turn.
-  virtual bool MustWait(Rank rank) = 0;
+  // True if an allocation of this class that starts now must wait its turn.
+  virtual bool MustWait(ClassId id) = 0;
 
-  // An allocation of this rank has succeeded while sessions waited.
-  virtual void Overtook(Rank rank) = 0;
+  // An allocation of this class has succeeded while sessions waited.
+  virtual void Overtook(ClassId id) = 0;
 
   // Serves waiters in order until the ledger runs out. A thread that credits
   // buffers while the ledger counts waiters must call this afterwards.

@@ -47,7 +47,7 @@ using Core = LockFreePool<StdPlatform>;
 constexpr uint32_t kCacheLimit = 16;
 // Rounds after which a thread makes room for the one that it waits for.
 constexpr uint32_t kPatience = 300;
-constexpr AllocationTerms kClaim{.keep = 0, .rank = Rank{0xFF}};
+constexpr AllocationTerms kTerms{.keep = 0, .class_id = ClassId{0xFF}};
 
 // A buffer has the name of its holder in it, 0 for nobody. Loads and stores, so
 // that owners are not slowed down: two holders notice it when they write, or
@@ -145,8 +145,8 @@ class Stress {
   template <size_t kCount>
   [[gnu::always_inline]] void Use(Core::Cache& cache, uint32_t name) {
     std::array<std::byte*, kCount> buffers;
-    if (!core_.TakeBiased(&cache, buffers, kClaim) &&
-        !core_.Take(&cache, buffers, kClaim)) {
+    if (!core_.TakeBiased(&cache, buffers, kTerms) &&
+        !core_.Take(&cache, buffers, kTerms)) {
       return;
     }
     Change(buffers, 0, name);
@@ -173,7 +173,7 @@ class Stress {
         if (looks == kPatience) std::this_thread::yield();
         if (looks == 2 * kPatience) break;
       }
-      if (!core_.Reserve(&cache, capacity_, kClaim)) continue;
+      if (!core_.Reserve(&cache, capacity_, kTerms)) continue;
       core_.central().Collect(all);
       Change(all, 0, name);
       Change(all, name, 0);
@@ -216,7 +216,7 @@ class Stress {
       std::_Exit(1);
     }
     std::vector<std::byte*> all(capacity_);
-    if (!core_.Reserve(nullptr, capacity_, kClaim)) std::_Exit(1);
+    if (!core_.Reserve(nullptr, capacity_, kTerms)) std::_Exit(1);
     core_.central().Collect(all);
     Change(all, 0, 1);
   }

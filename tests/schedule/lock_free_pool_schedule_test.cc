@@ -21,10 +21,10 @@ class Hands {
   explicit Hands(World& world) : world_(world) {}
   ~Hands() { GiveAll(); }
 
-  bool Take(uint32_t n, AllocationTerms claim) {
+  bool Take(uint32_t n, AllocationTerms terms) {
     if (size_ + n > storage_.size()) return false;
     const bool taken =
-        world_.Take(std::span(storage_).subspan(size_, n), claim);
+        world_.Take(std::span(storage_).subspan(size_, n), terms);
     if (taken) size_ += n;
     return taken;
   }

@@ -95,8 +95,8 @@ class PoolWorld {
   // it was asked for.
   static constexpr uint32_t kBatch = std::max((kShape.cache_limit + 1) / 2, 1u);
 
-  static constexpr AllocationTerms kReceive{kShape.reserve, Rank{2}};
-  static constexpr AllocationTerms kPair{0, Rank{1}};
+  static constexpr AllocationTerms kReceive{kShape.reserve, ClassId{2}};
+  static constexpr AllocationTerms kPair{0, ClassId{1}};
 
   PoolWorld()
       : core({.map = map_,
@@ -146,23 +146,23 @@ class PoolWorld {
   }
 
   // LockFreePool's operations, checked.
-  bool Take(std::span<std::byte*> out, AllocationTerms claim) {
-    return Take(cache(), out, claim);
+  bool Take(std::span<std::byte*> out, AllocationTerms terms) {
+    return Take(cache(), out, terms);
   }
-  bool Take(Cache* cache, std::span<std::byte*> out, AllocationTerms claim) {
+  bool Take(Cache* cache, std::span<std::byte*> out, AllocationTerms terms) {
     HurryNowAndThen(cache);
     reach_.Start(HeldHere(), out.size() + kBatch);
-    const bool taken = core.Take(cache, out, claim);
+    const bool taken = core.Take(cache, out, terms);
     if (taken) custody.Take(out);
-    FinishTake(taken, out.size(), claim);
+    FinishTake(taken, out.size(), terms);
     return taken;
   }
   bool TakeUnder(typename Core::Shortage& shortage, std::span<std::byte*> out,
-                 AllocationTerms claim) {
+                 AllocationTerms terms) {
     reach_.Start(HeldHere(), out.size() + kBatch);
-    const bool taken = shortage.Take(out, claim);
+    const bool taken = shortage.Take(out, terms);
     if (taken) custody.Take(out);
-    FinishTake(taken, out.size(), claim);
+    FinishTake(taken, out.size(), terms);
     return taken;
   }
   void Give(std::span<std::byte* const> buffers) { Give(cache(), buffers); }
@@ -233,11 +233,11 @@ class PoolWorld {
  private:
   size_t HeldHere() const { return custody.held(rl::thread_index()); }
 
-  void FinishTake(bool taken, size_t need, AllocationTerms claim) {
+  void FinishTake(bool taken, size_t need, AllocationTerms terms) {
     const size_t mine = HeldHere();
     const size_t others = reach_.Finish(mine);
     if (barriers_may_fail) return;  // caches may have been passed over
-    Require(taken || kShape.capacity < mine + others + need + claim.keep,
+    Require(taken || kShape.capacity < mine + others + need + terms.keep,
             "an allocation fails only if it must (P3)");
   }
 

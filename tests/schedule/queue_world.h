@@ -84,7 +84,7 @@ class QueueWorld : public PoolWorld<kShape.pool> {
 
   // Takes out.size() buffers past the caches, for a test's start.
   void TakeFirst(std::span<std::byte*> out) {
-    Require(this->core.Take(nullptr, out, {0, Rank{0}}), "all are free");
+    Require(this->core.Take(nullptr, out, {0, ClassId{0}}), "all are free");
     this->custody.Take(out);
   }
 
@@ -97,7 +97,7 @@ class QueueWorld : public PoolWorld<kShape.pool> {
     const Facts& facts = facts_[IndexOf(waiter)] = WaitingBefore(waiter);
     waiter.size = rules_[Int(id)].need;
     const auto out = std::span(waiter.storage).first(waiter.size);
-    if (this->core.TakeCheaply(this->cache(), out, queue.ClaimOf(id))) {
+    if (this->core.TakeCheaply(this->cache(), out, queue.TermsOf(id))) {
       return Has(waiter, facts);
     }
     waiter.fate = Waiter::Fate::kWaiting;
@@ -134,7 +134,7 @@ class QueueWorld : public PoolWorld<kShape.pool> {
   WaiterStatus Look(Waiter& waiter) {
     const WaitTicket ticket{waiter.ticket.load()};
     const auto out = std::span(waiter.storage).first(waiter.size);
-    const WaiterStatus status = queue.Collect(ticket, out);
+    const WaiterStatus status = queue.Redeem(ticket, out);
     if (status == WaiterStatus::kGranted) {
       Require(waiter.fate != Waiter::Fate::kCancelled,
               "who was cancelled was not served as well (S5)");
@@ -272,7 +272,7 @@ class QueueWorld : public PoolWorld<kShape.pool> {
 
   void RequireRecordsWhole() {
     std::array<std::byte*, kShape.pool.capacity> all;
-    Require(this->core.Take(nullptr, all, {0, Rank{0}}), "all are free");
+    Require(this->core.Take(nullptr, all, {0, ClassId{0}}), "all are free");
     std::array<Queue::TicketWord, kShape.records> tickets;
     std::array<std::byte*, 2> none;
     for (uint32_t i = 0; i < kShape.records; ++i) {

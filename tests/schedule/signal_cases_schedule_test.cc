@@ -60,7 +60,8 @@ struct EveryOperation : ScheduleTest<EveryOperation, QueueWorld<kShape>, 1> {
     switch (operation) {
       case kAcquire: {
         std::byte* buffer;
-        if (!world().core.Take(world().cache(), {&buffer, 1}, {0, Rank{2}})) {
+        if (!world().core.Take(world().cache(), {&buffer, 1},
+                               {0, ClassId{2}})) {
           return;
         }
         world().custody.Take({&buffer, 1});

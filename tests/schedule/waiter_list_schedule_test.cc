@@ -15,7 +15,7 @@ namespace tandem {
 namespace {
 
 using List = WaiterList<RelacyPlatform>;
-using Records = WaiterRecords<RelacyPlatform>;
+using Records = WaiterRecordPool<RelacyPlatform>;
 
 // Two lists over one set of records. Of each wait it is known for a fact in
 // which list it is and when it was appended.
