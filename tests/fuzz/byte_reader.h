@@ -7,7 +7,7 @@
 
 namespace tandem {
 
-// Decisions out of a fuzzer's bytes. Past their end every decision is 0.
+// Makes decisions from a fuzzer's bytes. After their end every decision is 0.
 class ByteReader {
  public:
   explicit ByteReader(std::span<const uint8_t> bytes) : bytes_(bytes) {}
@@ -19,7 +19,7 @@ class ByteReader {
     bytes_ = bytes_.subspan(1);
     return byte;
   }
-  // Less than n, which is 1 to 256.
+  // A number below n, which is 1 to 256.
   uint32_t Below(size_t n) { return Next() % static_cast<uint32_t>(n); }
   bool Flag() { return Below(2) == 1; }
   template <class T, size_t kCount>

@@ -13,7 +13,7 @@
 
 namespace tandem {
 
-// What a session's waker does.
+// The actions of a session's waker.
 enum class WakerKind {
   kNone,     // the session does not wait
   kSilent,   // no function: nobody is told
@@ -21,8 +21,8 @@ enum class WakerKind {
   kReturns,  // is noted, and gives back what the session holds empty
 };
 
-// What sessions hold and wait for, and what each operation comes to, by the
-// specification of the pool. Operations that end serve who waits at once.
+// The buffers and waits of sessions, and the result of each operation, by the
+// specification of the pool. An operation that ends serves waiters at once.
 class ModelSessions {
  public:
   struct SideState {
@@ -37,18 +37,18 @@ class ModelSessions {
   // "No session": a raw operation.
   static constexpr size_t kNobody = SIZE_MAX;
 
-  // `rules` must outlive it.
+  // `rules` must outlive this object.
   ModelSessions(const SequentialPool::Rules& rules, size_t pair, size_t count)
       : spec_(rules),
         pair_(pair),
         sessions_(count),
         counts_(rules.classes.size()) {}
 
-  // Says whose operation comes next, and with what waker. Before the real one:
-  // its wakers ask.
+  // Says whose operation comes next, and with which waker. Must come before the
+  // real operation, because its wakers ask.
   void Begin(size_t session, WakerKind waker = WakerKind::kNone);
-  // Whether the waker of `session` gives back what it holds. Not within an
-  // operation of its own.
+  // Whether the waker of `session` gives back what the session holds. It does
+  // not within an operation of its own.
   bool ReturnsWhenWoken(size_t session) const {
     return sessions_[session].waker == WakerKind::kReturns &&
            session != acting_;
@@ -70,13 +70,13 @@ class ModelSessions {
   void ReleaseBuffers() { Release(DropEmpty(Acting())); }
   WaitStatus Finish();
   bool Cancel();
-  // Ends it, and begins a new one of its name.
+  // Ends the session, and begins a new one with its name.
   void End();
 
   SideState& side(size_t session, Side side) {
     return sessions_[session].sides[static_cast<size_t>(side)];
   }
-  // Who has been told since the last call, in order.
+  // The sessions that have been woken since the last call, in order.
   std::vector<size_t> TakeWakes() { return std::exchange(wakes_, {}); }
 
   const SequentialPool& pool() const { return spec_; }

@@ -22,7 +22,7 @@
 
 namespace tandem {
 
-// One input's pool, the model of it, and what has been done with both so far.
+// One input's pool, its model, and what has been done with both so far.
 class OperationRun {
  public:
   explicit OperationRun(std::span<const uint8_t> input);
@@ -30,7 +30,7 @@ class OperationRun {
   OperationRun(const OperationRun&) = delete;
   OperationRun& operator=(const OperationRun&) = delete;
 
-  // As RunOperations says.
+  // See RunOperations.
   std::string Run();
 
  private:
@@ -50,7 +50,7 @@ class OperationRun {
 
   // Does `work` on the current thread.
   void On(std::function<void()> work);
-  // The next operation, as the input says.
+  // Does the next operation of the input.
   void Step();
   void EndAll();
 
@@ -83,7 +83,7 @@ class OperationRun {
   void Receive(ClassId id, std::string_view name);
   size_t ChooseSession(std::string_view operation);
   Side ChooseSide();
-  // Begins an operation that may wait. True if it does: then with `waker`.
+  // Begins an operation that may wait. True if it may: then it uses `waker`.
   bool BeginWait(size_t session, Waker& waker);
   static void Wake(void* context) noexcept;
   void ExpectResult(Allocation result, Allocation expected);

@@ -7,15 +7,15 @@
 
 namespace tandem {
 
-// Makes a pool and runs operations on it, all of which `input` encodes: raw
-// acquisitions and releases, sessions that receive, pair, wait, are served,
-// leave and go, Trim, and all that on four threads in turn, each with a cache
-// of its own, which may end. One operation at a time, so that SequentialPool
-// says exactly what each comes to (P3), who is woken in which order (S4, S8),
-// and what a snapshot counts.
+// Creates a pool and runs operations on it, all encoded by `input`: raw
+// acquisitions and releases; sessions that receive, take pairs, wait, are
+// served, cancel and end; Trim. Four threads do this in turn, each with a cache
+// of its own; a thread may end. One operation runs at a time, so SequentialPool
+// gives the exact result of each (P3), the order of wake-ups (S4, S8), and the
+// counts of a snapshot.
 //
-// Returns the history up to the first thing that was not as said; empty if
-// there is none. Any bytes are a valid input.
+// Returns the history up to the first difference; empty if there is none. Any
+// bytes are a valid input.
 std::string RunOperations(std::span<const uint8_t> input);
 
 }  // namespace tandem

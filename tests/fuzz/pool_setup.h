@@ -14,7 +14,7 @@ namespace tandem {
 struct PoolSetup {
   explicit PoolSetup(ByteReader& in);
 
-  // What the setup comes to for the specification.
+  // The same setup for the specification.
   SequentialPool::Rules Rules() const;
   std::string ToString() const;
 

@@ -8,10 +8,9 @@ namespace tandem {
 // Calls of operator new so far, in all threads, unless over-aligned.
 size_t AllocationsSoFar();
 
-// While one lives, what its thread gets from operator new, unless it is
-// over-aligned, comes from memory of the program's own: so the thread can be
-// stopped there, as it could not in malloc(3), whose locks it would keep. Never
-// used again: 1 MiB in all.
+// While an Arena lives, its thread's operator new, unless over-aligned, takes
+// from memory of the program itself. So the thread can be stopped there; in
+// malloc(3) it would keep a lock. The memory, 1 MiB in all, is not reused.
 class Arena {
  public:
   Arena();

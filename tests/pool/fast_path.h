@@ -7,7 +7,7 @@
 
 namespace tandem {
 
-// The operations of a pool as functions that the disassembler finds by name.
+// A pool's operations as functions that the disassembler finds by name.
 inline constexpr size_t kFastPathBatch = 32;
 extern "C" {
 std::byte* FastPathAcquire(BufferPool* pool);

@@ -6,7 +6,7 @@
 
 namespace tandem {
 
-// Instructions by kind; one may be of several.
+// Instructions by kind; an instruction may be of several kinds.
 struct InstructionCounts {
   int total = 0;
   int load = 0;
@@ -18,15 +18,15 @@ struct InstructionCounts {
   int call = 0;
 };
 
-// A table of them, to be compared with tests/pool/golden/`name`.
+// A table of these counts, to be compared with tests/pool/golden/`name`.
 class FastPathTable {
  public:
   explicit FastPathTable(std::string_view title);
 
   void Add(std::string_view name, const InstructionCounts& counts);
 
-  // Fails the test if the golden table differs; TANDEM_UPDATE_GOLDEN in the
-  // environment of `bazel run` has it written anew instead.
+  // Fails the test if the golden table differs. With TANDEM_UPDATE_GOLDEN in
+  // the environment of `bazel run`, writes the golden table instead.
   void CompareWithGolden(const std::string& name) const;
 
  private:

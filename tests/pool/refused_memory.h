@@ -5,24 +5,23 @@
 
 namespace tandem {
 
-// Refuses the calling thread memory, whenever it asks operator new, in any
-// form.
+// Refuses memory to the calling thread when it calls operator new, in any form.
 class RefusedMemory {
  public:
   enum Which { kOne, kAllFromThere };
 
-  // Until this goes: the request numbered `nth` from here on, 0 first.
+  // While it lives: refuses request number `nth` from here on, counted from 0.
   RefusedMemory(size_t nth, Which which);
   ~RefusedMemory();
   RefusedMemory(const RefusedMemory&) = delete;
   RefusedMemory& operator=(const RefusedMemory&) = delete;
 
-  // Whether a request has been refused.
+  // True if a request has been refused.
   bool refused() const;
 };
 
-// Calls attempt(nth, which) for each request in turn, in both ways, until one
-// answers false: nothing was refused. Returns how many were.
+// Calls attempt(nth, which) for each request in turn, in both ways, until it
+// returns false: nothing was refused. Returns the number of refused requests.
 template <class Attempt>
 size_t ForEachRequest(Attempt attempt) {
   size_t places = 0;

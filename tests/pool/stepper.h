@@ -8,24 +8,24 @@
 namespace tandem {
 
 // Runs code one machine instruction at a time, by the processor's trap flag, so
-// that a test can come between any two of them: what random signals hit once in
-// a million, this hits for certain.
+// that a test can act between any two of them. Random signals would hit some
+// places once in a million times.
 //
-// A restartable sequence counts as one instruction: an interruption within
-// restarts it, which is as if it had come before. Nothing may preempt it while
-// it is stepped over, so other threads must be asleep.
+// A restartable sequence counts as one instruction: an interruption within it
+// restarts it, as if the interruption had come before. No thread may preempt it
+// while it is stepped over, so other threads must be asleep.
 //
-// A reading of the kernel's clock counts as part of the instruction before: it
-// begins again whenever the clock was updated meanwhile, so that who is stopped
-// in it again and again would never leave it.
+// A reading of the kernel's clock counts as part of the instruction before it.
+// It begins again whenever the clock was updated meanwhile, so a thread that is
+// stopped in it again and again would never leave it.
 //
-// Only on x86-64, and not under ThreadSanitizer, whose runtime must not be
-// interrupted just anywhere.
+// Works only on x86-64, and not under ThreadSanitizer, whose runtime must not
+// be interrupted at arbitrary places.
 class Stepper {
  public:
   using Function = std::function<void()>;
 
-  // False if this machine or build can't: skip the test.
+  // False if this machine or build cannot do it: skip the test.
   static bool Works();
 
   // Runs `operation` on this thread, and `interrupt` in a signal handler just
@@ -35,16 +35,17 @@ class Stepper {
                           const Function& interrupt);
 
   // As InterruptAt for all instructions in turn, each time in a copy of the
-  // process, where `check` follows. Other threads, asleep for ever in a copy,
-  // are not in it. A test fails if it fails in any of the copies. Takes about a
-  // millisecond for each: tries only one instruction in `stride`, and fewer
-  // where the compiler does not optimize, unless TANDEM_EVERY_INSTRUCTION is in
-  // the environment. Other ones each time, by TestSeed. Prints how many.
+  // process, which then runs `check`. Other threads do not exist in a copy, as
+  // if asleep forever. A test fails if it fails in any of the copies. Each
+  // takes about a millisecond. So this tries only one instruction in `stride`,
+  // and fewer if the compiler does not optimize, unless
+  // TANDEM_EVERY_INSTRUCTION is in the environment; different ones each time,
+  // by TestSeed. Prints how many.
   static void InterruptEverywhere(const Function& operation,
                                   const Function& interrupt,
                                   const Function& check, uint64_t stride = 1);
 
-  // How many instructions `operation` takes now.
+  // The number of instructions that `operation` takes now.
   static uint64_t Count(const Function& operation);
 
   // The addresses of the instructions that `operation` executes, in order,

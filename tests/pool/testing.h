@@ -29,65 +29,68 @@ inline constexpr bool kTsan = true;
 inline constexpr bool kTsan = false;
 #endif
 
-// Ends the test program, saying why, if something without which a test means
-// nothing does not hold.
+// Ends the test program with a message if a condition does not hold without
+// which the test means nothing.
 void Require(bool condition, std::string_view what);
 
-// The pool that `options` describes; ends the test program if there is none.
+// Creates the pool that `options` describes; ends the test program if
+// that fails.
 std::unique_ptr<BufferPool> NewPool(const PoolOptions& options);
 
-// Acquires one by one until the pool is exhausted.
+// Acquires buffers one by one until the pool is exhausted.
 std::vector<std::byte*> TakeAll(BufferPool& pool);
 
-// Checks that nobody else holds anything: exactly `count` buffers can be taken,
-// all different, and returned.
+// Checks that no other code holds a buffer: exactly `count` buffers can be
+// taken, all different, and returned.
 void ExpectCanTake(BufferPool& pool, size_t count);
 
-// Checks that while nobody uses the pool, `in_use` buffers are with users, and
-// the ledger counts exactly what lies in the core pools (P1, P8).
+// For a pool that no thread uses: checks that `in_use` buffers are with users,
+// and that the ledger counts exactly what lies in the depot (P1, P8).
 void ExpectAtRest(const BufferPool& pool, uint32_t in_use);
 
-// Leaves the calling thread's cache at least half full, and if the pool can be
-// biased and has plenty, the cache biased.
+// Makes the calling thread's cache at least half full, and biased if the pool
+// can be biased and has plenty.
 void FillCache(BufferPool& pool);
 
-// Marks a buffer as the caller's, and idle again. False if it was not idle, or
-// not the caller's any more. Plain accesses, so that ThreadSanitizer checks
-// that a buffer's contents are handed on with it.
+// Mark a buffer as the caller's, and as idle again. False if it was not idle,
+// or not the caller's any more. These are plain accesses, so ThreadSanitizer
+// checks that a buffer's contents are handed over with it.
 bool Mark(std::byte* buffer, uint64_t owner);
 bool Unmark(std::byte* buffer, uint64_t owner);
 
-// Writes where ASan would forbid it, for tests of what else would tell.
+// Writes where AddressSanitizer would forbid it, to test the other checks.
 void Scribble(std::byte* at);
 
-// Seed of a randomized test, printed: TANDEM_TEST_SEED if set, else a new one.
+// The seed of a randomized test: TANDEM_TEST_SEED if set, otherwise a new one.
+// Prints it.
 uint64_t TestSeed();
 
 // From now on a system call fails with `error`, in the calling thread and in
-// those that it starts. Nothing takes this back: for InChild.
+// threads that it starts. This cannot be undone: for InChild.
 void RefuseSystemCall(long number, int error);  // NOLINT: as the SYS_ constants
 
-// Pages of the span that are in memory.
+// The number of the span's pages that are in memory.
 size_t PagesIn(std::span<std::byte> bytes);
 
-// Runs a program that is found by PATH ("/proc/self/exe": this one), with
-// `variables` ("name=value") added to its environment; its output goes to ours.
-// Returns its exit code, -1 if it did not get as far.
+// Runs a program, found by PATH ("/proc/self/exe": this program), with
+// `variables` ("name=value") added to its environment. Its output goes to this
+// program's output. Returns its exit code, or -1 if it could not run or exit.
 int RunProgram(std::vector<std::string> words,
                const std::vector<std::string>& variables = {});
 
-// Runs `test` in a child process, of which it is the only thread. The calling
-// test fails if one in it does, or if it has not ended within 20 seconds.
+// Runs `test` in a child process with a single thread. The calling test
+// fails if a check in the child fails, or if the child has not ended within
+// 20 seconds.
 void InChild(const std::function<void()>& test);
 
-// A thread that does what it is told, one thing at a time, and between two
-// things sleeps with its cache as it is.
+// A thread that does the work it is given, one item at a time. Between two
+// items it sleeps, with its cache unchanged.
 class Companion {
  public:
   Companion() : thread_([this] { Loop(); }) {}
   ~Companion() { Finish(); }
 
-  // Has the thread do `work`, and waits for it.
+  // Lets the thread do `work`, and waits for it.
   void Run(std::function<void()> work) {
     Start(std::move(work));
     Wait();
@@ -98,7 +101,7 @@ class Companion {
   }
   void Wait() { done_.acquire(); }
 
-  // Ends the thread, after which it has run its destructors.
+  // Ends the thread; its destructors have run afterwards.
   void Finish() {
     if (thread_.joinable()) {
       Start(nullptr);
@@ -121,7 +124,7 @@ class Companion {
 };
 
 // Tests that run once with thread caches that are never biased, and once with
-// caches that are, where the system can.
+// biased caches if the system supports them.
 class BothWaysTest : public ::testing::TestWithParam<Bias> {
  protected:
   std::unique_ptr<BufferPool> NewPool(PoolOptions options) {
@@ -134,7 +137,7 @@ inline std::string BiasName(const ::testing::TestParamInfo<Bias>& info) {
   return info.param == Bias::kShared ? "Shared" : "Biased";
 }
 
-// What the process writes to standard error while it lives.
+// Captures what the process writes to standard error while this object lives.
 class ErrorCapture {
  public:
   ErrorCapture();

@@ -16,7 +16,7 @@
 
 namespace tandem {
 
-// What became of one end's connections.
+// The results of one end's connections.
 struct LoadResult {
   uint64_t connections = 0;
   uint64_t completed = 0;  // ended as their script says
@@ -26,15 +26,15 @@ struct LoadResult {
   std::string first_error;
 };
 
-// The streams of one thread, on an epoll(7) of their own.
+// The streams of one thread, with an epoll(7) of their own.
 class StreamSet {
  public:
   StreamSet();
 
   void Add(std::unique_ptr<Stream> stream);
-  // Moves whatever can be, after a wait of a millisecond at most.
+  // Waits a millisecond at most, then moves what can be moved.
   void Turn();
-  // Has Turn return when this descriptor is readable, too.
+  // Makes Turn return also when this descriptor is readable.
   void Also(int fd);
 
   size_t size() const { return open_; }
@@ -51,14 +51,14 @@ class StreamSet {
   LoadResult result_;
 };
 
-// A server that does with each client what its script says, in a thread.
+// A server, in a thread, that follows each client's script.
 class ScriptedBackend {
  public:
   ScriptedBackend();
-  // All connections must have ended or will be dropped.
+  // Connections that have not ended are dropped.
   ~ScriptedBackend() { Stop(); }
 
-  // What became of its connections; no more after that.
+  // Returns the results of its connections. There are no more after that.
   LoadResult Stop();
 
   std::string address() const { return listeners_.address.ToString(); }
@@ -88,8 +88,8 @@ struct LoadOptions {
 
 Script RandomScript(const LoadOptions& options, std::mt19937_64& random);
 
-// Connects to `address`, again and again, until all is done or the time is up;
-// every connection ends by its script.
+// Connects to `address` again and again, until all is done or the time is up.
+// Every connection ends by its script.
 LoadResult RunLoad(const std::string& address, const LoadOptions& options);
 
 // A blocking connection to HOST:PORT.

@@ -22,7 +22,7 @@
 
 namespace tandem {
 
-// Looks again and again, for as long as a test may take.
+// Checks again and again, for as long as a test may take.
 inline bool Eventually(const std::function<bool()>& holds) {
   const auto until =
       std::chrono::steady_clock::now() + std::chrono::seconds(40);
@@ -33,7 +33,7 @@ inline bool Eventually(const std::function<bool()>& holds) {
   return true;
 }
 
-// A relay in this process, in front of whatever `options.backend` is.
+// A relay in this process, in front of `options.backend`.
 class TestRelay {
  public:
   explicit TestRelay(RelayOptions options) {
@@ -45,7 +45,7 @@ class TestRelay {
   }
   ~TestRelay() { Finish(); }
 
-  // Ends it, sessions included.
+  // Ends the relay and its sessions.
   RelaySnapshot Finish() {
     if (relay_->running()) {
       relay_->Drain();
@@ -66,13 +66,13 @@ class TestRelay {
   std::unique_ptr<Relay> relay_;
 };
 
-// A backend that a test plays itself, with blocking calls.
+// A backend whose part the test itself plays, with blocking calls.
 class ManualBackend {
  public:
   ManualBackend()
       : listeners_(Listen(ResolveAddress("listen", "127.0.0.1:0").value(), 1)
                        .value()) {
-    // Accept waits.
+    // Accept blocks.
     const int flags = fcntl(fd(), F_GETFL);
     PCHECK(fcntl(fd(), F_SETFL, flags & ~O_NONBLOCK) == 0);
   }
@@ -83,7 +83,7 @@ class ManualBackend {
     PCHECK(accepted.valid());
     return accepted;
   }
-  // One that has arrived, if any has.
+  // A connection that has arrived, if there is one.
   OwnedFd TryAccept() const {
     pollfd arrived = {.fd = fd(), .events = POLLIN, .revents = 0};
     if (poll(&arrived, 1, 0) <= 0) return OwnedFd();
@@ -103,7 +103,7 @@ inline void SendAll(const OwnedFd& to, std::string_view bytes) {
   }
 }
 
-// The next so many bytes, fewer if they end before.
+// Receives this many bytes, fewer if the stream ends before.
 inline std::string ReceiveUpTo(const OwnedFd& from, size_t size) {
   std::string bytes(size, '\0');
   size_t have = 0;
@@ -116,8 +116,8 @@ inline std::string ReceiveUpTo(const OwnedFd& from, size_t size) {
   return bytes;
 }
 
-// 0: the peer has ended its half. Else the error of a receive, or EINVAL if it
-// got something.
+// 0: the peer has ended its half. Otherwise the error of a receive, or EINVAL
+// if bytes came.
 inline int EndOf(const OwnedFd& from) {
   char byte;
   const ssize_t n = recv(from.get(), &byte, 1, 0);

@@ -14,10 +14,10 @@
 namespace tandem {
 
 // A program in a process of its own, killed with its owner. Its output is read
-// line by line, its messages (stderr) when asked for.
+// line by line, its messages (stderr) on request.
 class Process {
  public:
-  // `descriptors`: how many it may have open.
+  // `descriptors`: how many descriptors it may have open.
   explicit Process(const std::vector<std::string>& command,
                    std::optional<rlim_t> descriptors = std::nullopt);
   ~Process();
@@ -29,10 +29,11 @@ class Process {
   std::string ReadLine();
   std::string ReadRest();
   void Signal(int signal);
-  // Its exit code; negative: the signal that ended it.
+  // Waits for its end. Returns its exit code; negative: the signal that
+  // ended it.
   int Wait();
   std::string Messages() const;
-  // Descriptors that it has open.
+  // The number of its open descriptors.
   size_t Descriptors() const;
   // Kilobytes, as /proc/PID/status has them: VmRSS, VmHWM.
   uint64_t Memory(std::string_view what) const;
@@ -44,7 +45,7 @@ class Process {
   FILE* messages_ = nullptr;
 };
 
-// The relay as users run it, at any free port of this machine.
+// The relay as users run it, on a free port of this machine.
 class RelayProcess : public Process {
  public:
   RelayProcess(const std::string& backend,
@@ -66,7 +67,8 @@ class RelayProcess : public Process {
 
 std::vector<std::string> RelayCommand(const std::vector<std::string>& flags);
 
-// As many descriptors for this process as the system lets it have; how many.
+// Allows this process as many descriptors as the system permits. Returns
+// how many.
 rlim_t RaiseDescriptorLimit();
 
 }  // namespace tandem

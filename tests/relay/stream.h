@@ -11,7 +11,7 @@
 
 namespace tandem {
 
-// What a client and its backend do to each other, known to both: the client
+// The script of a client and its backend, known to both, because the client
 // sends it first. Plain bytes.
 struct Script {
   static constexpr uint64_t kNever = ~uint64_t{0};
@@ -20,10 +20,11 @@ struct Script {
   uint64_t seed = 0;        // of the bytes
   uint64_t to_backend = 0;  // bytes after this script
   uint64_t to_client = 0;
-  // The connection is reset by that end after it has sent and received so many.
+  // That end resets the connection after it has sent and received this
+  // many bytes.
   uint64_t client_dies_at = kNever;
   uint64_t backend_dies_at = kNever;
-  // The client ends its half when it has sent all, not when all is over.
+  // The client ends its half when it has sent all, not at the very end.
   uint32_t half_close = 0;
   // Moves little at a time, and only on Tick.
   uint32_t slow_client = 0;
@@ -34,7 +35,7 @@ struct Script {
   }
 };
 
-// Writes bytes number `at` on of the stream that `seed` names.
+// Writes the bytes from number `at` on of the stream that `seed` names.
 void FillPattern(uint64_t seed, uint64_t at, std::span<std::byte> out);
 
 // One end of one connection: sends its stream and checks the other's, byte for
@@ -45,14 +46,14 @@ class Stream {
  public:
   enum class State { kGoing, kDone, kFailed };
 
-  // The client's end, which knows its script; the backend's, which is told.
+  // The client's end knows its script; the backend's end receives it.
   Stream(OwnedFd fd, const Script& script);
   explicit Stream(OwnedFd fd);
 
-  // Moves what can be moved; a slow end nothing. To call when the descriptor is
-  // ready, and at least once after creation.
+  // Moves what can be moved; a slow end moves nothing. Must be called when the
+  // descriptor is ready, and at least once after creation.
   State Step();
-  // Moves a little, if this is a slow end.
+  // Moves a few bytes if this is a slow end.
   State Tick();
 
   int fd() const { return fd_.get(); }
@@ -65,7 +66,7 @@ class Stream {
  private:
   State Move(size_t most);
   State Fail(std::string why);
-  // Reset by the other end, or found out to be.
+  // True if the other end has reset the connection.
   State Broken(const char* call);
   bool ReceiveScript();
   bool Receive(size_t most);

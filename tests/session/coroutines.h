@@ -7,7 +7,7 @@
 
 namespace tandem {
 
-// A coroutine that runs at once and belongs to nobody.
+// A coroutine that runs at once and has no owner.
 struct Detached {
   struct promise_type {
     Detached get_return_object() { return {}; }
@@ -64,7 +64,8 @@ class Task {
   std::coroutine_handle<promise_type> coroutine_;
 };
 
-// A coroutine that runs at once and is destroyed with this, wherever it is.
+// A coroutine that runs at once, and is destroyed with this object, wherever it
+// is suspended.
 class Owned {
  public:
   struct promise_type {
@@ -74,7 +75,7 @@ class Owned {
     std::suspend_never initial_suspend() noexcept { return {}; }
     std::suspend_always final_suspend() noexcept { return {}; }
     void return_void() {}
-    // To who resumes it.
+    // Returns to the code that resumed it.
     void unhandled_exception() { throw; }
   };
 

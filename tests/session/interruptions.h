@@ -7,9 +7,8 @@
 
 namespace tandem {
 
-// A timer whose signal interrupts the test's thread, its only one, again and
-// again for as long as this lives: sooner or later between any two
-// instructions.
+// A timer whose signal interrupts the test's only thread again and again while
+// this object lives: sooner or later between any two instructions.
 class Interruptions {
  public:
   explicit Interruptions(void (*handler)(int)) {

@@ -19,11 +19,11 @@ namespace tandem {
 // Looks for an order of a history's steps, each at some moment of the operation
 // that it belongs to, in which SequentialPool allows every one: a search after
 // J. Wing and C. Gong, "Testing and Verifying Concurrent Objects" (JPDC 1993),
-// that remembers where it has been.
+// that remembers visited states.
 //
-// An operation is one step, or several: a failed look, giving back what is held
-// empty, joining a class. Serving a waiter is a step of its own, between its
-// joining and its wake-up (S4):
+// An operation is one step, or several: a failed look, giving back an empty
+// buffer, joining a class. Serving a waiter is a step of its own, between the
+// waiter's joining and its wake-up (S4):
 //
 // - The first of a class is served, and no class is overtaken, except by a
 //   server that began before the overtaken one had surely joined: it may have
@@ -41,14 +41,14 @@ namespace tandem {
 // who is about to join, or whom it has just served or cancelled (S7).
 class Linearization {
  public:
-  // `history` must outlive it.
+  // `history` must outlive this object.
   explicit Linearization(const History& history);
 
   // True if there is such an order.
   bool Exists() { return Search(State(history_.rules, ops_.size())); }
 
   size_t states() const { return seen_.size(); }
-  // How far the longest order came that was tried: operations, and the state.
+  // The longest order that was tried: operations, and the state.
   const std::string& furthest() const { return furthest_; }
 
  private:
@@ -76,7 +76,7 @@ class Linearization {
   };
   using Story = std::vector<Step>;
 
-  // One operation: what may have happened in it.
+  // One operation, and what may have happened in it.
   struct Op {
     std::vector<Story> stories;
     uint64_t begin;
@@ -85,11 +85,11 @@ class Linearization {
     uint32_t beside;  // other threads that did something meanwhile
   };
 
-  // Something seen at one moment.
+  // An observation at one moment.
   struct Sight {
     uint64_t time;
     Waiter wait;  // has been served; kNoWait: nobody can be served
-    // If so: operations overlapped since the last such moment.
+    // If so: whether operations overlapped since the last such moment.
     bool crowded = false;
   };
 
@@ -111,7 +111,7 @@ class Linearization {
   std::vector<Story> StoriesOf(const History::Operation& op) const;
   Story Take(size_t id, History::Result result, Waiter wait,
              bool at_once) const;
-  // From when to when somebody waited, at most.
+  // The longest possible time in which a waiter waited.
   void AddWaits();
   bool SomebodyWaitedDuring(const History::Operation& op) const;
   uint32_t SlackOf(size_t thread, const History::Operation& op) const;
@@ -119,13 +119,13 @@ class Linearization {
   void AddSights();
   uint64_t BeginOfServer(const History::Fate& fate, Waiter wait) const;
 
-  // True if a way leads on from `state` to the end.
+  // True if some order leads from `state` to the end.
   bool Search(const State& state);
   bool TryStep(const State& state, size_t thread, size_t story);
   bool TryServe(const State& state, size_t id);
-  // Other counts of overtakes, where they may be anything.
+  // Other counts of overtakes, if they may be anything.
   bool TryRecounts(const State& state);
-  // Takes the step. False if it can't be now.
+  // Takes the step. False if it is not possible now.
   bool Apply(State& state, const Step& step, const Op& op) const;
   // True if one more of this class may wait (S7).
   bool HasRoom(const SequentialPool& pool, size_t id) const;
@@ -139,8 +139,8 @@ class Linearization {
   std::vector<std::vector<Op>> ops_;
   std::vector<Sight> sights_;
   std::vector<std::pair<uint64_t, uint64_t>> waits_;
-  // Of the operation that began a wait: its end. Of the one that served it: its
-  // begin.
+  // The end of the operation that began a wait, and the beginning of the one
+  // that served it.
   std::array<uint64_t, 512> joined_by_{};
   std::array<uint64_t, 512> server_since_{};
   std::unordered_set<std::string> seen_;

@@ -19,16 +19,16 @@
 
 namespace tandem {
 
-// Keeps the processor for a moment.
+// Keeps the processor busy for a moment.
 inline void Linger(unsigned turns) {
   for (; turns > 0; --turns) asm volatile("");
 }
 
-// One thread's part in a history: a session, raw buffers, and what it did with
-// them.
+// One thread's part in a history: a session, raw buffers, and the thread's
+// operations on them.
 class Player {
  public:
-  // A history begins.
+  // Begins a history.
   static void ResetClock() { ticks_ = 0; }
 
   Player(Service& service, size_t self, bool waits)
@@ -38,7 +38,8 @@ class Player {
         waits_(waits),
         notes_(History::kWaitsOfThread) {}
 
-  // Does `count` operations, beside the others, whose sessions it may cancel.
+  // Does `count` operations, at the same time as the other players, whose waits
+  // it may cancel.
   void Play(uint64_t seed, size_t count,
             std::span<const std::unique_ptr<Player>> all) {
     this_player_ = self_;
@@ -49,8 +50,8 @@ class Player {
     }
   }
 
-  // Adds to the history what Play has done and how its waits stand. Not while
-  // others play.
+  // Adds Play's operations and the states of its waits to the history. Not
+  // while others play.
   void Tell(History& history) {
     if (waiting_) {
       const WaitStatus status = session_.FinishWait();
@@ -73,7 +74,7 @@ class Player {
     }
     history.threads.push_back(operations_);
   }
-  // Ends what Play has left. After all have told.
+  // Ends what Play has left. Must come after all players have told their part.
   void ReturnAll() {
     session_.CancelWait();
     session_.FinishWait();
@@ -91,7 +92,7 @@ class Player {
   // that the first did.
   static uint64_t Tick() { return ticks_.fetch_add(2) + 2; }
 
-  // What became of one wait.
+  // The result of one wait.
   struct Note {
     int calls = 0;
     uint64_t time = 0;
@@ -183,7 +184,7 @@ class Player {
     raw_.resize(raw_.size() - n);
   }
 
-  // The waker of the next wait, if this operation is to wait.
+  // The waker of the next wait, if this operation may wait.
   std::optional<Waker> ChooseWaker(Operation& operation) {
     if (!waits_ || random_() % 4 == 0) return std::nullopt;
     operation.wait = wait_ = History::WaitOf(self_, next_wait_++);

@@ -17,7 +17,7 @@ namespace tandem {
 
 inline constexpr bool kSanitized = kTsan || kAsan;
 
-// How often to repeat what looks for a race: fewer times under a sanitizer.
+// How often to repeat a search for a race: fewer times under a sanitizer.
 constexpr int Rounds(int rounds) { return kSanitized ? rounds / 5 : rounds; }
 
 // A pool with a session layer.
@@ -38,20 +38,20 @@ class Service {
   SessionAllocator& sessions() { return *sessions_; }
   const SessionAllocator& sessions() const { return *sessions_; }
 
-  // Buffers that nobody holds.
+  // The number of free buffers.
   uint32_t Free() const {
     const PoolSnapshot snapshot = pool_->Snapshot();
     return snapshot.available + snapshot.cached;
   }
   uint32_t Waiting() const { return pool_->Snapshot().waiting; }
 
-  // Takes all buffers but `leave`, to be given back by GiveBack.
+  // Takes all buffers except `leave`. GiveBack gives them back.
   void TakeAllBut(uint32_t leave) {
     std::vector<std::byte*> taken(Free() - leave);
     Require(pool_->AcquireMany(taken), "too few buffers are free");
     taken_.insert(taken_.end(), taken.begin(), taken.end());
   }
-  // Releases `count` of those, or all there are, one at a time.
+  // Releases `count` of those, or all, one at a time.
   void GiveBack(size_t count) {
     for (; count > 0 && !taken_.empty(); --count) {
       std::byte* const buffer = taken_.back();
@@ -67,7 +67,7 @@ class Service {
   std::vector<std::byte*> taken_;
 };
 
-// Puts a byte into a side, so that its buffer is kept.
+// Puts a byte into a side, so that the session keeps its buffer.
 inline void Fill(SessionBuffers& session, Side side) {
   Require(session.has_buffer(side), "no buffer to fill");
   const std::byte byte{'x'};
@@ -112,8 +112,9 @@ class LetterWaker {
   const char letter_;
 };
 
-// A thread that fills its cache with buffers of the pool and then sleeps until
-// this goes: nothing it has cached may be lost to others.
+// A thread that fills its cache with buffers of the pool, and then sleeps
+// until this object is destroyed. Other threads must find everything that it
+// has cached.
 class ParkedThread {
  public:
   explicit ParkedThread(BufferPool& pool) {

@@ -26,7 +26,7 @@ enum class Kind { kReceive, kPair, kLate };
 inline constexpr char kLateName[] = "late";
 inline constexpr uint32_t kLateKeep = 4;
 
-// A session that knows in which place of all it was woken.
+// A session that knows its place in the order of wake-ups.
 class Party {
  public:
   Party(Service& service, std::atomic<int>& turns)
@@ -58,7 +58,7 @@ class Party {
   // 0: not yet.
   int place() const { return place_; }
 
-  // All is over: exactly one of wake-up and cancel has ended each wait.
+  // At the end: exactly one of wake-up and cancel has ended each wait.
   void End() {
     EXPECT_NE(IsServed(), cancelled_);
     EXPECT_EQ(calls_, waits_ && !cancelled_ ? 1 : 0);
@@ -84,16 +84,16 @@ class Party {
   bool cancelled_ = false;
 };
 
-// A thread stopped for ever, before any instruction of what a session does:
-// meanwhile others finish a stated number of operations, get every buffer but
-// those in its hands, wait, leave, and are served.
+// A thread is stopped forever, before any instruction of a session's
+// operations. Meanwhile others finish a fixed number of operations, get every
+// buffer except those in its hands, wait, leave, and are served.
 class StoppedSessionTest : public BothWaysTest {
  protected:
   static constexpr uint32_t kCapacity = 24;
   static constexpr uint32_t kCacheSize = 8;
-  // What another one finishes while one is stopped, besides taking all there
-  // is: as many allocations of both kinds, and a release for each; and rounds
-  // in which two wait and are served and one waits and leaves.
+  // What another thread finishes while one is stopped, beside taking all
+  // buffers: this many allocations of both kinds, with a release for each; and
+  // rounds in which two sessions wait and are served, and one waits and leaves.
   static constexpr int kRoundsOfOthers = 250;
   static constexpr int kWaitsOfOthers = 10;
 
@@ -101,7 +101,7 @@ class StoppedSessionTest : public BothWaysTest {
     if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
   }
 
-  // Makes `stopped_`, and fills this thread's cache and another's.
+  // Creates `stopped_`, and fills this thread's cache and another thread's.
   void Start(uint32_t reserve, uint32_t max_overtakes = 64) {
     service_.emplace(
         PoolOptions{.capacity = kCapacity,
@@ -121,8 +121,9 @@ class StoppedSessionTest : public BothWaysTest {
   }
 
   // Stops this thread before every instruction of `operation` in turn, and
-  // checks that another one goes on, while up to `in_hands` buffers are out of
-  // its reach. Then lets the operation end, and checks that nothing is lost.
+  // checks that another thread continues, while up to `in_hands` buffers are
+  // out of its reach. Then lets the operation end, and checks that nothing
+  // is lost.
   void CheckStops(uint32_t in_hands, const Stepper::Function& operation) {
     Stepper::InterruptEverywhere(
         operation,
@@ -144,8 +145,8 @@ class StoppedSessionTest : public BothWaysTest {
         });
   }
 
-  // Those who wait, and one more that comes now, are served in order; at most
-  // one has its buffers but not yet its wake-up, which the stopped one has in
+  // The waiters, and one more that comes now, are served in order. At most one
+  // has its buffers but not yet its wake-up, which the stopped thread has in
   // its hands.
   void CheckService() {
     Party& last = others_.emplace_back(*service_, turns_);
@@ -181,7 +182,7 @@ class StoppedSessionTest : public BothWaysTest {
     }
   }
 
-  // Takes all there is; then others wait, leave, and are served.
+  // Takes all buffers; then others wait, leave, and are served.
   void CheckWaits(uint32_t in_hands) {
     BufferPool& pool = service_->pool();
     std::vector<std::byte*> taken = TakeAll(pool);

@@ -11,7 +11,7 @@
 
 namespace tandem {
 
-// Operations, to be told in a tale.
+// Operations for a tale.
 inline History::Operation Acquire(uint32_t n) {
   return {.kind = History::Kind::kAcquire, .count = n};
 }
@@ -31,14 +31,14 @@ inline History::Operation Cancel(size_t whose) {
   return {.kind = History::Kind::kCancel,
           .count = static_cast<uint32_t>(whose)};
 }
-// The same, if it can't be met at once. The tale names the wait.
+// The same, if it cannot be met at once. The tale names the wait.
 inline History::Operation OrWait(History::Operation operation) {
   operation.wait = History::WaitOf(0, 0);
   return operation;
 }
 
-// A history, told as it happens: what each call tells is later than what the
-// calls before it told.
+// A history, told in order: each call adds what happens after the
+// earlier calls.
 class Tale {
  public:
   using Kind = History::Kind;
@@ -88,12 +88,12 @@ class Tale {
     Begins(thread, operation);
     Ends(thread, result);
   }
-  // In an operation of `server`.
+  // Within an operation of `server`.
   void Wakes(size_t server, size_t whose) {
     history_.fates[waits_[whose]] = {
         .served = true, .woken = now_ += 2, .server = server};
   }
-  // Releases n buffers and wakes who waits.
+  // Releases n buffers and wakes waiters.
   void ReleasesAndWakes(size_t thread, uint32_t n, size_t whose) {
     Begins(thread, Release(n));
     Wakes(thread, whose);
