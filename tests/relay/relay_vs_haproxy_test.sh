@@ -8,46 +8,48 @@
 set -euo pipefail
 
 command -v python3 >/dev/null || exit 0
-PYTHONDONTWRITEBYTECODE=1 python3 - <<'EOF'
-import contextlib
-import importlib.machinery
-import importlib.util
-import io
-
-loader = importlib.machinery.SourceFileLoader("bench", "bench/relay_vs_haproxy")
-bench = importlib.util.module_from_spec(
-    importlib.util.spec_from_loader("bench", loader))
-loader.exec_module(bench)
+PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=bench python3 - <<'EOF'
+from proxies import peers, plot, results
 
 
-def run(which, requests):
-    return {"which": which, "limit": 4, "body": 1000, "stopped": requests < 1000,
-            "requests_per_second": requests / 2, "p50_ms": 1, "p99_ms": 2,
-            "processor_us": 1e6 / max(requests, 1), "peak_kB": 1024, "connect": 0,
-            "read": 0, "write": 0, "timeout": 0, "status": 0}
+def run(proxy, buffers, requests, last_second, errors=0):
+    return {"mode": "tcp", "body": 1000, "buffers": buffers, "proxy": proxy,
+            "requests_per_second": requests, "last_second": last_second, "p50_ms": 1,
+            "p99_ms": 2, "processor_us": 3, "resident_kB": 1024, "connect": 0,
+            "read": errors, "write": 0, "timeout": 0, "status": 0}
 
 
-def report(runs, proxies):
-    rows = bench.summarize(runs, [1000], [4], proxies)
-    table = io.StringIO()
-    with contextlib.redirect_stdout(table):
-        bench.print_table(rows)
-    return rows, table.getvalue(), bench.plot(rows, [4], proxies)
+def report(runs):
+    rows = results.summarize(runs)
+    return rows, results.table(rows), plot.svg(rows)
 
 
-proxies = ["haproxy", "nginx", "relay"]
-for served in [0, 17]:
+# A first burst of 400 a second, and nothing in the end; or nothing at all.
+for requests in [0, 400]:
     rows, table, picture = report(
-        [run("haproxy", served), run("nginx", 5000), run("relay", 10000)], proxies)
-    assert "| haproxy, STOPS SERVING |" in table, table
-    assert table.count("STOPS") == 1, table
-    assert ">stops<" in picture, picture
-    assert rows[2]["cost"] is None, rows
-    assert (rows[2]["speed"] is None) == (served == 0), rows
+        [run("stock", None, requests, 0), run("nginx", None, 5000, 5000),
+         run("stock", 12, requests, 0), run("relay", 12, 10000, 9000, errors=17)])
+    assert table.count("HAProxy 3.0, STOPS SERVING |") == 2, table
+    assert table.count("STOPS") == 2, table
+    assert "| no limit | nginx's stream module |" in table, table
+    assert picture.count(">stops serving<") == 2, picture
+    assert picture.count(">17 errors<") == 1, picture
+    assert rows[2]["of_unlimited"] == (1 if requests else None), rows
+    assert rows[3]["of_unlimited"] is None, rows  # it has no run without limit
+    assert rows[3]["errors"] == 17, rows
 
+# Medians, and one run of three that stops.
 rows, table, picture = report(
-    [run("haproxy", 5000), run("nginx", 2500), run("relay", 10000)], proxies)
-assert "STOPS" not in table and "stops" not in picture, table
-assert (rows[2]["speed"], rows[2]["cost"]) == (2.0, 0.5), rows
-assert (rows[1]["speed"], rows[1]["cost"]) == (0.5, 2.0), rows
+    [run("relay", None, 1000, 1000)] +
+    [run("relay", 5, requests, last)
+     for requests, last in [(900, 9), (500, 500), (100, 100)]])
+assert (rows[1]["requests_per_second"], rows[1]["of_unlimited"]) == (500, 0.5), rows
+assert rows[1]["stopped"] == 1 and "relay, STOPS" in table, table
+
+# Totals of buffers: HAProxy 3 adds a reserve for each thread to its limit.
+for buffers, limit, reserve in [(256, 248, 4), (12, 4, 4), (11, 3, 4), (5, 3, 1), (3, 3, 0)]:
+    lines = peers.limit_beside_reserve(buffers)
+    assert f"limit {limit}\n" in lines and lines.endswith(f"reserve {reserve}"), lines
+assert peers.limit_beside_reserve(None) == peers.shared_limit(None) == ""
+assert peers.shared_limit(12) == "tune.buffers.limit 12"
 EOF
