@@ -27,10 +27,11 @@ namespace tandem {
 // Rules:    a session never waits for spares. They are taken under the terms of
 //           a receive, never past a waiting session (S1, S4). In addition, no
 //           session may wait at all, a quarter of the pool and the reserve must
-//           be free outside all caches, and no other thread's cache may need a
-//           search. For S6 a spare that holds data counts as a buffer that a
-//           slow peer keeps: a server that bounds those must include the
-//           spares.
+//           be free outside all caches. Under shortage it is as if spares did
+//           not exist: a refusal changes nothing. They come from the thread's
+//           cache, or by a refill from the depot, never by a search. For S6 a
+//           spare that holds data counts as a buffer that a slow peer keeps: a
+//           server that bounds those must include the spares.
 //
 // Threads:  one at a time, as the session.
 // Cost:     taking that many buffers from the pool, and a load of the ledger.

@@ -120,6 +120,8 @@ search holds sessions -DCOARSE -DCAPACITY=3 -DRESERVE=2
 search holds sessions -DLIVENESS -DSESSIONS=2
 search holds sessions -DCOARSE -DLIVENESS
 search holds sessions -DSPARES=1 -DSESSIONS=2 -DCAPACITY=4
+search holds sessions -DSPARES=1 -DSESSIONS=2 -DCAPACITY=3
+search holds sessions -DSPARES=1 -DSESSIONS=2 -DCAPACITY=4 -DDECLARED=1
 search holds sessions -DCOARSE -DSPARES=1 -DCAPACITY=4
 search holds sessions -DCOARSE -DSPARES=1 -DLIVENESS -DCAPACITY=4
 search holds sessions -DCOARSE -DLIVENESS -DCAPACITY=3 -DRESERVE=2
@@ -181,6 +183,12 @@ search "${starved}" sessions -DCOARSE -DLIVENESS -DCAPACITY=4 -DRESERVE=3 \
   -DNOBODY_MUST_WAIT
 search "${starved}" sessions -DCOARSE -DLIVENESS -DCAPACITY=4 -DRESERVE=3 \
   -DNOBODY_IS_DUE
+search "${passed}" sessions -DSPARES=1 -DSESSIONS=2 -DCAPACITY=4 -DDECLARED=1 \
+  -DSPARES_PASS_WAITERS
+search "${margin}" sessions -DSPARES=1 -DSESSIONS=2 -DCAPACITY=3 \
+  -DSPARES_TAKE_RESERVE
+search "${dead}" sessions -DSPARES=1 -DSESSIONS=2 -DCAPACITY=4 \
+  -DSPARES_ARE_WAITED_FOR
 search "${dead}" levels -DKEEPS_NOTHING
 search "${dead}" levels -DASKS_AS_BEFORE
 search "${dead}" levels -DCAPACITY=1

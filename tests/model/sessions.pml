@@ -9,7 +9,8 @@
  *             the other; asks again, or stops. It keeps the premise of S6: who
  *             has had both returns both before it asks again. All but session 0
  *             may cancel; who does gives back what it holds. With SPARES, one
- *             that has both may take a third and return it.
+ *             that has both may take a spare buffer and return it, if at a look
+ *             nobody waits and more than the reserve is free.
  *   Watch     moves only if something is wrong.
  *
  * One step here is one atomic operation there; with -DCOARSE, one operation of
@@ -28,9 +29,10 @@
  *
  * Faults to put in, each of which must be found: ONE_QUEUE_FOR_BOTH_PAIRS,
  * RECEIVE_TAKES_RESERVE, NO_SERVE_AFTER_SUBSCRIBE, NO_SERVE_AFTER_CREDIT,
- * LATE_OFFER_IS_DROPPED, DROPPED_WAKE_UP, NO_SERVE_WHEN_DUE, and for liveness NOBODY_MUST_WAIT and
- * NOBODY_IS_DUE. With RESERVE=0 the theorem does not hold: that is the
- * deadlock this project began with.
+ * LATE_OFFER_IS_DROPPED, DROPPED_WAKE_UP, NO_SERVE_WHEN_DUE; with SPARES,
+ * SPARES_PASS_WAITERS, SPARES_TAKE_RESERVE and SPARES_ARE_WAITED_FOR; and for
+ * liveness NOBODY_MUST_WAIT and NOBODY_IS_DUE. With RESERVE=0 the theorem does
+ * not hold: that is the deadlock this project began with.
  */
 #ifndef SESSIONS
 #define SESSIONS 3  /* at most 4 */
@@ -374,6 +376,64 @@ inline Overtook(me, class) {
   is_due = false
 }
 
+/* SpareBuffers::Take, after its look (HasToSpare): CentralPool::ReserveFree, as
+ * for a receive. Who is refused goes on without; nobody is served. */
+#ifdef SPARES_TAKE_RESERVE
+#define KEEP_OF_SPARE 0
+#else
+#define KEEP_OF_SPARE KEEP(RECEIVE)
+#endif
+inline TakeSpare(me) {
+  atomic {
+    before[me] = asleep[0] | asleep[1] << 1 | asleep[2] << 2 | asleep[3] << 3;
+    Load()
+  };
+  do
+  :: seen_available <= KEEP_OF_SPARE -> break
+  :: else ->
+     atomic {
+#ifndef SPARES_PASS_WAITERS
+       if
+       :: seen_waiting != 0 -> MustWait(RECEIVE)
+       :: else
+       fi;
+#endif
+       i = 0; c = 0; first = 0
+     };
+     if
+     :: must_wait -> break
+     :: else ->
+        atomic {                                    /* Ledger::TryReserve */
+          met = available == seen_available && waiting == seen_waiting;
+          if
+          :: met ->
+             for (i : 0 .. SESSIONS - 1) {          /* S4 */
+               Check(!(before[me] >> i & 1 && line[i] <= RECEIVE),
+                     NobodyPassesASleeper)
+             };
+             i = 0;
+             available--;
+             hold[me]++;
+             Check(Reserved(RECEIVE), AReceiveLeavesTheReserve);
+             break
+          :: else -> Load()
+          fi
+        }
+     fi
+  od;
+  atomic {
+    before[me] = 0;
+    counted = met && seen_waiting != 0;
+    give = met;
+    met = false; seen_available = 0; seen_waiting = 0; must_wait = false
+  };
+  if
+  :: counted -> Overtook(me, RECEIVE)
+  :: else
+  fi;
+  counted = false
+}
+
 /* WaiterQueue::Subscribe. */
 inline Subscribe(me, class) {
   waiting++;                                        /* TryBecomeWait */
@@ -447,6 +507,15 @@ inline Settled(me) {
   next = 0; its_line = 0; passed = 0; need = 0
 }
 
+/* WaitDoor::HasToSpare. */
+#ifdef SPARES_PASS_WAITERS
+#define MAY_TAKE_SPARE (available > RESERVE)
+#elif defined(SPARES_TAKE_RESERVE)
+#define MAY_TAKE_SPARE (waiting == 0 && available > 0)
+#else
+#define MAY_TAKE_SPARE (waiting == 0 && available > RESERVE)
+#endif
+
 proctype Session(byte me) {
   byte class = 0, give = 0;
   bool both = false;            /* has had both, and returns the other next */
@@ -454,7 +523,7 @@ proctype Session(byte me) {
   byte next = 0, its_line = 0, need = 0, passed = 0;
   byte seen_available = 0, seen_waiting = 0;
   bool met = false, must_wait = false, served = false, counted = false;
-  bool is_due = false, again = false;
+  bool is_due = false, again = false, spare = false;
   do
   :: atomic {
        if
@@ -466,19 +535,16 @@ proctype Session(byte me) {
        :: hold[me] == 1 -> give = 1; both = false
        :: hold[me] == 2 -> give = 1; both = true
        :: hold[me] == 2 -> give = 2
-#if SPARES
-       /* SpareBuffers::Take, and back before anything else; TakeCheaply needs
-        * no queue, as nobody waits. */
-       :: hold[me] == 2 && waiting == 0 && available > RESERVE ->
-          Check(!(asleep[0] || asleep[1] || asleep[2] || asleep[3]),
-                NobodyPassesASleeper);
-          available = available - 1; hold[me] = 3; give = 1;
-          Check(available >= RESERVE, AReceiveLeavesTheReserve)
+#ifdef SPARES_ARE_WAITED_FOR
+       :: hold[me] == 2 -> spare = true; MAY_TAKE_SPARE
+#elif SPARES
+       :: hold[me] == 2 && MAY_TAKE_SPARE -> spare = true
 #endif
        fi
      };
      if
-     :: give == 0 ->
+     :: spare -> operation(TakeSpare(me)); spare = false
+     :: !spare && give == 0 ->
         operation(Ask(me, class));
         if
         :: state[me] == Idle
@@ -494,7 +560,7 @@ proctype Session(byte me) {
           fi;
           state[me] = Idle; woken[me] = false; line[me] = 0; class = 0
         }
-     :: else
+     :: !spare && give != 0
      fi;
      if
      :: give != 0 -> operation(Release(me, give)); give = 0

@@ -11,6 +11,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <deque>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -151,6 +153,96 @@ TEST(SpareBuffersTest, S4AreNotHadWhileASessionWaits) {
   EXPECT_EQ(waker.calls(), 1);
   EXPECT_EQ(waiter.FinishWait(), WaitStatus::kGranted);
   EXPECT_TRUE(spares.Take(1));
+}
+
+TEST(SpareBuffersTest, S4AreNotHadWhileASessionWaitsForMoreThanThereIs) {
+  // All buffers but one are free, and a session waits until all are.
+  Service service({.capacity = 64},
+                  {.classes = {{.name = "last", .keep = 63, .rank = 250}}});
+  const ClassId last = service.sessions().FindClass("last").value();
+  SessionBuffers waiter(service.sessions());
+  SpareBuffers spares(service.sessions());
+  service.TakeAllBut(63);
+  CountingWaker waker;
+  ASSERT_EQ(waiter.AllocateBufferAs(last, Side::kRequest, waker),
+            Allocation::kWaiting);
+  EXPECT_FALSE(spares.Take(1));
+  ASSERT_TRUE(waiter.CancelWait());
+  EXPECT_TRUE(spares.Take(1));
+  spares.Clear();
+  service.GiveBackAll();
+}
+
+// What sessions have seen of a service, and what it has counted.
+struct Record {
+  std::string log;
+  std::vector<uint64_t> counts;
+};
+
+// Sessions that share fewer buffers than leave any to spare, in a random order
+// that depends on the seed alone; between any two steps one of them asks for
+// spares, or not.
+Record RunUnderShortage(uint64_t seed, bool ask_for_spares) {
+  constexpr size_t kSessions = 12;
+  Service service({.capacity = 16, .reserve = 2});
+  service.TakeAllBut(6);
+  Record record;
+  std::mt19937_64 random(seed);
+  std::deque<SessionBuffers> sessions;
+  std::deque<LetterWaker> wakers;
+  for (size_t i = 0; i < kSessions; ++i) {
+    sessions.emplace_back(service.sessions());
+    wakers.emplace_back(record.log, static_cast<char>('a' + i));
+  }
+  SpareBuffers spares(service.sessions());
+  for (int step = 0; step < Rounds(5'000); ++step) {
+    const size_t i = random() % kSessions;
+    const Side side = random() % 2 == 0 ? Side::kRequest : Side::kResponse;
+    const auto n = static_cast<uint32_t>(1 + random() % SpareBuffers::kMost);
+    if (ask_for_spares) Require(!spares.Take(n), "spares under shortage");
+    SessionBuffers& session = sessions[i];
+    switch (random() % 4) {
+      case 0:
+        record.log += std::to_string(
+            static_cast<int>(session.AllocateReceiveBuffer(side, wakers[i])));
+        break;
+      case 1:
+        record.log += std::to_string(
+            static_cast<int>(session.AllocateBuffers(wakers[i])));
+        break;
+      case 2:
+        if (session.FinishWait() != WaitStatus::kWaiting) {
+          session.ReleaseBuffers();
+        }
+        break;
+      default:
+        if (random() % 8 == 0) session.CancelWait();
+        break;
+    }
+  }
+  const SessionSnapshot snapshot = service.sessions().Snapshot();
+  for (const auto& thread : snapshot.pool.threads) {
+    record.counts.insert(record.counts.end(),
+                         {thread.shortages, thread.failures, thread.refills,
+                          thread.flushes, thread.bypasses, thread.steals});
+  }
+  for (const auto& of_class : snapshot.classes) {
+    record.counts.insert(record.counts.end(),
+                         {of_class.waits, of_class.grants, of_class.cancels});
+  }
+  sessions.clear();
+  service.GiveBackAll();
+  return record;
+}
+
+TEST(SpareBuffersTest, UnderShortageItIsAsIfThereWereNone) {
+  const uint64_t seed = TestSeed();
+  const Record without = RunUnderShortage(seed, false);
+  const Record with = RunUnderShortage(seed, true);
+  EXPECT_EQ(with.log, without.log);
+  EXPECT_EQ(with.counts, without.counts);
+  // They have waited, and been served.
+  EXPECT_NE(with.log.find('a'), std::string::npos);
 }
 
 TEST(SpareBuffersTest, S6WhatThreadsTakeAndReturnServesAllWhoWait) {
