@@ -52,14 +52,14 @@ static inline struct service service_create(
   return service;
 }
 
-// How many buffers nobody holds.
+// The number of free buffers.
 static inline uint32_t service_free(const struct service* service) {
   tandem_snapshot snapshot = {.size = sizeof(snapshot)};
   CHECK(tandem_pool_snapshot(service->pool, &snapshot) == 0);
   return snapshot.available + snapshot.cached;
 }
 
-// Requires that nobody holds or waits for anything.
+// Requires that no buffer is held and that no session waits.
 static inline void service_destroy(struct service* service) {
   CHECK(service_free(service) == tandem_capacity(service->pool));
   CHECK(tandem_waiting(service->allocator) == 0);

@@ -6,7 +6,7 @@
 #include "tandem/tests/c/check.h"
 
 // The origin: sessions that each hold a request buffer and all need one for the
-// response. Whoever has both gives them back, and so the next one goes on.
+// response. A session that has both gives them back, so the next one continues.
 static void sessions_that_hold_one_each_do_not_dead_lock(void) {
   enum { kSessions = 8 };
   struct service service = service_create(kSessions + 2, 2, NULL);
@@ -18,7 +18,7 @@ static void sessions_that_hold_one_each_do_not_dead_lock(void) {
           TANDEM_GRANTED);
     put(&sessions[i], TANDEM_REQUEST, 'q', 100);
   }
-  // The last two are for those who hold one: no receive gets them.
+  // The last two are for sessions that hold one: no receive gets them.
   tandem_session late;
   tandem_session_init(&late, service.allocator);
   CHECK(session_alloc_recv_buffer(&late, TANDEM_REQUEST, NULL) ==
@@ -156,13 +156,13 @@ static void waiters_are_served_in_order_with_their_buffers(void) {
   CHECK(tandem_acquire(service.pool) == NULL);
   tandem_release_many(service.pool, buffers, 2);
   CHECK(strcmp(order, "a") == 0);
-  // Nobody overtakes who waits.
+  // No allocation overtakes a waiting session.
   CHECK(tandem_acquire(service.pool) == NULL);
   CHECK(session_finish_wait(&a) == TANDEM_WAIT_GRANTED);
   CHECK(session_finish_wait(&a) == TANDEM_WAIT_NONE);
   session_release_buffers(&a);
   CHECK(strcmp(order, "ab") == 0);
-  // The next allocation finishes the wait, too.
+  // The next allocation also finishes the wait.
   CHECK(session_alloc_buffers(&b, NULL) == TANDEM_GRANTED);
   CHECK(has_buffer(&b, TANDEM_REQUEST) && has_buffer(&b, TANDEM_RESPONSE));
   tandem_session_destroy(&a);
@@ -410,7 +410,8 @@ static void buffer_may_be_had_in_a_class_without_a_session(void) {
   buffers[2] = tandem_acquire_as(service.allocator, complete);
   buffers[3] = tandem_acquire_as(service.allocator, complete);
   CHECK(buffers[2] != NULL && buffers[3] != NULL);
-  // And waits in it: who holds one elsewhere is served before who holds none.
+  // And waits in it: a caller that holds a buffer elsewhere is served before
+  // one that holds none.
   tandem_session a, b;
   int wakes_a = 0, wakes_b = 0;
   const tandem_waker wake_a = counting(&wakes_a), wake_b = counting(&wakes_b);

@@ -67,7 +67,7 @@ static void forty_clients_get_every_byte_on_four_buffers(int port) {
           (struct pollfd){.fd = done ? -1 : clients[i].fd,
                           .events = (short)(POLLIN | (sends ? POLLOUT : 0))};
     }
-    // Nobody would hear of a server that hangs otherwise.
+    // Otherwise a server that hangs would go unnoticed.
     CHECK(poll(polls, kClients, 20 * 1000) > 0);
     for (int i = 0; i < kClients; ++i) {
       if (polls[i].revents & POLLOUT) send_some(&clients[i], i);

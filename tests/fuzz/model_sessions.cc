@@ -10,7 +10,7 @@ namespace tandem {
 
 void ModelSessions::Begin(size_t session, WakerKind waker) {
   acting_ = session;
-  // Who waits already keeps the waker that it waits with.
+  // A session that waits already keeps its waker.
   if (session != kNobody && Acting().wait != WaitStatus::kWaiting) {
     Acting().waker = waker;
   }
@@ -30,7 +30,7 @@ Allocation ModelSessions::Pair() {
   if (missing == 0) return Allocation::kGranted;
   if (missing == 0b11) return TakeOrWait(pair_, missing);
   if (Take(/*complete*/ 0, missing)) return Allocation::kGranted;
-  // Who fails gives back what it holds empty, and only then waits (S2).
+  // A session that fails gives back its empty buffer, and only then waits (S2).
   ReleaseBuffers();
   if (session.waker == WakerKind::kNone) return Allocation::kExhausted;
   return TakeOrWait(Missing(session) == 0b11 ? pair_ : 0, Missing(session));
@@ -66,7 +66,7 @@ bool ModelSessions::StillWaiting() { return Finish() == WaitStatus::kWaiting; }
 bool ModelSessions::Take(size_t id, uint8_t sides) {
   if (!spec_.Take(id)) return false;
   Install(Acting(), sides);
-  // It may have made somebody due.
+  // It may have made a class due.
   ServeAll();
   return true;
 }

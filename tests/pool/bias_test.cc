@@ -141,7 +141,7 @@ TEST(BiasOptionTest, FieldPoolIsBiasedWhoeverRegistersSequences) {
   EXPECT_TRUE(pool->Snapshot().threads.at(1).biased);
 }
 
-// P2: and refused where it can't be had.
+// P2: and refused if the system cannot do it.
 TEST(BiasOptionTest, BiasOnDemandIsHadOrRefused) {
   const bool can = NewPool({})->Snapshot().biased;
   const auto pool = BufferPool::Create({.bias = Bias::kBiased});

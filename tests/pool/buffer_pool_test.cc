@@ -37,7 +37,7 @@ TEST(BufferPoolTest, ReleasedBufferCanBeTakenAgainAtOnce) {
   pool->ReleaseMany(all);
 }
 
-// S8, P3: who takes single buffers is entitled to the reserve too.
+// S8, P3: a caller that takes single buffers may also take the reserve.
 TEST(BufferPoolTest, AcquireMayTakeTheReserve) {
   for (const uint32_t reserve : {0u, 1u, 2u, 7u, 8u}) {
     const std::unique_ptr<BufferPool> pool =

@@ -142,7 +142,7 @@ TEST_P(CacheBudgetTest, IdleCacheGivesUpItsLimit) {
   idle.Run([&] { Churn(*pool, 60); });
   EXPECT_GE(pool->Snapshot().threads[0].limit, 60u);
   Companion busy;
-  // For as long as it takes: nobody says when the system lets it go on.
+  // Waits as long as necessary: the system decides when the thread continues.
   busy.Run([&] {
     while (pool->Snapshot().threads[0].limit != 0) Churn(*pool, 60, 1);
     Churn(*pool, 60);
@@ -156,8 +156,8 @@ TEST_P(CacheBudgetTest, IdleCacheGivesUpItsLimit) {
   ExpectWithinBudget(*pool);
 }
 
-// P3: with more caches than one barrier serves, too; and a search in vain calls
-// no more barriers than it must.
+// P3: also with more caches than one barrier serves; and a search without
+// result makes no more barriers than it must.
 TEST_P(CacheBudgetTest, EveryBufferInAThousandCachesIsFound) {
   constexpr size_t kThreads = kTsan ? 150 : 1'000;
   const std::unique_ptr<BufferPool> pool =

@@ -213,7 +213,8 @@ TEST_P(ExhaustionTest, ThreadsThatExhaustThePoolTogetherGetAllOfIt) {
       threads[i].Wait();
       sum += taken[i].size();
     }
-    // Nobody has released any, so the last to fail has seen the end.
+    // No thread has released a buffer, so the last one to fail has seen the
+    // pool empty.
     EXPECT_EQ(sum, 61u);
     for (size_t i = 0; i < kThreads; ++i) pool->ReleaseMany(taken[i]);
   }

@@ -133,7 +133,7 @@ TEST(MemoryFaultTest, PrefaultThatIsUnknownIsDoneByHand) {
   });
 }
 
-// P1: where memory can't be given back, Trim says so, and keeps the buffers.
+// P1: if memory cannot be given back, Trim says so, and keeps the buffers.
 TEST(MemoryFaultTest, TrimThatIsRefusedGivesNothingBack) {
   InChild([] {
     const std::unique_ptr<BufferPool> pool =
@@ -146,10 +146,10 @@ TEST(MemoryFaultTest, TrimThatIsRefusedGivesNothingBack) {
   });
 }
 
-// Threads that are ended with a buffer in their hands that unwinding releases,
-// while others work. They end between two operations: none of the pool's is a
-// cancellation point. What becomes of a thread that is stopped for ever inside
-// of one, at any instruction, is in stopped_thread_test (P4).
+// Threads are ended while others work, with a buffer in their hands that
+// unwinding releases. They end between two operations, because no function of
+// the pool is a cancellation point. stopped_thread_test (P4) stops threads
+// forever inside an operation, at any instruction.
 class EndedThreadTest : public BothWaysTest {
  protected:
   static constexpr uint32_t kCapacity = 64;

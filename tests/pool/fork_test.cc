@@ -30,7 +30,7 @@ PoolOptions Options() {
   return {.buffer_size = 64, .capacity = kCapacity, .cache_size = kCacheSize};
 }
 
-// Reads where AddressSanitizer sees an idle buffer, too.
+// Reads also where AddressSanitizer sees an idle buffer.
 [[gnu::noinline, gnu::no_sanitize("address")]] bool IsMarked(
     const std::byte* buffer) {
   return *reinterpret_cast<const volatile uint64_t*>(buffer) != 0;
@@ -42,8 +42,8 @@ class ForkTest : public BothWaysTest {
     if (kTsan) GTEST_SKIP() << "it allows a child no threads";
   }
 
-  // At most so many buffers are in the hands of who Works, marked, and so many
-  // more are on their way.
+  // At most this many buffers are in the hands of a thread that Works, marked,
+  // and this many more are on their way.
   static constexpr size_t kMostHeld = 4;
   static constexpr size_t kMostMoved = kMostHeld + kCacheSize / 2;
 
@@ -114,7 +114,7 @@ TEST_P(ForkTest, ChildOfThreadsAtWorkTakesAllThatIsNotInHands) {
       for (std::byte* const buffer : taken) {
         EXPECT_TRUE(Mark(buffer, 9)) << "in the hands of a thread that is not";
       }
-      // The rest is marked by who holds it, or on its way.
+      // The rest is marked by its holder, or on its way.
       size_t on_its_way = 0;
       for (uint32_t i = 0; i < kCapacity; ++i) {
         on_its_way += !IsMarked(pool->AddressOf(BufferIndex{i}));
@@ -123,7 +123,7 @@ TEST_P(ForkTest, ChildOfThreadsAtWorkTakesAllThatIsNotInHands) {
       pool->ReleaseMany(taken);
       ExpectCanTake(*pool, taken.size());
     });
-    // Sometimes there is pressure, too.
+    // Sometimes there is also pressure.
     if (round % 4 == 0) pool->ReleaseMany(TakeAll(*pool));
   }
   stop = true;

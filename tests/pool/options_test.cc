@@ -128,7 +128,7 @@ TEST(OptionsTest, LargestCapacityWorks) {
             BufferIndex{kMaxCapacity - 1});
 }
 
-// P1: memory that can't be had is the system's error, not the caller's.
+// P1: a lack of memory is the system's error, not the caller's.
 TEST(OptionsTest, MoreMemoryThanAddressSpaceIsTheSystemsError) {
   const absl::Status status =
       BufferPool::Create({.buffer_size = 1u << 30, .capacity = kMaxCapacity})

@@ -27,7 +27,7 @@ namespace {
 constexpr uint32_t kCapacity = 40;
 constexpr uint32_t kCacheSize = 8;
 
-// Two ends of a pipe: who waits is blocked in read(2).
+// The two ends of a pipe: a waiting thread is blocked in read(2).
 class Gate {
  public:
   Gate() { EXPECT_EQ(pipe(ends_), 0); }
@@ -145,7 +145,7 @@ class ParkedThreadTest : public BothWaysTest {
   }
 
  private:
-  // Returns how many buffers turned out to be somebody else's.
+  // Returns how many buffers turned out to belong to another thread.
   static uint64_t TakeAndReturn(BufferPool& pool, size_t count) {
     std::array<std::byte*, kCacheSize> storage;
     const auto buffers = std::span(storage).first(count);

@@ -26,7 +26,8 @@
 namespace tandem {
 namespace {
 
-// From now on the calling thread, and who it starts, may not call membarrier.
+// From now on the calling thread, and threads that it starts, may not
+// call membarrier.
 void RefuseMembarrier() { RefuseSystemCall(SYS_membarrier, EPERM); }
 
 TEST(RefusedBarrierTest, PoolIsSharedWhereMembarrierIsRefused) {
@@ -114,7 +115,7 @@ TEST(RefusedBarrierTest, OwnerThatWasPassedOverEmptiesItsCacheAtItsNextUse) {
       FillCache(*pool);
     });
     RefuseMembarrier();
-    // The reserve is taken, too: there is pressure.
+    // The reserve is also taken: there is pressure.
     const std::vector<std::byte*> taken = TakeAll(*pool);
     ASSERT_NE(pool->Snapshot().cached, 0u);
     owner.Run([&] { pool->Release(kept); });
@@ -123,7 +124,7 @@ TEST(RefusedBarrierTest, OwnerThatWasPassedOverEmptiesItsCacheAtItsNextUse) {
   });
 }
 
-// Who may call it finds everything all the same.
+// A thread that may call it still finds everything.
 TEST(RefusedBarrierTest, ThreadThatIsNotFilteredStillTakesEverything) {
   InChild([] {
     const std::unique_ptr<BufferPool> pool =

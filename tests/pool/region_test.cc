@@ -269,7 +269,7 @@ TEST(RegionTest, MemoryMayBeInterleavedOrBoundToANode) {
   }
 }
 
-// P1: a node that the machine doesn't have is told.
+// P1: a node that the machine does not have is reported.
 TEST(RegionTest, NodeThatIsNotThereIsRefused) {
   const auto pool =
       BufferPool::Create({.numa_policy = NumaPolicy::kBind, .numa_node = 999});

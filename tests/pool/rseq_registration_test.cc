@@ -1,5 +1,5 @@
-// P2: restartable sequences, whoever registers them: the C library, another
-// library, the pool, or nobody.
+// P2: restartable sequences, registered by the C library, by another library,
+// by the pool, or not at all.
 
 #include "tandem/pool/section/rseq_registration.h"
 
@@ -123,7 +123,7 @@ TEST_F(FieldRseqTest, ThreadWhoseAreaWasUnregisteredGetsAnother) {
   });
 }
 
-// Fault 7: and where it can't have one, it has a cache that is never biased.
+// And if a thread cannot have an area, it has a cache that is never biased.
 TEST_F(FieldRseqTest, ThreadWithoutAnAreaIsNeverBiased) {
   if (__rseq_size == 0) GTEST_SKIP() << "the C library registers none";
   InChild([] {

@@ -49,16 +49,16 @@ constexpr uint32_t kCacheLimit = 16;
 constexpr uint32_t kPatience = 300;
 constexpr AllocationTerms kTerms{.keep = 0, .class_id = ClassId{0xFF}};
 
-// A buffer has the name of its holder in it, 0 for nobody. Loads and stores, so
-// that owners are not slowed down: two holders notice it when they write, or
-// when they look again.
+// A buffer contains the name of its holder, 0 for none. It is accessed by loads
+// and stores, so that owners are not slowed down. Two holders notice each other
+// when they write, or when they look again.
 struct alignas(kCacheLine) Slot {
   std::atomic<uint32_t> holder{0};
 };
 
 void Change(std::span<std::byte* const> buffers, uint32_t from, uint32_t to) {
   for (std::byte* const buffer : buffers) {
-    // relaxed: who hands a buffer over orders this too.
+    // relaxed: the hand-over of the buffer orders this too.
     auto& holder = reinterpret_cast<Slot*>(buffer)->holder;
     const uint32_t was = holder.load(std::memory_order::relaxed);
     if (was != from) {
@@ -161,14 +161,13 @@ class Stress {
     while (!one_ahead.OnQuietOperation()) policy.OnQuietOperation();
   }
 
-  // Asks for everything when it sees somebody biased: it gets it only if no
-  // owner holds anything, but whether it does shows only after all caches have
-  // been emptied.
+  // Asks for all buffers when it sees a biased cache. It gets them only if no
+  // owner holds a buffer, which shows only after all caches have been emptied.
   void Steal(uint32_t name) {
     Core::Cache& cache = *core_.ClaimCache(ThreadToken{name});
     std::vector<std::byte*> all(capacity_);
     while (!stop_.load(std::memory_order::relaxed)) {
-      // Now and then, though nobody is.
+      // Sometimes even if no cache is biased.
       for (uint32_t looks = 1; !AnyBiased(); ++looks) {
         if (looks == kPatience) std::this_thread::yield();
         if (looks == 2 * kPatience) break;

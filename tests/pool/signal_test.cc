@@ -28,8 +28,8 @@ PoolOptions Options() {
           .max_threads = 4};
 }
 
-// Somebody who takes and returns buffers at random, marks them, and notices
-// when one is somebody else's. Async-signal-safe.
+// A party that takes and returns buffers at random, marks them, and notices a
+// buffer that another party holds. Async-signal-safe.
 class User {
  public:
   User(BufferPool& pool, uint64_t name, uint64_t seed)

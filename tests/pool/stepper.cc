@@ -45,10 +45,11 @@ struct SectionDescriptor {
   greg_t abort;
 };
 
-// The trap after a restartable sequence has been announced makes the kernel
-// abort it, for ever. It is told from the signature before the abort handler;
-// rax has the descriptor. Goes to the start then, with nothing announced: the
-// section runs like other code, and nobody is let in until it has ended.
+// After a restartable sequence has been announced, the trap makes the kernel
+// abort it, again and again. The stepper recognizes this by the signature
+// before the abort handler; rax has the descriptor. It then goes to the start
+// of the sequence, with nothing announced. The section runs like other code,
+// and no interruption comes until it has ended.
 bool InSection(greg_t (&registers)[NGREG]) {
   constexpr uint32_t kSignature = 0x53053053;
   greg_t& next = registers[REG_RIP];

@@ -267,8 +267,8 @@ TEST_P(StoppedThreadTest, StoppedInAReleaseManyInPiecesHidesOnlyWhatItHeld) {
       /*stride=*/97);
 }
 
-// P4: who takes a part of a magazine, or fills one, never has more of it than
-// is its own.
+// P4: a thread that takes a part of a magazine, or fills one, never has more of
+// it than its own part.
 TEST_P(StoppedThreadTest, StoppedWithAPartOfAMagazineHidesOnlyWhatItAskedFor) {
   constexpr uint32_t kPart = kMaxBatch - 28;
   options_.capacity = 3 * kMaxBatch + kCapacity;

@@ -43,7 +43,7 @@ std::vector<std::byte*> TakeAll(BufferPool& pool) {
   std::vector<std::byte*> taken;
   while (std::byte* const buffer = pool.Acquire()) {
     taken.push_back(buffer);
-    // P1; and a broken pool must not make the test run for ever.
+    // P1; and a broken pool must not make the test run forever.
     Require(taken.size() <= pool.capacity(), "more buffers than there are");
   }
   return taken;

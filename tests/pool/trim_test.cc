@@ -89,7 +89,7 @@ TEST(TrimTest, TrimmedBuffersCanAllBeTaken) {
   }
 }
 
-// P1: not while somebody is short.
+// P1: not while an allocation is short.
 TEST(TrimTest, StopsUnderPressure) {
   const std::unique_ptr<BufferPool> pool =
       NewPool({.capacity = 64, .reserve = 8, .cache_size = 0});
@@ -101,7 +101,7 @@ TEST(TrimTest, StopsUnderPressure) {
   pool->ReleaseMany(held);
 }
 
-// P1: somebody relies on the pages staying where they are.
+// P1: other code relies on the pages staying in place.
 TEST(TrimTest, PinnedPoolRefuses) {
   const std::unique_ptr<BufferPool> pool =
       NewPool({.name = "ring", .capacity = 16, .pinned = true});
@@ -164,7 +164,7 @@ TEST(TrimTest, FieldBuffersSmallerThanAPageGiveNothingBack) {
   EXPECT_EQ(*bytes, 0u);
 }
 
-// P1: parts of pages are kept, whoever's they are.
+// P1: parts of pages are kept, whichever buffer they belong to.
 TEST(TrimTest, NeighboursOfTrimmedBuffersKeepTheirContents) {
   constexpr size_t kSize = 4'096 + 64;
   const std::unique_ptr<BufferPool> pool =

@@ -104,7 +104,7 @@ TEST(FieldTrimmerTest, TrimsWhenMemoryIsShort) {
 
 TEST(FieldTrimmerTest, GoesOnByTimeWhereTheTriggerIsGone) {
   const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
-  // A pipe whose other end is closed shows POLLERR, or POLLHUP, for ever.
+  // A pipe whose other end is closed shows POLLERR, or POLLHUP, forever.
   std::array<int, 2> ends;
   ASSERT_EQ(pipe(ends.data()), 0);
   close(ends[0]);

@@ -128,7 +128,7 @@ TEST_F(RelayBackendsTest, FieldTheNextAddressIsTriedWhereOneDoesNotAnswer) {
   SetAddresses({"127.0.0.2", "127.0.0.1"});
   RelayOptions options = Options();
   options.connect_timeout = absl::Milliseconds(50);
-  // Somebody listens there, whose queue is full.
+  // A listener whose queue is full.
   const SocketAddress silent =
       ResolveAddress("silent", absl::StrCat("127.0.0.2:", port_)).value();
   const OwnedFd listener = OpenSocket(AF_INET);

@@ -34,7 +34,8 @@ class DrippingClients {
     backend_thread_.join();
   }
 
-  // `stays`: for good; else each of them connects anew after the first byte.
+  // `stays`: clients stay connected; otherwise each connects again after the
+  // first byte.
   void Start(const std::string& address, bool stays) {
     const SocketAddress to = ResolveAddress("relay", address).value();
     for (int i = 0; i < count_; ++i) {
@@ -117,7 +118,7 @@ TEST_F(RelayDrainTest, FieldASecondSignalEndsAll) {
   ASSERT_TRUE(Eventually([&] { return relay.Messages() != ""; }));
   ASSERT_TRUE(Eventually([&] { return clients.received() > 100; }));
   relay.Signal(SIGTERM);
-  // Those that it has not accepted by then find nobody.
+  // Connections that the relay has not accepted by then are refused.
   const uint64_t before = clients.received();
   ASSERT_TRUE(Eventually([&] { return clients.received() > before + 100; }));
   relay.Signal(SIGINT);

@@ -134,7 +134,7 @@ TEST_F(RelayTest, AResetOfAHalfThatOnlySendsIsNoticed) {
 }
 
 TEST_F(RelayTest, AClientWithoutABackendIsReset) {
-  // A port that nobody listens at.
+  // A port without a listener.
   const std::string nobody = [] { return ManualBackend().address(); }();
   TestRelay relay({.backend = nobody, .buffers = 4});
   const OwnedFd client = Connect(relay.address());
@@ -200,7 +200,7 @@ TEST_F(RelayTest, S6PeersThatTakeNothingStarveNobody) {
     SendAll(pipe.client, request);
     EXPECT_EQ(ReceiveUpTo(pipe.client, request.size()), request);
     backend.join();
-    // And nothing is lost for those who were slow.
+    // And nothing is lost for slow clients.
     for (size_t i = 0; i < stuck.size(); ++i) {
       EXPECT_EQ(ReceiveUpTo(stuck[i]->client, sent[i]),
                 std::string(sent[i], 's'));
@@ -235,7 +235,8 @@ TEST_F(ShortRelayTest, S4SessionsWaitAndAreNotDropped) {
     SendAll(clients.back(), "patience");
   }
   EXPECT_TRUE(Eventually([&] { return relay.waiting() == 20; }));
-  // Several times the idle timeout: who waits for buffers is not idle.
+  // Several times the idle timeout: a session that waits for buffers is
+  // not idle.
   std::this_thread::sleep_for(std::chrono::milliseconds(2000));
   EXPECT_EQ(relay.waiting(), 20u);
   Replenish(relay);
@@ -248,7 +249,7 @@ TEST_F(ShortRelayTest, S7NewWorkIsRefusedWhenTooManyWait) {
   RelayOptions options = Options();
   options.max_waiters = 2;
   TestRelay relay(options);
-  // Three that have begun, of whom the pool lets two wait.
+  // Three sessions that have begun; the pool lets two of them wait.
   std::vector<std::unique_ptr<Pipe>> begun;
   for (int i = 0; i < 3; ++i) {
     begun.push_back(std::make_unique<Pipe>(relay, backend_));

@@ -175,8 +175,8 @@ TEST(LockFreePoolSchedule,
 constexpr PoolShape kFiveBuffers{
     .capacity = 5, .caches = 2, .reserve = 1, .cache_limit = 3, .biased = true};
 
-// One thread is short and stays so (as who waits is) while others go on with
-// what they do. When they have done, their caches must be empty.
+// One thread is short and stays short, as a waiting session is, while others
+// continue their work. At the end, their caches must be empty.
 template <class Derived>
 struct StaysShort : ScheduleTest<Derived, PoolWorld<kFiveBuffers>, 3> {
   using World = PoolWorld<kFiveBuffers>;
@@ -251,8 +251,8 @@ TEST(LockFreePoolSchedule, NorInACacheThatIsNewOrHasNewlyLostItsOwner) {
 }
 
 // Three buffers, two of them the reserve: one receive at a time may have one,
-// and none while a pair has two. Who holds what are plain facts, true from
-// after the allocation to before the release.
+// and none while a pair has two. The holders are plain facts, true from after
+// the allocation to before the release.
 struct PairAndReceives : ScheduleTest<PairAndReceives,
                                       PoolWorld<{.capacity = 3,
                                                  .caches = 3,

@@ -22,8 +22,8 @@ struct SmallMagazines : RelacyPlatform {
 using Stack = MagazineStack<SmallMagazines>;
 using Box = Stack::Box;
 
-// A stack with all buffers in full magazines, and one of the empty ones. Those
-// who hold a magazine or a buffer say so.
+// A stack with all buffers in full magazines, and a stack of the empty ones.
+// Each holder of a magazine or a buffer records that.
 template <size_t kBuffers, size_t kMagazines>
 struct Store {
   Store() {
@@ -158,8 +158,8 @@ TEST(MagazineStackSchedule, AbaOnMagazines) {
   ExploreAll<TakesAndGives<2, 2, 2, 1>>({2, 1});
 }
 
-// The order that a pop publishes with: one thread takes a part of a magazine,
-// another one the rest, and fills it anew.
+// The order that a pop publishes with: one thread takes a part of a magazine;
+// another takes the rest and fills it again.
 struct RefilledBehindAPop : ScheduleTest<RefilledBehindAPop, Store<2, 2>, 2> {
   void thread(unsigned index) {
     std::array<std::byte*, 2> storage;

@@ -22,9 +22,9 @@ constexpr QueueShape kFourBuffers{.pool = {.capacity = 4,
                                            .cache_limit = 2,
                                            .biased = true}};
 
-// QueueWorld requires of every allocation that succeeds, and of every wake-up,
-// that whoever waited before it began and goes first has been served. Here
-// buffers dribble in while two threads ask for more.
+// For every allocation that succeeds, and for every wake-up, QueueWorld
+// requires that the waiters that came before it began and go first have been
+// served. Here buffers arrive one by one while two threads ask for more.
 struct LateComers : ScheduleTest<LateComers, QueueWorld<kFourBuffers>, 3> {
   void before() {
     world().ClaimCaches();
@@ -54,8 +54,8 @@ TEST(WaitOrderSchedule, LaterAllocationNeverOvertakesAWaiter) {
   ExploreAtRandom<LateComers>(50'000);
 }
 
-// The cache of thread 1 is full when somebody else comes to be short: what is
-// in it goes to the waiter and not to its owner.
+// The cache of thread 1 is full when another thread runs short: its buffers go
+// to the waiter, and not to the cache's owner.
 struct OwnerComesLate : ScheduleTest<OwnerComesLate,
                                      QueueWorld<{.pool = {.capacity = 3,
                                                           .caches = 2,
@@ -143,7 +143,7 @@ TEST(WaitOrderSchedule, ClassesAreServedByRankAndWithinThemByArrival) {
 }
 
 // A receive waits for the third of three buffers while two threads pass a pair
-// to and fro, which goes first, but not for ever.
+// to and fro. Pairs go first, but not forever.
 struct OvertakenReceive : ScheduleTest<OvertakenReceive,
                                        QueueWorld<{.pool = {.capacity = 3,
                                                             .caches = 2,
@@ -203,8 +203,8 @@ TEST(WaitOrderSchedule, LowerRankIsOvertakenABoundedNumberOfTimes) {
   ExploreAtRandom<OvertakenReceive>(50'000);
 }
 
-// Sessions as S6 wants them: who was served gives all back before it asks
-// again, or asks for the other.
+// Sessions as S6 wants them: a session that was served gives all back before it
+// asks again, or asks for the other buffer.
 struct Sessions : ScheduleTest<Sessions,
                                QueueWorld<{.pool = {.capacity = 3,
                                                     .caches = 2,
@@ -230,7 +230,7 @@ struct Sessions : ScheduleTest<Sessions,
       world().GiveBack(world().waiters[index]);
     }
   }
-  // Waits until it is served; if nobody serves it, that is a deadlock.
+  // Waits until it is served; if no thread serves it, that is a deadlock.
   void Get(unsigned index, ClassId id) {
     Waiter& waiter = world().waiters[index];
     if (world().Allocate(waiter, id)) return;

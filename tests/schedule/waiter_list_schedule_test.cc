@@ -62,7 +62,8 @@ class Lists {
     records.Drop(wait.index, Records::kOwned);
   }
 
-  // Looks who is first, with `own` waiting in the list, if it is not empty.
+  // Looks for the first waiter, while `own`, if there is one, waits in
+  // the list.
   void Look(size_t list, const Wait& own) {
     const uint64_t began = clock_;
     const std::optional<List::Waiter> first = lists[list].First();

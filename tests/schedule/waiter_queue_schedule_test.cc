@@ -52,8 +52,8 @@ TEST(WaiterQueueSchedule, NobodySleepsOnBuffersThatWereReleasedMeanwhile) {
   ExploreAtRandom<ReleaseAndSubscribe>(50'000);
 }
 
-// Two buffers are given back by two threads at once, each of which serves; who
-// waits needs both.
+// Two threads give back a buffer each at the same time, and each serves; the
+// waiter needs both.
 struct TwoServers : ScheduleTest<TwoServers, QueueWorld<kTwoBuffers>, 3> {
   void before() {
     world().ClaimCaches();
@@ -221,7 +221,7 @@ TEST(WaiterQueueSchedule, AsManyWaitAsMayAndTheRestAreToldAtOnce) {
   ExploreAtRandom<TooMany>(40'000);
 }
 
-// Sessions join and leave while somebody counts them.
+// Sessions join and leave while another thread counts them.
 struct Count : ScheduleTest<Count,
                             QueueWorld<{.pool = {.capacity = 2,
                                                  .caches = 1,
@@ -256,7 +256,7 @@ TEST(WaiterQueueSchedule, WhoCountsThemFindsNoMoreGoneThanCame) {
   ExploreAtRandom<Count>(40'000);
 }
 
-// One place is taken by whom it may; sessions that hold a buffer have places of
+// There is one place for a waiter; sessions that hold a buffer have places of
 // their own.
 struct CompletesBesides : ScheduleTest<CompletesBesides,
                                        QueueWorld<{.pool = {.capacity = 3,

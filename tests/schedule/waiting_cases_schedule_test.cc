@@ -60,7 +60,7 @@ TEST(WaitingCases, ReleaseAgainstSubscribe) {
 }
 
 // The releaser's cache goes back to bias with the first buffer; the second goes
-// in with that bias, if it is not lost before. Who comes needs both.
+// in with that bias, if it is not lost before. The newcomer needs both.
 struct BackToBiasAndSubscribe
     : ScheduleTest<BackToBiasAndSubscribe, QueueWorld<Small(2)>, 2> {
   void before() {

@@ -22,7 +22,8 @@ constexpr QueueShape kThreeBuffers{.pool = {.capacity = 3,
                                             .cache_limit = 2,
                                             .biased = true}};
 
-// Who is woken gives all back at once, in the wake-up, or asks for more there.
+// A woken session gives all back at once, in the wake-up, or asks for
+// more there.
 struct BusyWakeUps : ScheduleTest<BusyWakeUps, QueueWorld<kThreeBuffers>, 2> {
   void before() {
     world().ClaimCaches();
@@ -66,10 +67,11 @@ TEST(WakeUpSchedule, WhatAWakeUpFreesIsServedAfterItAndNotLost) {
   ExploreAtRandom<BusyWakeUps>(50'000);
 }
 
-// A thread that is stopped anywhere, for ever, in a release, an allocation or a
-// cancel, holds up nobody but by what is in its hands: what it took for itself,
-// and what it has reserved for the waiter it was serving, three at most. Once
-// another has released as many more than the waiters need, all are served.
+// A thread that is stopped anywhere, forever, in a release, an allocation or a
+// cancel, withholds only what is in its hands: the buffers that it took for
+// itself, and those that it has reserved for the waiter it was serving, three
+// at most. Once another thread has released as many buffers more than the
+// waiters need, all are served.
 struct StoppedAnywhere : ScheduleTest<StoppedAnywhere,
                                       QueueWorld<{.pool = {.capacity = 8,
                                                            .caches = 2,

@@ -259,9 +259,9 @@ TEST_F(AsioWaitTest, CompletesInTheContextOfItsHandler) {
   EXPECT_EQ(log_, "A");
 }
 
-// Handlers without an executor of their own run on the context, and what they
-// throw leaves run(), as with Asio's own operations. Nobody else is the worse
-// for it.
+// Handlers without an executor of their own run on the context, and what
+// they throw leaves run(), as with Asio's own operations. Other waits are
+// not affected.
 TEST_F(AsioWaitTest, FieldWhatAHandlerThrowsLeavesRun) {
   Service service({.capacity = 6});
   service.TakeAllBut(0);
@@ -413,7 +413,7 @@ TEST_F(AsioWaitTest, FieldDestroyedWhileItWaitsItEndsTheWait) {
   EXPECT_EQ(service.Waiting(), 0u);
   EXPECT_EQ(log_, "");
 
-  // Its slot no longer cancels: the session waits anew.
+  // Its slot no longer cancels: the session waits again.
   AsioWait next(*loop_, session);
   ASSERT_EQ(session.AllocateBuffers(next.waker()), Allocation::kWaiting);
   cancel.emit(asio::cancellation_type::terminal);

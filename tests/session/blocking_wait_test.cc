@@ -97,7 +97,7 @@ void EndInHandler(int) {
     ending.ticks = 0;
     ending.ended += ending.session->CancelWait();
   } else if (++ending.ticks > 200'000) {
-    // Ten seconds: nobody will wake it.
+    // Ten seconds: no thread will wake it.
     constexpr char kMessage[] = "a thread sleeps on a wait that is over\n";
     (void)!write(STDERR_FILENO, kMessage, sizeof(kMessage) - 1);
     abort();
@@ -125,8 +125,8 @@ TEST_F(BlockingWaitTest, NeverSleepsOnAWaitThatIsOver) {
   }
 }
 
-// Sleepers and those that release or cancel meet at every point of each other's
-// way: whoever sleeps too late sleeps for ever.
+// Sleepers, and threads that release or cancel, meet at every point of each
+// other's way. A thread that goes to sleep too late would sleep forever.
 TEST_F(BlockingWaitTest, NeverMissesAReleaseOrACancel) {
   std::atomic<int> begun{0};
   std::atomic<int> done{0};

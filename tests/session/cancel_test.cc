@@ -94,13 +94,13 @@ TEST(CancelTest, FromAnotherThreadShowsAtTheNextLook) {
   SessionBuffers session(service.sessions());
   ASSERT_EQ(session.AllocateBuffers(Waker{}), Allocation::kWaiting);
   std::thread([&] { EXPECT_TRUE(session.CancelWait()); }).join();
-  // The next allocation ends the cancelled wait and begins anew.
+  // The next allocation ends the cancelled wait and begins a new one.
   EXPECT_EQ(session.AllocateBuffers(Waker{}), Allocation::kWaiting);
   service.GiveBackAll();
   EXPECT_EQ(session.FinishWait(), WaitStatus::kGranted);
 }
 
-// Who waits behind is not held up by who leaves.
+// A session that leaves does not hold up those behind it.
 TEST(CancelTest, ServesThoseThatItHeldUp) {
   Service service({.capacity = 8, .reserve = 0});
   service.TakeAllBut(1);
@@ -160,7 +160,7 @@ TEST(CancelTest, EndOfASessionReleasesWhatItsWaitHadBeenGranted) {
   EXPECT_EQ(service.Free(), 8u);
 }
 
-// Exactly one of cancel and wake-up wins, whoever calls them.
+// Exactly one of cancel and wake-up wins, whichever threads call them.
 TEST(CancelTest, ExactlyOneOfCancelAndWakeUpWins) {
   Service service({.capacity = 4});
   CountingWaker waker;
@@ -228,7 +228,7 @@ TEST(CancelTest, OfManyThreadsExactlyOneWins) {
   service.GiveBackAll();
 }
 
-// The records of those who left return while the head of the queue lives on:
+// The records of sessions that left return while the head of the queue stays:
 // with room for two waiters there are about 500 records, and two million waits.
 TEST(CancelTest, MemoryStaysBoundedBehindALiveHead) {
   Service service({.capacity = 4}, {.max_waiters = 2});
@@ -249,8 +249,8 @@ TEST(CancelTest, MemoryStaysBoundedBehindALiveHead) {
   EXPECT_EQ(waker.calls(), 1);
 }
 
-// A million leave in whatever order, and nobody ever releases a buffer: nothing
-// is allocated for them.
+// A million sessions leave in random order, and no thread ever releases a
+// buffer. Nothing is allocated for them.
 TEST(CancelTest, MillionWithoutAReleaseTakeNoMemory) {
   constexpr size_t kSessions = 64;
   Service service({.capacity = 8}, {.max_waiters = kSessions});

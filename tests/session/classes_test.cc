@@ -88,8 +88,8 @@ TEST_F(ClassesTest, ServesInOrderOfRank) {
   EXPECT_EQ(order, "cupbr");
 }
 
-// The class that goes first is served or nobody is: what a lower class could
-// use is kept for it.
+// The class that goes first is served, or none is: buffers that a lower class
+// could use are kept for it.
 TEST_F(ClassesTest, LowerClassIsNotServedBeforeAHigherOneThatCannotBeYet) {
   service_.TakeAllBut(5);
   SessionBuffers bulk(service_.sessions());
@@ -190,7 +190,7 @@ TEST(OvertakingTest, PairsThatWaitOvertakeAReceiveNoMoreThanAllowed) {
 }
 
 // A class that goes first and needs more than there is holds up a receive until
-// that is due; by then there may be enough for it.
+// the receive is due. By then there may be enough for the receive.
 TEST(OvertakingTest, WhoBecomesDueIsServedAtOnceIfThereIsEnough) {
   Service service({.capacity = 16, .reserve = 2}, Declared(1));
   service.TakeAllBut(2);

@@ -197,7 +197,7 @@ TEST_F(FarDeadlineTest, BeginningOfTimeEndsTheWaitAtOnce) {
   EXPECT_EQ(service_.Waiting(), 0u);
 }
 
-// S7: neither "for ever" nor the last moments before it are in the past.
+// S7: neither "forever" nor the last moments before it are in the past.
 TEST_F(FarDeadlineTest, EndOfTimeLeavesTheWaitToItsBuffers) {
   constexpr std::array kEnds = {Time::max(), Time::max() - Time::duration(1),
                                 Time::max() - std::chrono::hours(1)};

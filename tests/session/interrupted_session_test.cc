@@ -21,9 +21,9 @@ constexpr uint32_t kCapacity = 8;
 constexpr char kBulk[] = "bulk";
 constexpr uint32_t kBulkKeep = 2;
 
-// A session, with all that may be done to it whatever it is doing. It never
-// asks for more than it waits for already: an answer that it waits would not
-// tell whether it waits anew.
+// A session, and everything that a caller may do to it in any state. It never
+// asks for more than it waits for already, because the answer kWaiting would
+// not tell whether that is a new wait.
 class Party {
  public:
   explicit Party(Service& service)
@@ -76,8 +76,8 @@ class Party {
   bool is_waiting_ = false;
 };
 
-// A pool, whose buffers somebody may have, and those who use it: the thread,
-// its handler, and one that looks on.
+// A pool, some of whose buffers may be taken, and its users: the thread, its
+// handler, and one that only looks.
 struct Scene {
   explicit Scene(Bias bias)
       : service(
@@ -130,7 +130,7 @@ constexpr Step kInterruptions[] = {
 
 class InterruptedSessionTest : public BothWaysTest {
  protected:
-  // Begins anew for each operation and each handler in it.
+  // Starts again for each operation and each handler in it.
   void CheckAllPairs(void (*begin)(Scene& scene)) {
     if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
     for (const Step& operation : kOperations) {
@@ -147,8 +147,8 @@ class InterruptedSessionTest : public BothWaysTest {
   }
 
  private:
-  // Who could be served has been, exactly one of wake-up and cancel has ended
-  // each wait, and no buffer is missing.
+  // Every session that could be served was served, exactly one of wake-up and
+  // cancel has ended each wait, and no buffer is missing.
   static void CheckEnd(Scene& scene) {
     SessionAllocator& sessions = scene.service.sessions();
     for (const WaitClassSnapshot& c : sessions.Snapshot().classes) {

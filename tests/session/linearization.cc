@@ -154,7 +154,7 @@ uint32_t Linearization::SlackOf(size_t thread,
       if (hands != 0 && other.kind == History::Kind::kRelease) {
         hands = std::max(hands, other.count);
       }
-      // Whoever serves has a pair's buffers in its hands.
+      // A serving thread has a pair's buffers in its hands.
       if (SomebodyWaitedDuring(other)) hands = std::max(hands, 2u);
       most = std::max(most, hands);
     }

@@ -34,11 +34,12 @@ namespace tandem {
 //   count may be anything; as soon as it begins anew among operations of which
 //   each is alone, it is exact. Who came first may join later.
 //
-// A look may fail though there are enough by the count, but for what may be in
-// the hands of operations in progress (P3): a batch of another thread's cache,
-// or buffers on their way to a waiter. One may be told that too many wait
-// though fewer do, but for one of each other thread's operation in progress:
-// who is about to join, or whom it has just served or cancelled (S7).
+// A look may fail although there are enough by the count, except for what may
+// be in the hands of operations in progress (P3): a batch of another thread's
+// cache, or buffers on their way to a waiter. An allocation may be refused for
+// too many waiters although fewer wait, by one for each other thread's
+// operation in progress: a waiter that is about to join, or that was just
+// served or cancelled (S7).
 class Linearization {
  public:
   // `history` must outlive this object.

@@ -123,8 +123,9 @@ TEST(PairTest, FieldASessionThatHoldsDataSearchesTheCachesOnce) {
   service.GiveBackAll();
 }
 
-// One buffer is free all the time, so pairs can't be had and one buffer always
-// can. A pair that was taken by halves would hide it for a moment.
+// One buffer is free all the time, so a pair always fails and one buffer can
+// always be taken. A pair that was taken by halves would hide that buffer for
+// a moment.
 TEST(PairTest, NobodyEverSeesHalfAPair) {
   Service service({.capacity = 4, .reserve = 0, .cache_size = 0});
   service.TakeAllBut(1);

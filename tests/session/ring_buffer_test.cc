@@ -100,7 +100,7 @@ TEST_F(RingBufferTest, ConsumingEverythingStartsOver) {
   EXPECT_EQ(ring_.writable()[0].size(), 8u);
 }
 
-// Who passes one span to send(2) or recv(2) relies on it.
+// A caller that passes one span to send(2) or recv(2) relies on it.
 TEST_F(RingBufferTest, FirstSpanIsEmptyOnlyIfBothAre) {
   for (uint32_t head = 0; head < 8; ++head) {
     for (uint32_t size = 0; size <= 8; ++size) {

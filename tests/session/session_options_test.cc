@@ -90,7 +90,7 @@ TEST(SessionOptionsTest, NameOfAnotherClassIsRefused) {
                 "\"pair\" twice");
 }
 
-// S8: it would wait for ever.
+// S8: it would wait forever.
 TEST(SessionOptionsTest, ClassThatCanNeverBeServedIsRefused) {
   ExpectRefused(StatusOf(WithClass({.name = "a", .keep = 16, .rank = 1})),
                 "classes[\"a\"] needs 1 and keeps 16", "capacity, 16");
@@ -99,7 +99,7 @@ TEST(SessionOptionsTest, ClassThatCanNeverBeServedIsRefused) {
       "needs 1 and keeps 4294967295");
 }
 
-// S8: nor may receive and pair wait for ever.
+// S8: nor may receive and pair wait forever.
 TEST(SessionOptionsTest, PoolThatIsTooSmallForABuiltInClassIsRefused) {
   ExpectRefused(StatusOf({}, {.capacity = 2, .reserve = 2}),
                 "classes[\"receive\"] needs 1 and keeps 2 "
@@ -111,7 +111,7 @@ TEST(SessionOptionsTest, PoolThatIsTooSmallForABuiltInClassIsRefused) {
   EXPECT_TRUE(StatusOf({}, {.capacity = 2, .reserve = 0}).ok());
 }
 
-// Rough edge 19: nobody has to set what is not theirs.
+// A caller need not set options that it does not use.
 TEST(SessionOptionsTest, FieldSmallestPoolHasSessionsWithoutAReserveThatIsSet) {
   EXPECT_TRUE(StatusOf({}, {.capacity = 2}).ok());
 }

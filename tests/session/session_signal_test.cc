@@ -20,7 +20,7 @@ void CountWake(void* context) noexcept {
 }
 
 // One party of the two on the thread, with sessions of its own: what it asks
-// for goes round all operations. Whoever holds a buffer has marked it.
+// for goes round all operations. Each holder of a buffer has marked it.
 class Party {
  public:
   Party(Service& service, std::byte mark)
@@ -73,7 +73,7 @@ class Party {
 
  private:
   void Note(SessionBuffers& session, Allocation result) {
-    // A session that waits already is told so, too.
+    // A session that waits already also gets this answer.
     if (result == Allocation::kWaiting) {
       bool& waits = &session == &first_ ? first_waits_ : second_waits_;
       if (!waits) ++waits_;

@@ -107,7 +107,7 @@ TEST_F(StoppedPostTest, PosterKeepsNobodyElsesNodeFromTheLoop) {
              });
 }
 
-// Somebody has written already, and the loop has not been there.
+// Another thread has written already, and the loop has not read yet.
 TEST_F(StoppedPostTest, SecondPosterKeepsNobodyElsesNodeFromTheLoop) {
   Counted first;
   notifier_->Post(first);
@@ -124,8 +124,8 @@ TEST_F(StoppedPostTest, LoopLosesNothingThatIsPostedWhileItDispatches) {
 }
 
 // Its node has been called, so the notifier may be destroyed: that waits for
-// the post, and does not wait for ever. A post's last touch is a change, which
-// shows in what the notifier's memory is filled with when it is gone.
+// the post, but not forever. A post's last access is a write, which would show
+// in the pattern that fills the notifier's memory after its end.
 TEST_F(StoppedPostTest, NotifierOutlivesThePostsUnderWay) {
   constexpr std::byte kGone{0x5A};
   EventNotifier* const notifier = notifier_.release();

@@ -80,7 +80,7 @@ TEST_P(StoppedSessionTest, StoppedInACancelThatServesHidesTwo) {
   CheckStops(2, [&] { stopped_->Cancel(); });
 }
 
-// The pool's own operations serve who waits as well.
+// The pool's own operations also serve waiting sessions.
 TEST_P(StoppedSessionTest, StoppedInAReleaseManyThatServesHidesFive) {
   Start(/*reserve=*/2);
   std::array<std::byte*, 5> many;

@@ -88,7 +88,8 @@ TEST(WaitingTest, WakesEachWaiterOnce) {
   EXPECT_EQ(service.Waiting(), 0u);
 }
 
-// The buffers come with the wake-up: whoever asks in between gets none of them.
+// The buffers come with the wake-up: an allocation in between gets none
+// of them.
 TEST(WaitingTest, HandsBuffersOverWithTheWakeUp) {
   Service service({.capacity = 2, .reserve = 0});
   service.TakeAllBut(0);
@@ -328,7 +329,7 @@ TEST(WaitingTest, WakeUpMayAskAgainAndThenComesLast) {
   EXPECT_EQ(service.Free(), 2u);
 }
 
-// No wake-up is lost between a release and a subscription: whoever of the two
+// No wake-up is lost between a release and a subscription: whichever of the two
 // comes first, the buffers and the waiter meet.
 TEST(WaitingTest, NoWakeUpIsLostBetweenReleaseAndSubscription) {
   Service service({.capacity = 2, .reserve = 0, .cache_size = 2});

@@ -108,7 +108,7 @@ std::vector<std::string> Browser::Requests() {
         Json::parse(entry["message"].get<std::string>())["message"];
     if (event["method"] != "Network.requestWillBeSent") continue;
     const std::string url = event["params"]["request"]["url"];
-    // Its own first page asks nobody.
+    // The browser's own first page makes no request.
     if (url.starts_with("chrome://") || url.starts_with("data:")) continue;
     urls.push_back(url);
   }
