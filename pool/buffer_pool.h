@@ -182,6 +182,9 @@ class BufferPool {
   std::span<std::byte> piece(size_t i) const { return region_.piece(i); }
   size_t PieceOf(BufferIndex index) const { return region_.PieceOf(index); }
 
+  // True if the pool never replaces a page: `pinned`, or its memory is locked.
+  bool pinned() const { return stays_ != nullptr; }
+
   // Number and address. IndexOf aborts if `buffer` is not a buffer of this
   // pool; AddressOf requires an index below capacity().
   BufferIndex IndexOf(const std::byte* buffer) const {

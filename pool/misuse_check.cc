@@ -163,6 +163,25 @@ void MisuseCheck::Pass(std::byte* buffer, Holder from, Holder to) {
   holder.store(InHands(buffer, to), std::memory_order::relaxed);
 }
 
+void MisuseCheck::Lend(std::byte* buffer) {
+  map_.IndexOf(buffer);
+  if (states_ == nullptr) return;
+  // relaxed, as in MarkTaken.
+  const std::atomic_ref holder(StateOf(buffer).holder);
+  const uint64_t seen = holder.load(std::memory_order::relaxed);
+  if (seen == kIdle) DieOf(buffer, Message("lent while nobody has it"));
+  if ((seen & kLent) != 0) DieOf(buffer, Message("lent twice"));
+  holder.store(seen | kLent, std::memory_order::relaxed);
+}
+
+void MisuseCheck::Return(std::byte* buffer) {
+  if (states_ == nullptr) return;
+  // relaxed, as in MarkTaken.
+  const std::atomic_ref holder(StateOf(buffer).holder);
+  holder.store(holder.load(std::memory_order::relaxed) & ~kLent,
+               std::memory_order::relaxed);
+}
+
 void MisuseCheck::OnDiscard(std::byte* buffer) {
   if (integrity_) StateOf(buffer).filled = false;
 }
@@ -186,6 +205,10 @@ void MisuseCheck::DieOfMisuse(const std::byte* buffer) const {
 void MisuseCheck::DieOfHands(const std::byte* buffer, uint64_t seen) const {
   if (seen == kIdle) {
     DieOf(buffer, Message("released twice"));
+  }
+  if (seen == (InHands(buffer, Holder::kUser) | kLent) ||
+      seen == (InHands(buffer, Holder::kSession) | kLent)) {
+    DieOf(buffer, Message("released or adopted while the kernel uses it"));
   }
   if (seen == InHands(buffer, Holder::kSession)) {
     DieOf(buffer, Message("released or adopted while a session holds it"));

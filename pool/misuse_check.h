@@ -25,11 +25,12 @@ enum class Holder : uint8_t {
 // misuse (P7), poison, patterns, canaries, callers (P9).
 //
 // The misuse check keeps a word for each buffer. The word names the buffer
-// while it is taken, and tells whether a session holds it. Every pointer, even
-// a foreign or misaligned one, leads to some word; a released buffer must be
-// named in its word. A foreign or misaligned pointer is not, nor is a buffer
-// that has been released already or that a session still holds. Every word is
-// on a line of its own, which only the buffer's owner writes.
+// while it is taken, and tells whether a session holds it, and whether the
+// kernel uses it. Every pointer, even a foreign or misaligned one, leads to
+// some word; a released buffer must be named in its word. A foreign or
+// misaligned pointer is not, nor is a buffer that has been released already,
+// that a session still holds, or that the kernel still uses. Every word is on a
+// line of its own, which only the buffer's owner writes.
 //
 // Everything else is an extra: a pool with extras has no fast path.
 //
@@ -87,6 +88,12 @@ class MisuseCheck {
   // `from`.
   void Pass(std::byte* buffer, Holder from, Holder to);
 
+  // The kernel uses a taken buffer from Lend to Return; meanwhile it cannot be
+  // released or passed on. It must be a buffer of the pool and, if there is a
+  // check, be taken and not lent already.
+  void Lend(std::byte* buffer);
+  void Return(std::byte* buffer);
+
   // The buffer's memory has been given back to the system.
   void OnDiscard(std::byte* buffer);
 
@@ -97,11 +104,14 @@ class MisuseCheck {
 
  private:
   struct alignas(kCacheLine) State {
-    uint64_t holder;     // InHands while it is taken, otherwise kIdle
+    uint64_t holder;     // InHands while it is taken, otherwise kIdle; kLent
     bool filled;         // with the pattern of DebugOptions::integrity
     const void* caller;  // the code that last took or released it
   };
   static constexpr uint64_t kIdle = 0;  // new memory is zero
+  // Added to the word while the kernel uses the buffer. No key of a buffer has
+  // this bit, as user space addresses are shorter.
+  static constexpr uint64_t kLent = uint64_t{1} << 62;
 
   // Finds a buffer's state. A unit is the largest power of two within a stride.
   // A key is the distance from an origin, one unit before the first buffer: so

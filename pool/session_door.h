@@ -64,6 +64,9 @@ class BufferPool::SessionDoor {
   void Pass(std::byte* buffer, Holder from, Holder to) {
     pool_.misuse_check_.Pass(buffer, from, to);
   }
+  // The kernel uses a buffer from Lend to Return: see MisuseCheck.
+  void Lend(std::byte* buffer) { pool_.misuse_check_.Lend(buffer); }
+  void Return(std::byte* buffer) { pool_.misuse_check_.Return(buffer); }
 
   // --- The fast path of both, inlined: through the calling thread's cache.
 

@@ -1,15 +1,16 @@
 """What who depends on Tandem declares in a WORKSPACE: one thing."""
 
 load("@bazel_tools//tools/build_defs/repo:http.bzl", "http_archive")
-load(":system_libraries.bzl", "asio_library")
+load(":system_libraries.bzl", "asio_library", "liburing_library")
 
-def tandem_dependencies(asio = "asio"):
+def tandem_dependencies(asio = "asio", liburing = "liburing"):
     """Declares the repositories that Tandem needs and that are not declared yet.
 
     Args:
       asio: what to call the repository of the installed Asio. Who has another
         repository @asio that is to stay gives a new name here, and
         `repo_mapping = {"@asio": "@NEW_NAME"}` to the repository of Tandem.
+      liburing: likewise, of the installed liburing.
     """
     _http_archive(
         name = "bazel_skylib",
@@ -35,6 +36,8 @@ def tandem_dependencies(asio = "asio"):
     )
     if not native.existing_rule(asio):
         asio_library(asio)
+    if not native.existing_rule(liburing):
+        liburing_library(liburing)
 
 def _http_archive(name, **kwargs):
     if not native.existing_rule(name):

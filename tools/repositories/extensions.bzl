@@ -3,11 +3,13 @@
 load(
     ":system_libraries.bzl",
     "asio_library",
+    "liburing_library",
     _declare_development_libraries = "development_libraries",
 )
 
 def _consumer_libraries_impl(_):
     asio_library()
+    liburing_library()
 
 consumer_libraries = module_extension(implementation = _consumer_libraries_impl)
 

@@ -26,6 +26,20 @@ def asio_library(name = "asio"):
         ],
     )
 
+def liburing_library(name = "liburing"):
+    """Declares liburing, for waits in a server's io_uring (//session:uring).
+
+    Args:
+      name: what to call the repository; its target is `:liburing`.
+    """
+    system_library(
+        name = name,
+        library = "liburing",
+        header = "/usr/include/liburing.h",
+        package = "liburing-dev",
+        linkopts = ["-luring"],
+    )
+
 # A library added here is to be named in MODULE.bazel's use_repo() as well.
 def development_libraries():
     """Declares what our own tests, benchmarks and tools use: not consumers."""
