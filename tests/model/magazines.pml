@@ -6,7 +6,7 @@
  *
  *   Thread    reserves one to three buffers, collects them, and gives them back
  *             in lots of any size, in a magazine or loose, as often as it likes
- *             up to ROUNDS.  It may stop for ever anywhere: what is checked is
+ *             up to ROUNDS.  It may stop forever anywhere: what is checked is
  *             checked in every state.
  *
  * A magazine holds two buffers.  A position is a slot of a magazine: the stack's

@@ -8,7 +8,7 @@
  *             open gate, by compare-and-swap while it is closed; opens it.
  *   Session   asks for a pair (needs 2, keeps 0) or a receive (needs 1, keeps
  *             the reserve): looks, raises a shortage, sweeps the cache, looks a
- *             last time, waits. Then it keeps the buffers for ever, or gives
+ *             last time, waits. Then it keeps the buffers forever, or gives
  *             them back and asks again.
  *   Reclaimer takes what the cache may hold, for good: its limit, then its
  *             buffers (LockFreePool::Adapt). In place of the second session.
@@ -836,7 +836,7 @@ proctype Session(byte me; byte class) {
      TakeOrWait(me, class);
      Check(SIZE(hands[me]) == NEED(class), ASessionGetsAllItNeeds);
      if
-     :: true -> break                               /* keeps them for ever */
+     :: true -> break                               /* keeps them forever */
      :: true -> lot = hands[me]; Publish(me)
      fi
   :: true -> break
