@@ -49,7 +49,7 @@ TEST(BiasPolicyTest, PatienceHalvesWithEachLongBias) {
   EXPECT_EQ(QuietOperations(policy), BiasPolicy::kLeastPatience);
 }
 
-// The clock is a cost of its own.
+// Reading the clock has a cost.
 TEST(BiasPolicyTest, OnlyTheFirstSharedOperationAfterABiasLooksAtTheClock) {
   BiasPolicy policy;
   const auto never = [] {
@@ -61,7 +61,7 @@ TEST(BiasPolicyTest, OnlyTheFirstSharedOperationAfterABiasLooksAtTheClock) {
   EXPECT_FALSE(policy.OnShared(never));
 }
 
-// P5: the version of a cache lasts for 2^40 operations by it.
+// P5: because of it, a cache's version lasts for 2^40 operations.
 TEST(BiasPolicyTest, NoBiasComesBackBeforeTwoToTheNinthOperations) {
   EXPECT_GE(BiasPolicy::kLeastPatience, 1u << 9);
 }

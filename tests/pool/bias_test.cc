@@ -69,7 +69,7 @@ TEST_F(BiasTest, OneBarrierTakesTheBiasOfAllCaches) {
   pool_->ReleaseMany(all);
 }
 
-// P3: and so if it takes several sweeps, each of which stops early.
+// P3: also if it takes several sweeps, each of which stops early.
 TEST_F(BiasTest, SweepsThatStopEarlyShareTheirBarrier) {
   std::array<Companion, 12> others;
   for (Companion& other : others) {
@@ -81,7 +81,7 @@ TEST_F(BiasTest, SweepsThatStopEarlyShareTheirBarrier) {
   pool_->ReleaseMany(all);
 }
 
-// P3: its owner uses the cache all the same.
+// P3: its owner still uses the cache.
 TEST_F(BiasTest, OwnerFindsItsBiasTakenAndGoesOn) {
   Companion owner;
   owner.Run([&] { FillCache(*pool_); });
@@ -123,8 +123,8 @@ TEST(BiasOptionTest, FieldEnvironmentKeepsPoolsShared) {
   setenv("TANDEM_BIAS", restore.c_str(), 1);
 }
 
-// P2: the programs whose names end in _own_rseq run like this. They have the
-// fast path all the same: the pool registers what the C library does not.
+// P2: the programs whose names end in _own_rseq run like this. They still have
+// the fast path: the pool registers the areas that the C library does not.
 TEST(BiasOptionTest, FieldPoolIsBiasedWhoeverRegistersSequences) {
   const char* const tunables = std::getenv("GLIBC_TUNABLES");
   if (tunables == nullptr ||

@@ -71,7 +71,7 @@ TEST(BufferPoolTest, AcquireManyGivesAllOrNothing) {
 
 class BatchTest : public ::testing::TestWithParam<size_t> {};
 
-// P1: batches of every size, in pieces where they are large.
+// P1: batches of every size; large ones in pieces.
 TEST_P(BatchTest, BatchHoldsDifferentBuffersAndComesBackWhole) {
   const size_t count = GetParam();
   const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 1'000});

@@ -21,7 +21,8 @@ namespace {
 class CacheBudgetTest : public BothWaysTest {};
 INSTANTIATE_TEST_SUITE_P(BothWays, CacheBudgetTest, BothWays(), BiasName);
 
-// What the caches hold and may hold is within the share that is stated.
+// The buffers in caches, and the sum of the limits, are within the
+// documented share.
 void ExpectWithinBudget(const BufferPool& pool) {
   const PoolSnapshot snapshot = pool.Snapshot();
   uint32_t limits = 0;
@@ -37,7 +38,8 @@ void ExpectWithinBudget(const BufferPool& pool) {
   EXPECT_EQ(snapshot.cache_budget, (snapshot.capacity - snapshot.reserve) / 2);
 }
 
-// What a busy thread does: takes up to `count` and returns them, many times.
+// A busy thread's work: takes up to `count` buffers and returns them,
+// many times.
 void Churn(BufferPool& pool, size_t count, int times = 50) {
   std::vector<std::byte*> buffers(count);
   for (int i = 0; i < times; ++i) {
@@ -57,7 +59,7 @@ uint32_t GreatestLimit(const BufferPool& pool) {
   return most;
 }
 
-// P2: no more than the thread has use for, and that soon.
+// P2: no more than the thread uses, and that soon.
 TEST_P(CacheBudgetTest, CacheGrowsToWhatItsThreadNeeds) {
   const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 4'096});
   Churn(*pool, 1);
@@ -111,7 +113,7 @@ TEST_P(CacheBudgetTest, CacheShrinksToItsShareWhenOthersCome) {
   ExpectWithinBudget(*pool);
 }
 
-// And what a cache still holds is not given away.
+// And the part of a limit that a cache still fills is not given away.
 TEST_P(CacheBudgetTest, ShareThatIsInUseIsNotGivenToOthers) {
   const std::unique_ptr<BufferPool> pool =
       NewPool({.capacity = 322, .reserve = 2});
@@ -134,7 +136,7 @@ TEST_P(CacheBudgetTest, ShareThatIsInUseIsNotGivenToOthers) {
   pool->ReleaseMany(many);
 }
 
-// What idle threads might hold goes to those that have use for it.
+// The limits of idle threads go to threads that can use them.
 TEST_P(CacheBudgetTest, IdleCacheGivesUpItsLimit) {
   const std::unique_ptr<BufferPool> pool =
       NewPool({.capacity = 130, .reserve = 2});

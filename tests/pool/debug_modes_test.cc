@@ -239,7 +239,7 @@ TEST_F(DebugDeathTest, GuardPagesStayThroughTrim) {
   EXPECT_DEATH(Scribble(all[0] - 1), "");
 }
 
-// Code of its own section, so that an address in it can be told.
+// Code in a section of its own, so that an address in it can be recognized.
 extern "C" const char __start_tandem_caller[];
 extern "C" const char __stop_tandem_caller[];
 
@@ -311,8 +311,8 @@ TEST_F(DebugDeathTest, CallerWhoTookAnOverrunBufferIsNamed) {
   pool->ReleasePair(pair);
 }
 
-// P7: two releases that race each other, the first of them stopped before any
-// of its instructions: one of the two is told.
+// P7: two releases race each other, the first of them stopped before any of its
+// instructions: one of the two is reported.
 TEST_F(DebugDeathTest, StrictMisuseTellsOfReleasesThatRace) {
   if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
   const std::unique_ptr<BufferPool> pool = NewPool(

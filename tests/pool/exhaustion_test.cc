@@ -124,7 +124,7 @@ TEST_P(ExhaustionTest, BatchIsMetOutOfSeveralCaches) {
   pool->ReleaseMany(all);
 }
 
-// P3: nothing of it depends on whose turn it is.
+// P3: none of this depends on whose turn it is.
 TEST_P(ExhaustionTest, EveryThreadInTurnTakesAll) {
   const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
   std::array<Companion, 5> others;
@@ -197,8 +197,8 @@ TEST_P(ExhaustionTest, CachesOfFinishedThreadsAreFound) {
   ExpectCanTake(*pool, 64);
 }
 
-// P3: the last look is exact while others exhaust the pool as well: what all of
-// them have got together is everything.
+// P3: the last look is exact while other threads also exhaust the pool:
+// together they have got all buffers.
 TEST_P(ExhaustionTest, ThreadsThatExhaustThePoolTogetherGetAllOfIt) {
   constexpr size_t kThreads = 4;
   const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 61});
@@ -220,7 +220,7 @@ TEST_P(ExhaustionTest, ThreadsThatExhaustThePoolTogetherGetAllOfIt) {
   }
 }
 
-// S1, P3: while buffers are cached, the whole reserve is in the core pools.
+// S1, P3: while buffers are cached, the whole reserve is in the depot.
 TEST_P(ExhaustionTest, ReserveNeverEntersACache) {
   const std::unique_ptr<BufferPool> pool =
       NewPool({.capacity = 64, .reserve = 10, .cache_size = 16});

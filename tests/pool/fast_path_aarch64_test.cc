@@ -55,7 +55,7 @@ bool StartsWithAny(std::string_view text,
   return false;
 }
 
-// What the compiler says of itself; empty if there is none.
+// The compiler's version text; empty if there is no compiler.
 std::string CompilerVersion() {
   std::string version =
       OutputOf("aarch64-linux-gnu-g++ -dumpversion 2> /dev/null");
@@ -85,7 +85,7 @@ std::string Compile(const std::string& source, std::string_view flags = "") {
   return object;
 }
 
-// Those of a folder of this project whose names end so, in order.
+// The files of a folder of this project with this ending, in order.
 std::set<std::string> Files(const std::string& folder, std::string_view end) {
   std::set<std::string> files;
   for (const auto& file : std::filesystem::directory_iterator(folder)) {
@@ -156,7 +156,7 @@ TEST(FastPathAarch64Test, EverySourceAndHeaderCompilesWithoutWarning) {
     return !has_asio && path.find("/asio_") != path.npos;
   };
   for (const std::string folder : {"pool", "session"}) {
-    // Headers that only templates' users include.
+    // Headers that only users of templates include.
     const std::string all =
         absl::StrCat(std::getenv("TEST_TMPDIR"), "/", folder, "_headers.cc");
     std::ofstream includes(all);

@@ -54,7 +54,7 @@ constexpr bool kIsGoldenCompiler = false;
 
 using Counts = InstructionCounts;
 
-// Where this program's addresses begin, as objdump does not know.
+// The address at which this program is loaded, which objdump does not know.
 uintptr_t LoadAddress() {
   uintptr_t address = 0;
   dl_iterate_phdr(
@@ -66,7 +66,7 @@ uintptr_t LoadAddress() {
   return address;
 }
 
-// What is at each of these addresses, "mnemonic operands", by objdump.
+// The instruction at each of these addresses, "mnemonic operands", by objdump.
 using Listing = std::map<uintptr_t, std::string>;
 Listing Disassemble(const std::set<uintptr_t>& addresses) {
   Listing listing;
@@ -145,7 +145,7 @@ class FastPathTest : public ::testing::Test {
     }
   }
 
-  // Instructions of `function` alone, of its fastest run of a few.
+  // The instructions of `function` alone, in the fastest of a few runs.
   static std::vector<uintptr_t> TraceOf(uintptr_t function,
                                         const Operation& call,
                                         const Operation& undo) {

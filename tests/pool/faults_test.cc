@@ -42,9 +42,9 @@ void LimitAddressSpace(size_t bytes) {
   ASSERT_EQ(setrlimit(RLIMIT_AS, &limits), 0);
 }
 
-// In a process whose address space is limited to `limit` more: the pool is
-// refused with a message that begins so, again and again, so nothing that was
-// had before has been kept; and one that fits works.
+// In a process whose address space may grow only by `limit`: the pool is
+// refused again and again, with a message that begins so. So a refused pool
+// keeps nothing. A pool that fits works.
 void ExpectRefusedForMemory(size_t limit, const PoolOptions& options,
                             const std::string& message) {
   if (kAsan || kTsan) GTEST_SKIP() << "maps terabytes for itself";
@@ -77,7 +77,7 @@ TEST(MemoryFaultTest, GuardStatesThatCanNotBeHadAreAStatus) {
                          "mapping 67108864 bytes");
 }
 
-// P9: more guard pages than the system lets a process have mappings.
+// P9: more guard pages than the mappings that the system allows a process.
 TEST(MemoryFaultTest, GuardPagesThatCanNotBeHadAreAStatus) {
   if (kAsan || kTsan) GTEST_SKIP() << "needs mappings for itself";
   uint32_t most = 0;
@@ -96,8 +96,8 @@ TEST(MemoryFaultTest, GuardPagesThatCanNotBeHadAreAStatus) {
   EXPECT_LT(AddressSpaceInUse(), before + kMiB * 64);
 }
 
-// P1: a system that refuses to commit memory in advance is told of; nothing of
-// the region stays, and a pool that does not ask for it works.
+// P1: if the system refuses to commit memory in advance, creation says so;
+// nothing of the region stays, and a pool that does not ask for it works.
 TEST(MemoryFaultTest, PrefaultThatIsRefusedIsAStatus) {
   const PoolOptions plain = {.capacity = 256};
   PoolOptions prefault = plain;
@@ -120,8 +120,8 @@ TEST(MemoryFaultTest, PrefaultThatIsRefusedIsAStatus) {
   }
 }
 
-// P1: one that does not know how, as before Linux 5.14, is no reason to fail:
-// the pool touches every page itself.
+// P1: if the system does not know how, as before Linux 5.14, creation does not
+// fail: the pool touches every page itself.
 TEST(MemoryFaultTest, PrefaultThatIsUnknownIsDoneByHand) {
   InChild([] {
     RefuseSystemCall(SYS_madvise, EINVAL);

@@ -86,7 +86,7 @@ TEST_P(ForkTest, ChildFindsWhatLiesInTheCachesOfThreadsItDoesNotHave) {
   InChild([&] {
     EXPECT_EQ(pool->Snapshot().in_use, 3u);
     ExpectCanTake(*pool, kCapacity - 3);
-    // And may give back what is no longer in anybody's hands.
+    // And it may give back what is in no thread's hands any more.
     pool->ReleaseMany(held);
     ExpectCanTake(*pool, kCapacity);
     FillCache(*pool);
@@ -132,7 +132,7 @@ TEST_P(ForkTest, ChildOfThreadsAtWorkTakesAllThatIsNotInHands) {
   ExpectCanTake(*pool, kCapacity);
 }
 
-// P6: while others create, destroy and meet pools, and end.
+// P6: while others create, destroy and first use pools, and end.
 TEST_P(ForkTest, ChildMayUseANewPoolWhateverTheOthersWereDoing) {
   if (kAsan) GTEST_SKIP() << "its own allocator is left locked in a child";
   const std::unique_ptr<BufferPool> lasting = NewPool(Options());
@@ -241,8 +241,7 @@ TEST_P(ForkTest, ChildMayHaveChildren) {
 
 INSTANTIATE_TEST_SUITE_P(Pool, ForkTest, BothWays(), BiasName);
 
-// What handlers of fork do, those that were registered before the pool's own
-// and those that came after.
+// The actions of fork handlers, registered before the pool's own or after.
 struct Handlers {
   std::function<void()> prepare;
   std::function<void()> parent;
@@ -255,7 +254,7 @@ void Call(const std::function<void()>& handler) {
   if (handler) handler();
 }
 
-// The pool's own are registered when the first pool is created.
+// The pool's own handlers are registered when the first pool is created.
 [[gnu::constructor]] void RegisterEarly() {
   pthread_atfork([] { Call(early.prepare); }, [] { Call(early.parent); },
                  [] { Call(early.child); });
@@ -302,7 +301,7 @@ class FieldForkTest : public ForkTest {
   }
 };
 
-// Fault 8
+// A case from the field.
 TEST_P(FieldForkTest, HandlersMayUseAPoolForTheThreadsFirstTime) {
   if (kAsan) GTEST_SKIP() << "its own allocator is left locked in a child";
   InChild([&] {
@@ -342,7 +341,7 @@ TEST_P(FieldForkTest, HandlersMayCreateUseAndDestroyPools) {
   });
 }
 
-// Nothing of the pool's is locked while other handlers run.
+// No lock of the pool is held while other handlers run.
 TEST_P(FieldForkTest, HandlersMayWaitForThreadsThatUsePools) {
   InChild([&] {
     const std::unique_ptr<BufferPool> pool = NewPool(Options());
@@ -364,7 +363,7 @@ TEST_P(FieldForkTest, ThreadMayForkAtItsVeryEnd) {
   InChild([&] {
     const std::unique_ptr<BufferPool> pool = NewPool(Options());
     pthread_key_t key;
-    // Later than the pool's own.
+    // Registered later than the pool's own.
     ASSERT_EQ(pthread_key_create(&key, [](void*) { InChild([] {}); }), 0);
     Companion thread;
     thread.Run([&] {

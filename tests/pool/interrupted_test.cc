@@ -93,7 +93,8 @@ class InterruptedTest : public BothWaysTest {
            Operations()[3].run(pool, held);
            Operations()[5].run(pool, held);
          }},
-        // P5: what was on top is so again, and what was below it is not.
+        // P5: the buffer that was on top is there again, and the one that was
+        // below it is not.
         {"take two and return the first",
          [](BufferPool& pool, Held& held) {
            std::byte* const first = pool.Acquire();
@@ -104,8 +105,8 @@ class InterruptedTest : public BothWaysTest {
     return interruptions;
   }
 
-  // Brings a pool into a state that operations are to be tried in. Returns what
-  // it left in the caller's hands.
+  // Brings a pool into a state for trying operations. Returns the buffers that
+  // it leaves in the caller's hands.
   using Prepare = Held (*)(BufferPool&);
 
   void CheckAllPairs(Prepare prepare, const PoolOptions& options = Options()) {
@@ -194,8 +195,8 @@ TEST_P(InterruptedTest, WithoutCaches) {
       Options(/*cache_size=*/0));
 }
 
-// P10: and if it uses another pool than the thread, which meets its own for the
-// first time, in the place of one that is gone.
+// P10: also if the handler uses another pool than the thread, which uses its
+// own pool for the first time, in the slot of a destroyed one.
 TEST_P(InterruptedTest, ByTheUseOfAnotherPoolInTheFirstUseOfOne) {
   if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
   const std::unique_ptr<BufferPool> known = NewPool(Options());

@@ -24,7 +24,7 @@ namespace {
 
 class MagazinesTest : public ::testing::Test {
  protected:
-  // Past the caches, so that each bulk is a lot.
+  // Bypasses the caches, so that each bulk is a lot.
   static std::unique_ptr<BufferPool> NewUncached(uint32_t capacity) {
     return NewPool({.buffer_size = 64,
                     .capacity = capacity,
@@ -97,7 +97,7 @@ TEST_F(MagazinesTest, PoolThatRunsOutOfMagazinesGoesOnWithout) {
   EXPECT_EQ(pool->Snapshot().loose_batches, loose);
 }
 
-// P3: whether in a magazine, loose, cold or never used.
+// P3: buffers are found in a magazine, loose, cold or never used.
 TEST_F(MagazinesTest, BuffersAreFoundWhereverTheyLie) {
   const std::unique_ptr<BufferPool> pool = NewPool({.buffer_size = 4'096,
                                                     .capacity = 1'000,

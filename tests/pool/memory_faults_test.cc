@@ -30,7 +30,7 @@
 namespace tandem {
 namespace {
 
-// What is refused beside memory: one request of those that come while it is
+// What is refused beside memory: one of the requests that come while this is
 // armed, or all from that one on.
 struct Refusal {
   std::atomic<bool> armed{false};
@@ -54,8 +54,8 @@ Refusal specifics;
 }  // namespace
 }  // namespace tandem
 
-// In front of the C library's. ThreadSanitizer's runtime calls both before it
-// is ready for instrumented code.
+// These stand in front of the C library's functions. ThreadSanitizer's runtime
+// calls both before it is ready for instrumented code.
 #ifndef __SANITIZE_THREAD__
 extern "C" void* mmap(void* start, size_t length, int protection, int flags,
                       int file, off_t offset) noexcept {
@@ -79,7 +79,7 @@ extern "C" int pthread_setspecific(pthread_key_t key,
 namespace tandem {
 namespace {
 
-// Options for which Create does all that it can do.
+// Options with which Create does everything that it can do.
 PoolOptions Options() {
   return {.name = "a name that does not fit into the string itself",
           .capacity = 64,
@@ -119,7 +119,7 @@ class Refused {
   Refusal* other_ = nullptr;
 };
 
-// In how many places Create was refused, and said so.
+// The number of places at which Create was refused, and returned an error.
 size_t CountPlacesOfCreate(Request request) {
   return ForEachRequest([&](size_t nth, RefusedMemory::Which which) {
     const PoolOptions options = Options();
@@ -141,7 +141,7 @@ size_t CountPlacesOfCreate(Request request) {
   });
 }
 
-// Fault 6
+// A case from the field.
 TEST(FieldMemoryTest, CreateThatHasNoMemoryIsAStatus) {
   const size_t places = CountPlacesOfCreate(Request::kMemory);
   std::printf("operator new refused in %zu places of Create\n", places);
@@ -170,7 +170,8 @@ TEST(FieldMemoryTest, CreateThatHasNoMemoryForItsMessageIsAStatus) {
   EXPECT_GE(places, 2u);
 }
 
-// E1: goes past the cache, and has one as soon as there is memory for it.
+// E1: the thread bypasses the cache, and gets one as soon as there is memory
+// for it.
 TEST(FieldMemoryTest, FirstUseThatHasNoMemoryGoesPastTheCache) {
   const std::unique_ptr<BufferPool> pool = NewPool(Options());
   for (const auto& [request, name] :
@@ -227,7 +228,7 @@ TEST(FieldMemoryTest, SnapshotTrimAndEndThrowNothing) {
   EXPECT_GE(places, 4u);
 }
 
-// What the test below runs in a program of its own, where no pool has taken its
+// The test below runs this in a program of its own, where no pool has taken its
 // key yet.
 TEST(NoKeyTest, CreateWithoutAKeyIsAStatus) {
   if (std::getenv("TANDEM_TEST_NO_KEY") == nullptr) {
@@ -252,7 +253,7 @@ TEST(FieldKeyTest, CreateWithoutAKeyIsAStatus) {
             0);
 }
 
-// E1: what takes and returns buffers throws nothing.
+// E1: functions that take and return buffers do not throw.
 template <class Pool>
 concept ThrowsNothing = requires(Pool& pool, std::byte* buffer) {
   { pool.Acquire() }

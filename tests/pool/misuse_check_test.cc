@@ -58,7 +58,7 @@ TEST_F(MisuseCheckDeathTest, EndOfTheRegionIsForeign) {
                "foreign");
 }
 
-// P7: wherever the check looks for it.
+// P7: at every place where the check looks for it.
 TEST_F(MisuseCheckDeathTest, PointersAroundTheRegionAreForeign) {
   std::byte* const start = pool_->region().data();
   for (ptrdiff_t distance = 1; distance < ptrdiff_t{1} << 40; distance *= 2) {
@@ -119,7 +119,7 @@ TEST_F(MisuseCheckDeathTest, BufferThatWasNeverTakenCanNotBeReleased) {
                "number 15. was released twice");
 }
 
-// P7: and so with a batch.
+// P7: the same with a batch.
 TEST_F(MisuseCheckDeathTest, ForeignPointerInABatchIsTold) {
   std::array<std::byte*, 3> batch;
   ASSERT_TRUE(pool_->AcquireMany(batch));
@@ -135,8 +135,8 @@ TEST_F(MisuseCheckDeathTest, NumberOfAForeignPointerIsNotInvented) {
   EXPECT_DEATH((void)pool_->IndexOf(&foreign), "foreign");
 }
 
-// P7: one option turns the check off; what is no buffer is told all the same
-// when it leaves the thread's cache, or would pass it by.
+// P7: one option turns the check off; a pointer that is not a buffer is still
+// reported when it leaves the thread's cache, or would bypass it.
 TEST_F(MisuseCheckDeathTest, CheckIsOffWhereItIsTurnedOff) {
   const std::unique_ptr<BufferPool> pool =
       NewPool({.capacity = 16, .cache_size = 4, .detect_misuse = false});
@@ -178,7 +178,7 @@ TEST(MisuseCheckTest, MissingBuffersAreCountedAtDestruction) {
                         "have not been released"));
 }
 
-// P7: buffers in caches, of living threads too, are not missing.
+// P7: buffers in caches, also in those of living threads, are not missing.
 TEST(MisuseCheckTest, NothingIsReportedIfAllBuffersAreBack) {
   std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
   Companion other;
@@ -225,7 +225,7 @@ TEST(AsanDeathTest, BufferThatWasNeverTakenMayNotBeTouched) {
   EXPECT_DEATH(idle[0] = std::byte{1}, "use-after-poison");
 }
 
-// P7: a buffer in use is all its owner's.
+// P7: every byte of a buffer in use is its owner's.
 TEST(AsanTest, TakenBuffersMayBeTouchedEverywhere) {
   const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 300});
   for (int round = 0; round < 3; ++round) {

@@ -138,7 +138,7 @@ TEST(OptionsTest, MoreMemoryThanAddressSpaceIsTheSystemsError) {
               HasSubstr("mapping 18014397435740160 bytes"));
 }
 
-// Rough edge 19: what is not set fits.
+// A case from the field: a default fits the other options.
 TEST(OptionsTest, FieldReserveThatIsNotSetFitsTheCapacity) {
   EXPECT_EQ(NewPool({.capacity = 1})->reserve(), 0u);
   EXPECT_EQ(NewPool({.capacity = 2})->reserve(), 1u);
@@ -147,7 +147,7 @@ TEST(OptionsTest, FieldReserveThatIsNotSetFitsTheCapacity) {
   ExpectCanTake(*NewPool({.capacity = 1}), 1);
 }
 
-// P1: the node is looked at only where it means something.
+// P1: the node is checked only if the policy uses it.
 TEST(OptionsTest, NodeIsIgnoredUnlessThePolicyBinds) {
   EXPECT_TRUE(Validate({.numa_node = -1}).ok());
 }

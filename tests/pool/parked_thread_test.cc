@@ -47,7 +47,7 @@ class Gate {
 };
 
 // True if the signal has interrupted a restartable section: the kernel has gone
-// to its abort handler, which is told from the signature before it.
+// to its abort handler, which the signature before it identifies.
 bool InterruptedASection([[maybe_unused]] const void* context) {
 #ifdef __x86_64__
   constexpr uint32_t kSignature = 0x53053053;
@@ -64,7 +64,7 @@ bool InterruptedASection([[maybe_unused]] const void* context) {
 #endif
 }
 
-// What the handler of one parked thread needs.
+// The data for the handler of one parked thread.
 struct Parking {
   Gate gate;
   bool only_in_a_section;
@@ -90,15 +90,16 @@ class ParkedThreadTest : public BothWaysTest {
   }
   ~ParkedThreadTest() override { signal(SIGUSR1, SIG_DFL); }
 
-  // Has a thread take and return `count` buffers at a time, one kind of
-  // operation for each count, and parks it by a signal, wherever it is. Takes
-  // every buffer meanwhile, and checks that none was lost when it has gone on.
+  // Lets a thread take and return `count` buffers at a time, with one kind of
+  // operation for each count, and parks it by a signal, wherever it is.
+  // Meanwhile takes every buffer. Lets the thread continue, and checks that no
+  // buffer is lost.
   void CheckParked(size_t count, bool in_a_section, int rounds) {
     Companion worker;
     pthread_t id;
     worker.Run([&] { id = pthread_self(); });
     for (int round = 0; round < rounds && !HasFailure(); ++round) {
-      // A new one, that has never lost its bias.
+      // A new thread, whose cache has never lost its bias.
       const std::unique_ptr<BufferPool> pool = NewPool(
           {.buffer_size = 64, .capacity = kCapacity, .cache_size = kCacheSize});
       worker.Run([&] { FillCache(*pool); });
@@ -136,7 +137,7 @@ class ParkedThreadTest : public BothWaysTest {
       stop = true;
       worker.Wait();
       EXPECT_EQ(errors, 0u) << "in two hands";
-      // Signals that are still on their way find it so.
+      // Signals that are still on their way find it in this state.
       worker.Run([] {});
       ExpectAtRest(*pool, 0);
       ExpectCanTake(*pool, kCapacity);

@@ -16,12 +16,12 @@
 namespace tandem {
 namespace {
 
-// Rough edge 16
+// A case from the field.
 TEST(FieldPluginTest, SeveralWithATandemOfTheirOwnLoadAndWork) {
   if (kAsan || kTsan) GTEST_SKIP() << "takes thread-local storage for itself";
   std::array<bool (*)(), 3> plugins;
   for (size_t i = 0; i < plugins.size(); ++i) {
-    // A copy: the same file would be the same object.
+    // A copy, because dlopen would find the same file already loaded.
     const std::string copy =
         absl::StrCat(::testing::TempDir(), "/plugin_", getpid(), "_", i, ".so");
     std::filesystem::copy_file(

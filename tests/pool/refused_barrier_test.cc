@@ -82,7 +82,7 @@ TEST(RefusedBarrierTest, FilterThatComesLaterHidesBiasedCachesUntilTheirUse) {
   });
 }
 
-// Else buffers would be stranded again and again, not once.
+// Otherwise buffers would be stranded again and again, not once.
 TEST(RefusedBarrierTest, NoCacheBecomesBiasedAfterARefusal) {
   InChild([] {
     const std::unique_ptr<BufferPool> pool =

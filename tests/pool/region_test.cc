@@ -29,7 +29,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-// Rough edge 17: as io_uring takes them.
+// A case from the field: pieces as io_uring takes them.
 TEST(RegionTest, FieldPiecesOfAtMostOneGiBHoldWholeBuffers) {
   for (const bool canaries : {false, true}) {
     const std::unique_ptr<BufferPool> pool =
@@ -64,9 +64,9 @@ TEST(RegionTest, FieldGuardPagesLeaveNoPieces) {
       0u);
 }
 
-// Rough edge 15
+// A case from the field.
 TEST(RegionTest, FieldHugePagesThatAreNotThereAreToldByName) {
-  // More than any machine has set aside.
+  // More huge pages than any machine has reserved.
   const absl::Status status =
       BufferPool::Create({.buffer_size = 1u << 30,
                           .capacity = 1u << 20,
@@ -95,7 +95,7 @@ std::string SmapsLine(const std::byte* address, const std::string& key) {
   return "";
 }
 
-// Rough edge 23
+// A case from the field.
 TEST(RegionTest, FieldLockedMemoryIsInMemoryAndStays) {
   if (kAsan || kTsan) GTEST_SKIP() << "sanitizers lock no memory";
   const std::unique_ptr<BufferPool> pool =
@@ -140,7 +140,7 @@ TEST_P(RegionLayoutTest, IndexAndPointerNameTheSameBuffer) {
   }
 }
 
-// P7: whatever does not start a buffer is none.
+// P7: an address that does not start a buffer is not a buffer.
 TEST_P(RegionLayoutTest, NoOtherPointerIsABuffer) {
   const absl::StatusOr<Region> region = Region::Create(GetParam());
   ASSERT_TRUE(region.ok()) << region.status();
@@ -156,7 +156,7 @@ TEST_P(RegionLayoutTest, NoOtherPointerIsABuffer) {
   EXPECT_EQ(region->map().Find(nullptr), kNoBuffer);
   EXPECT_EQ(region->map().Find(reinterpret_cast<void*>(~uintptr_t{0})),
             kNoBuffer);
-  // What offset / stride would wrap around to.
+  // An offset at which offset / stride would wrap around.
   EXPECT_EQ(region->map().Find(first + (~uint64_t{0} / stride) * stride),
             kNoBuffer);
 }
@@ -232,14 +232,13 @@ TEST(RegionTest, MemoryIsUnmappedWithThePool) {
   EXPECT_EQ(errno, ENOMEM);
 }
 
-// P1: huge pages as the system finds them are no condition.
+// P1: transparent huge pages are used as available, and are not required.
 TEST(RegionTest, TransparentHugePagesWork) {
   ExpectCanTake(
       *NewPool({.capacity = 512, .huge_pages = HugePages::kTransparent}), 512);
 }
 
-// P1: huge pages that are demanded are there, or creation says that they
-// aren't.
+// P1: explicit huge pages are there, or creation says that they are not.
 TEST(RegionTest, ExplicitHugePagesAreHadOrRefused) {
   const auto pool =
       BufferPool::Create({.capacity = 100, .huge_pages = HugePages::kExplicit});

@@ -37,15 +37,15 @@ RseqArea* GlibcArea() {
       static_cast<char*>(__builtin_thread_pointer()) + __rseq_offset);
 }
 
-// Takes the C library's area out of the calling thread's, as sandboxes and
-// tools that checkpoint processes do.
+// Unregisters the C library's area of the calling thread, as sandboxes and
+// checkpointing tools do.
 void UnregisterGlibcArea() {
   ASSERT_EQ(syscall(SYS_rseq, GlibcArea(), 32, /*unregister*/ 1, kSignature),
             0);
 }
 
-// An owner that uses its cache as fast as it can, in a thread that `prepare`
-// has run in, against one that takes everything without pause.
+// An owner uses its cache as fast as it can, in a thread in which `prepare` has
+// run, against a thread that takes all buffers without pause.
 void ExpectNoBufferInTwoHands(void (*prepare)()) {
   const std::unique_ptr<BufferPool> pool =
       NewPool({.buffer_size = 64, .capacity = 64, .cache_size = 8});
@@ -86,7 +86,7 @@ class FieldRseqTest : public ::testing::Test {
     if (!can_) GTEST_SKIP() << "no pool is biased here";
   }
 
-  // True if the calling thread, which uses `pool`, comes to be biased.
+  // True if the cache of the calling thread, which uses `pool`, becomes biased.
   static bool BecomesBiased(BufferPool& pool) {
     const size_t before = pool.Snapshot().threads.size();
     FillCache(pool);
@@ -105,7 +105,7 @@ TEST_F(FieldRseqTest, AreaIsTheOneThatTheKernelKnows) {
   EXPECT_GE(CoreByRseqArea(), 0);
 }
 
-// Fault 7: the pool registers an area of its own.
+// A case from the field: the pool registers an area of its own.
 TEST_F(FieldRseqTest, ThreadWhoseAreaWasUnregisteredGetsAnother) {
   if (__rseq_size == 0) GTEST_SKIP() << "the C library registers none";
   InChild([] {
@@ -161,7 +161,7 @@ TEST_F(FieldRseqTest, PoolWorksWhereTheKernelHasNone) {
   });
 }
 
-// What the tests below run in a program of its own, with the library of
+// The tests below run this in a program of its own, with the library of
 // foreign_rseq.c preloaded and the C library's rseq areas turned off.
 class ForeignRseqTest : public ::testing::Test {
  protected:
@@ -219,7 +219,7 @@ class FieldPreloadedRseqTest : public FieldRseqTest {
     return RunProgram(std::move(program),
                       {"GLIBC_TUNABLES=glibc.pthread.rseq=0",
                        absl::StrCat("FOREIGN_RSEQ_SIGNATURE=", signature),
-                       // Where bazel puts what the test's `data` names.
+                       // The folder in which Bazel puts the test's `data`.
                        absl::StrCat("LD_PRELOAD=", std::getenv("PWD"),
                                     "/tests/pool/libforeign_rseq.so")});
   }

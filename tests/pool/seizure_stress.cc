@@ -45,7 +45,7 @@ namespace {
 using Core = LockFreePool<StdPlatform>;
 
 constexpr uint32_t kCacheLimit = 16;
-// Rounds after which a thread makes room for the one that it waits for.
+// Rounds after which a thread yields to the one that it waits for.
 constexpr uint32_t kPatience = 300;
 constexpr AllocationTerms kTerms{.keep = 0, .class_id = ClassId{0xFF}};
 
@@ -75,7 +75,7 @@ class Stress {
   Stress(uint32_t owners, uint32_t thieves)
       : owners_(owners),
         thieves_(thieves),
-        // Ample: it is thieves alone that make pressure.
+        // Plenty of buffers: only thieves make pressure.
         capacity_(2 * kCacheLimit * (owners + thieves)),
         slots_(capacity_),
         map_(reinterpret_cast<std::byte*>(slots_.data()), sizeof(Slot),
@@ -141,7 +141,8 @@ class Stress {
     core_.ReturnCacheOf(ThreadToken{name});
   }
 
-  // As BufferPool does it: the number is known, so each has its own section.
+  // As in BufferPool: the number is a constant, so each has a section of
+  // its own.
   template <size_t kCount>
   [[gnu::always_inline]] void Use(Core::Cache& cache, uint32_t name) {
     std::array<std::byte*, kCount> buffers;
@@ -154,7 +155,7 @@ class Stress {
     if (!core_.GiveBiased(&cache, buffers)) core_.Give(&cache, buffers);
   }
 
-  // Has the bias come back with the next quiet operation.
+  // Makes the bias come back with the next quiet operation.
   static void Hurry(BiasPolicy& policy) {
     policy = BiasPolicy();
     BiasPolicy one_ahead;

@@ -127,7 +127,7 @@ class SignalTest : public BothWaysTest {
   // Works on this thread, interrupted by a user in a handler, until `count`
   // signals have been handled in all threads. Returns errors noticed.
   uint64_t WorkUntil(uint64_t count, uint64_t name, uint64_t seed) {
-    // The first use sets up what ends with the thread, handlers come after it.
+    // The first use sets up the thread's state; handlers come after it.
     if (std::byte* const buffer = pool_->Acquire()) pool_->Release(buffer);
     User user(*pool_, name, seed);
     User handler(*pool_, name + 1, seed + 1);

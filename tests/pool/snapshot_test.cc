@@ -76,7 +76,7 @@ class ThreadCountsTest : public ::testing::Test {
       NewPool({.capacity = 64, .reserve = 2, .cache_size = 8});
 };
 
-// P8: a miss fetches a batch with the buffer that was asked for.
+// P8: a miss fetches a batch together with the buffer that was asked for.
 TEST_F(ThreadCountsTest, FirstAcquireRefills) {
   std::byte* const buffer = pool_->Acquire();
   EXPECT_EQ(Mine().refills, 1u);
@@ -86,7 +86,7 @@ TEST_F(ThreadCountsTest, FirstAcquireRefills) {
   pool_->Release(buffer);
 }
 
-// P8: what the cache serves costs nothing, not even a count.
+// P8: an operation that the cache serves costs nothing, not even a count.
 TEST_F(ThreadCountsTest, HitsAreNotCounted) {
   pool_->Release(pool_->Acquire());
   const PoolSnapshot::Thread before = Mine();
@@ -113,8 +113,8 @@ TEST_F(ThreadCountsTest, FullCacheFlushesHalf) {
   while (!many.empty()) pool_->Release(TakeLast(many));
 }
 
-// P8: a bulk takes what the cache has; one that comes back fills it, and what
-// is over goes past it, or out of it, in batches of half a cache.
+// P8: a bulk takes what the cache has. A bulk that comes back fills the cache,
+// and the excess goes past it, or out of it, in batches of half a cache.
 TEST_F(ThreadCountsTest, BulksUseTheCacheAsFarAsItGoes) {
   FillCache(*pool_);
   const uint32_t cached = Mine().cached;
@@ -156,7 +156,7 @@ TEST_F(ThreadCountsTest, StealsShortagesAndFailuresAreCounted) {
   EXPECT_FALSE(pool_->Snapshot().pressed);
 }
 
-// P8: under pressure releases go past the cache.
+// P8: under pressure releases bypass the cache.
 TEST_F(ThreadCountsTest, BypassesAreCounted) {
   const std::vector<std::byte*> all = TakeAll(*pool_);
   const uint64_t before = Mine().bypasses;

@@ -72,7 +72,7 @@ TEST_P(StackTest, NoOperationTakesMoreThanFourKibibytes) {
     pool->ReleaseMany(std::span(held).last(count));
     held.resize(held.size() - count);
   };
-  // First use, which takes what it likes, and a cache that has grown.
+  // The first use, which is not measured, and a cache that has grown.
   for (int i = 0; i < 100; ++i) {
     take(1'000);
     while (!held.empty()) give(1);
@@ -98,7 +98,7 @@ TEST_P(StackTest, NoOperationTakesMoreThanFourKibibytes) {
   for (int i = 0; i < 600; ++i) {
     expect_little("giving one", [&] { give(1); });
   }
-  // A sweep that finds what it needs, and one in vain.
+  // A sweep that finds what it needs, and one that does not.
   const size_t most = pool->Snapshot().available;
   take(most);
   expect_little("sweeping", [&] { take(kCapacity - most); });

@@ -22,9 +22,9 @@ namespace {
 
 struct Plan {
   uint64_t seen = 0;  // instructions
-  // Called before each, with its number. False to go on without.
+  // Called before each instruction, with its number. False: no more stops.
   const std::function<bool(uint64_t)>* before = nullptr;
-  // Filled up to its capacity, unless it is null.
+  // If not null, filled up to its capacity.
   std::vector<uintptr_t>* trace = nullptr;
   int64_t section_start = 0;
   int64_t section_end = 0;
@@ -121,7 +121,7 @@ void Step([[maybe_unused]] const std::function<void()>& operation,
 #endif
 }
 
-// Times as many instructions, or the time of a fork, as in a plain build.
+// How many times as many instructions, or time for a fork, as in a plain build.
 constexpr uint64_t kSlowness =
 #ifdef __OPTIMIZE__
     kAsan ? 61 : 1;

@@ -39,9 +39,9 @@ class StoppedThreadTest : public BothWaysTest {
   static constexpr int kOperationsOfOthers = 1000;
 
   // Stops this thread before every instruction of `operation` in turn, and
-  // checks that others finish theirs, and that one gets all buffers but those
-  // in this one's hands: what it held before, and up to `in_operation` more.
-  // Then lets it go on, and checks that none is lost.
+  // checks that others finish theirs, and that one of them gets all buffers
+  // except those in this thread's hands: what it held before, and up to
+  // `in_operation` more. Then lets it continue, and checks that none is lost.
   void CheckStops(uint32_t in_operation, Operation prepare, Operation operation,
                   uint64_t stride = 1) {
     if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
@@ -75,8 +75,8 @@ class StoppedThreadTest : public BothWaysTest {
         stride);
   }
 
-  // Half of kOperationsOfOthers; each acquires while at least as many buffers
-  // as it needs of `left` can be had.
+  // Half of kOperationsOfOthers. Each acquires as long as `left` has as many
+  // buffers as it needs.
   static void FinishOperations(BufferPool& pool, size_t left) {
     Held held;
     int finished = 0;
@@ -100,9 +100,9 @@ class StoppedThreadTest : public BothWaysTest {
     }
   }
 
-  // Lets another thread take all it can get before every instruction of
-  // `operation` in turn, and keep it: so there is pressure from then on, and
-  // nothing may stay in a cache.
+  // Before every instruction of `operation` in turn, lets another thread take
+  // all it can get, and keep it. So there is pressure from then on, and nothing
+  // may stay in a cache.
   void CheckPressure(Operation prepare, Operation operation) {
     if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
     const std::unique_ptr<BufferPool> pool = NewPool(options_);
@@ -158,7 +158,7 @@ class StoppedThreadTest : public BothWaysTest {
     held.resize(kLarge);
     if (!pool.AcquireMany(held)) held.clear();
   }
-  // How many buffers this thread has cached.
+  // The number of buffers that this thread has cached.
   static uint32_t Cached(const BufferPool& pool) {
     return pool.Snapshot().threads.at(0).cached;
   }
@@ -234,15 +234,15 @@ TEST_P(StoppedThreadTest, StoppedWhileItHasABufferForAMomentHidesOne) {
       [](BufferPool& pool, Held&) { (void)pool.AcquireBuffer(); });
 }
 
-// More than a cache can hold: past it, and back in pieces.
+// More than a cache can hold: they bypass it, and come back in pieces.
 TEST_P(StoppedThreadTest, StoppedInAnAcquireManyPastTheCacheHidesAsMany) {
   options_.capacity = kLarge + kCapacity;
   CheckStops(
       kLarge, [](BufferPool&, Held&) {}, AcquireLarge, /*stride=*/97);
 }
 
-// P4: what the cache has, the rest from the shared list, and a batch that is
-// not whole for the cache; and back: a batch past the cache, one out of it.
+// P4: takes what the cache has, the rest from the depot, and a partial batch
+// for the cache. On return, one batch bypasses the cache, and one leaves it.
 TEST_P(StoppedThreadTest, StoppedInABulkThatOneCacheCannotServeHidesABatch) {
   constexpr Operation kAcquire = [](BufferPool& pool, Held& held) {
     held.resize(kCacheSize + 1);
@@ -292,8 +292,8 @@ TEST_P(StoppedThreadTest, StoppedWithAPartOfAMagazineHidesOnlyWhatItAskedFor) {
   CheckStops(kCacheSize / 2, kAcquirePart, kReleaseAll, /*stride=*/47);
 }
 
-// It has a batch of 64 in its hands, of buffers that have been used and are no
-// longer, and gives the memory of each back to the system.
+// It has a batch of 64 used and now idle buffers in its hands, and gives the
+// memory of each back to the system.
 TEST_P(StoppedThreadTest, StoppedInATrimHidesABatch) {
   options_.buffer_size = 4096;
   options_.capacity = 64 + kCapacity;

@@ -157,8 +157,8 @@ void InChild(const std::function<void()>& test) {
     alarm(20);
     test();
     std::fflush(nullptr);
-    // No destructors: threads that the child does not have may use what they
-    // would destroy.
+    // No destructors: they might destroy what threads use that the child does
+    // not have.
     _exit(::testing::Test::HasFailure() ? 1 : 0);
   }
   int status = -1;

@@ -64,7 +64,7 @@ TEST_F(ThreadCacheTest, OpenGateLetsNothingPastItsBounds) {
   EXPECT_EQ(cache_.size(), 3u);
 }
 
-// More than 2^16 changes: what the count carries does not reach the epoch.
+// More than 2^16 changes: the count's carry does not reach the epoch.
 TEST_F(ThreadCacheTest, CountThatOverflowsChangesNothingElse) {
   if (!RseqSection::Available()) GTEST_SKIP() << "no sections here";
   ASSERT_TRUE(Open());
@@ -137,7 +137,7 @@ TEST_F(ThreadCacheTest, GateOpensWithWhatIsLeftOfTheLimitAfterTheEpoch) {
   EXPECT_EQ(cache_.gate().ceiling(), 0u);
 }
 
-// P1: else it would lose its limit.
+// P1: otherwise it would lose its limit.
 TEST_F(ThreadCacheTest, BusyCacheIsNotIdleThoughItHoldsWhatItHeld) {
   if (!RseqSection::Available()) GTEST_SKIP() << "no sections here";
   ASSERT_TRUE(Open());

@@ -34,7 +34,7 @@ TEST_P(ThreadLifetimeTest, FinishedThreadsCacheReturns) {
   EXPECT_FALSE(pool->Snapshot().threads[0].owned);
 }
 
-// P6: and serves the next one.
+// P6: and the next thread uses it.
 TEST_P(ThreadLifetimeTest, NextThreadUsesTheFinishedOnesRecord) {
   const std::unique_ptr<BufferPool> pool =
       NewPool({.capacity = 64, .max_threads = 1});
@@ -88,7 +88,7 @@ TEST_P(ThreadLifetimeTest, FinishedThreadReturnsItsCachesOfAllPools) {
 TEST_P(ThreadLifetimeTest, ThreadMayOutliveItsPool) {
   Companion thread;
   for (int i = 0; i < 50; ++i) {
-    // As a rule at the same address as the last one.
+    // Usually at the same address as the last one.
     const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 32});
     thread.Run([&] { ExpectCanTake(*pool, 32); });
     ExpectCanTake(*pool, 32);
@@ -131,7 +131,7 @@ TEST_P(ThreadLifetimeTest, PoolsBeyondTheLimitWorkWithoutACache) {
   }
   EXPECT_TRUE(pools.back()->Snapshot().threads.empty());
   pools.clear();
-  // What the pools that are gone had is free again.
+  // The slots of destroyed pools are free again.
   const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 32});
   FillCache(*pool);
   EXPECT_NE(pool->Snapshot().cached, 0u);
@@ -194,7 +194,7 @@ TEST_P(ThreadLifetimeTest, ThreadLocalDestructorMayRelease) {
   EXPECT_EQ(pool->Snapshot().cached, 0u);
 }
 
-// P6: even if the pool meets the thread only then.
+// P6: even if the thread uses the pool for the first time then.
 TEST_P(ThreadLifetimeTest, ThreadLocalDestructorMayBeTheFirstUse) {
   const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
   Buffer buffer = pool->AcquireBuffer();
@@ -236,7 +236,7 @@ TEST_P(ThreadLifetimeTest, ReleaseAfterTheCachesHaveReturnedIsNotLost) {
   EXPECT_FALSE(pool->Snapshot().threads[1].owned);
 }
 
-// P6: ends of threads, births and deaths of pools, all at once.
+// P6: threads end and pools are created and destroyed, all at once.
 TEST_P(ThreadLifetimeTest, ThreadsEndWhilePoolsComeAndGo) {
   const std::unique_ptr<BufferPool> lasting = NewPool({.capacity = 64});
   std::atomic<bool> stop = false;

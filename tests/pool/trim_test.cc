@@ -52,7 +52,7 @@ TEST(TrimTest, GivesBackTheMemoryOfAllIdleBuffers) {
   EXPECT_EQ(CountZeroed(*pool), 256u);
 }
 
-// P1: buffers in use keep theirs.
+// P1: buffers in use keep their memory.
 TEST(TrimTest, LeavesBuffersInUseAlone) {
   const std::unique_ptr<BufferPool> pool =
       NewPool({.capacity = 64, .cache_size = 0});
@@ -114,7 +114,7 @@ TEST(TrimTest, PinnedPoolRefuses) {
   EXPECT_EQ(CountZeroed(*pool), 0u);
 }
 
-// P1: nor can the system take back what is locked.
+// P1: the system cannot take back locked memory either.
 TEST(TrimTest, FieldPoolOfLockedMemoryRefuses) {
   const std::unique_ptr<BufferPool> pool =
       NewPool({.name = "locked", .capacity = 2, .lock_memory = true});
@@ -125,7 +125,7 @@ TEST(TrimTest, FieldPoolOfLockedMemoryRefuses) {
             "(PoolOptions.lock_memory is true); Trim is refused");
 }
 
-// Rough edge 14: what threads that sleep have in their caches.
+// A case from the field: buffers in the caches of sleeping threads.
 TEST(TrimTest, FieldGivesBackWhatLiesInTheCachesOfThreadsThatSleep) {
   const std::unique_ptr<BufferPool> pool =
       NewPool({.capacity = 1'024, .cache_size = 64});
@@ -142,7 +142,7 @@ TEST(TrimTest, FieldGivesBackWhatLiesInTheCachesOfThreadsThatSleep) {
   EXPECT_GE(*pool->Trim(), cached * kBufferSize);
   EXPECT_EQ(pool->Snapshot().cached, 0u);
   EXPECT_LT(PagesIn(pool->region()), in_memory);
-  // They go on as before.
+  // The threads continue as before.
   for (Companion& sleeper : sleepers) {
     sleeper.Run([&] {
       FillCache(*pool);
@@ -152,7 +152,7 @@ TEST(TrimTest, FieldGivesBackWhatLiesInTheCachesOfThreadsThatSleep) {
   ExpectAtRest(*pool, 0);
 }
 
-// Rough edge 14: as its contract says.
+// A case from the field: it does what its comment says.
 TEST(TrimTest, FieldBuffersSmallerThanAPageGiveNothingBack) {
   const std::unique_ptr<BufferPool> pool =
       NewPool({.buffer_size = 2'048, .capacity = 64, .cache_size = 0});

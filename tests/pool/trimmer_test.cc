@@ -75,7 +75,7 @@ bool ComesTrue(const std::function<bool()>& what) {
   return false;
 }
 
-// Rough edge 23
+// A case from the field.
 TEST(FieldTrimmerTest, TrimsEverySoOften) {
   const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
   const auto trimmer = NewTrimmer(*pool, {.every = milliseconds(20)});

@@ -15,13 +15,13 @@ TEST_P(ValgrindTest, FindsNoFault) {
   if (kAsan || kTsan) GTEST_SKIP() << "not with a sanitizer";
   if (RunProgram({"valgrind", "--version"}) != 0)
     GTEST_SKIP() << "no valgrind here";
-  // Where bazel puts what the test's `data` names.
+  // The folder in which Bazel puts the test's `data`.
   EXPECT_EQ(RunProgram({"valgrind", "--quiet", "--error-exitcode=9",
                         std::string("tests/pool/") + GetParam()}),
             0);
 }
 
-// The second asserts that a pool is refused that must be biased.
+// The second test asserts that creation fails for a pool that must be biased.
 INSTANTIATE_TEST_SUITE_P(Pool, ValgrindTest,
                          ::testing::Values("buffer_pool_test", "bias_test"),
                          [](const auto& info) {

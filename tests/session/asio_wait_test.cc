@@ -79,7 +79,7 @@ class AsioWaitTest : public ::testing::Test {
     }
   }
 
-  // Runs the loop until so much has been noted.
+  // Runs the loop until the log has this length.
   void RunUntil(size_t letters) {
     while (log_.size() < letters) context_.run_one();
   }
@@ -198,7 +198,7 @@ TEST_F(AsioWaitTest, S5IsCancelledThroughItsSlot) {
   cancel.emit(asio::cancellation_type::terminal);
   RunUntil(2);
   EXPECT_EQ(log_, "a.");
-  // Over is over: a late signal does not meet the next wait.
+  // A finished wait stays finished: a late signal does not reach the next wait.
   ASSERT_EQ(session.AllocateBuffers(wait.waker()), Allocation::kWaiting);
   wait.AsyncFinish([&](Allocation got) { Note('b', got); });
   cancel.emit(asio::cancellation_type::terminal);
@@ -251,7 +251,7 @@ TEST_F(AsioWaitTest, CompletesInTheContextOfItsHandler) {
   ASSERT_EQ(session.AllocateBuffers(wait.waker()), Allocation::kWaiting);
   wait.AsyncFinish(asio::bind_executor(
       other.get_executor(), [&](Allocation got) { Note('a', got); }));
-  // It has work, until the handler has been called.
+  // The context has work until the handler has been called.
   EXPECT_EQ(other.poll(), 0u);
   EXPECT_FALSE(other.stopped());
   service.GiveBackAll();
@@ -319,7 +319,7 @@ TEST_F(AsioWaitTest, FieldStopEndsTheWaits) {
   EXPECT_EQ(service.Waiting(), 0u);
   context_.run();
   EXPECT_EQ(log_, "a.b.");
-  // So do those that begin later.
+  // So do waits that begin later.
   context_.restart();
   Pair(first, 'a');
   EXPECT_EQ(log_, "a.b.a.");
@@ -343,8 +343,8 @@ TEST_F(AsioWaitTest, FieldStopLeavesBuffersToWhoWasServed) {
   service.GiveBackAll();
 }
 
-// Nothing is touched after it is gone, though the context has yet to run what
-// was due: a timer, and a wake-up.
+// Nothing is touched after its end, although the context still has to run a
+// timer and a wake-up.
 TEST_F(AsioWaitTest, FieldDestroyedWithWaitersTheLoopEndsTheirWaits) {
   Service service({.capacity = 6});
   service.TakeAllBut(0);
@@ -356,7 +356,7 @@ TEST_F(AsioWaitTest, FieldDestroyedWithWaitersTheLoopEndsTheirWaits) {
     Pair(sessions.emplace_back(service.sessions()), 'c', soon);
     std::this_thread::sleep_until(soon);
     service.GiveBack(2);
-    // The context looks for what is due, and finds this before it.
+    // The context looks for due work, and finds this first.
     asio::post(context_, [&] { loop_.reset(); });
   });
   context_.run();
@@ -368,7 +368,7 @@ TEST_F(AsioWaitTest, FieldDestroyedWithWaitersTheLoopEndsTheirWaits) {
   EXPECT_EQ(service.Free(), 4u);
 }
 
-// A server that ends in the middle: neither frames nor buffers leak.
+// A server ends in the middle of waits: neither frames nor buffers leak.
 TEST(AsioEndTest, FieldLoopAndContextMayGoWhileCoroutinesWait) {
   Service service({.capacity = 4});
   service.TakeAllBut(0);

@@ -50,7 +50,7 @@ class AwaitPositionsTest : public ::testing::Test {
     co_return same;
   }
 
-  // The coroutine waits so many times, and then has written "done".
+  // The coroutine waits this many times, and then writes "done".
   void ExpectWaits(int waits) {
     for (int i = 0; i < waits; ++i) {
       EXPECT_EQ(log_, "");
@@ -284,7 +284,8 @@ Detached ConditionWithoutAVariable(SessionBuffers& session,
   log = "done";
 }
 
-// The frame that g++ 12.2 lays out wrong is told; others compile it right.
+// A frame that g++ 12.2 lays out wrong is reported; other compilers lay it
+// out right.
 TEST_F(AwaitPositionsTest, ConditionWhereNoBlockDeclaresAVariable) {
   SessionBuffers& session = sessions_.emplace_back(service_.sessions());
 #if defined(__clang__) || __GNUC__ > 12

@@ -84,7 +84,7 @@ TEST_F(BlockingWaitTest, CancelFromAnotherThreadWakesTheSleeper) {
   canceller.join();
 }
 
-// What ends the wait within any instruction on the way to sleep.
+// What ends the wait, at any instruction on the way to sleep.
 struct Ending {
   SessionBuffers* session;
   std::atomic<bool> armed{false};

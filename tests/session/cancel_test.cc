@@ -34,7 +34,7 @@ TEST(CancelTest, EndsTheWaitWithoutBuffersAndWithoutWakeUp) {
   EXPECT_EQ(service.Free(), 8u);
 }
 
-// A waker may ask to be told of a cancel and have no function to be told by.
+// A waker may ask for a call on cancel and have no function.
 TEST(CancelTest, FieldOfAWakerWithoutAFunctionTellsNobody) {
   Service service({.capacity = 8});
   service.TakeAllBut(0);

@@ -48,7 +48,7 @@ TEST_F(ClassesTest, DeclaredClassMayKeepLessThanTheReserve) {
   service_.GiveBackAll();
 }
 
-// Its margin is of what is free: a cache that could serve it is no excuse.
+// Its margin must be free: a cache that could serve it does not count.
 TEST_F(ClassesTest, DeclaredClassLeavesItsMarginOutOfTheOwnCacheToo) {
   service_.TakeAllBut(5);
   std::byte* const own = service_.pool().Acquire();
@@ -210,7 +210,7 @@ TEST(OvertakingTest, WhoBecomesDueIsServedAtOnceIfThereIsEnough) {
   service.GiveBackAll();
 }
 
-// Complete is never held back, nor does it use up the others' turns.
+// Complete is never held back, and does not use up other classes' turns.
 TEST(OvertakingTest, CompletesAreNeverHeldBack) {
   Service service({.capacity = 8, .reserve = 2}, Declared(1));
   SessionBuffers complete(service.sessions());

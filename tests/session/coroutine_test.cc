@@ -46,7 +46,7 @@ class CoroutineTest : public ::testing::Test {
     Note(name, co_await ReceiveBufferFor(session, side, *notifier_));
   }
 
-  // To be destroyed at will.
+  // A coroutine that the test can destroy at any time.
   Owned OwnedPair(SessionBuffers& session, char name) {
     Note(name, co_await BuffersFor(session, *notifier_));
   }
@@ -228,7 +228,7 @@ TEST_F(CoroutineTest, CancelThatComesTooLateChangesNothing) {
   EXPECT_EQ(log_, "A");
 }
 
-// A coroutine that is destroyed while it waits takes itself out.
+// A coroutine that is destroyed while it waits ends its wait.
 TEST_F(CoroutineTest, FieldDestroyedWhileItWaitsItLeavesTheQueue) {
   Service service({.capacity = 8});
   service.TakeAllBut(0);
@@ -244,7 +244,7 @@ TEST_F(CoroutineTest, FieldDestroyedWhileItWaitsItLeavesTheQueue) {
   EXPECT_EQ(notifier_->Dispatch(), 1u);
   EXPECT_EQ(log_, "B");
   EXPECT_FALSE(session.has_buffer(Side::kRequest));
-  // The session is as good as any.
+  // The session is usable as before.
   EXPECT_EQ(session.AllocateBuffers(), Allocation::kGranted);
 }
 

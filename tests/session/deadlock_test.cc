@@ -31,7 +31,7 @@ class Connection : public EventNotifier::Node {
     on_ready = [](Node& node) { static_cast<Connection&>(node).Woken(); };
   }
 
-  // Goes as far as it can without waiting.
+  // Continues as far as possible without waiting.
   void Go() {
     while (turns_ > 0) {
       if (!received_) {
@@ -98,8 +98,8 @@ void RunLoop(Service& service, EventNotifier& notifier, int connections,
 void ExpectAllFinish(const PoolOptions& options, int threads, int connections,
                      int turns) {
   Service service(options);
-  // They outlive all threads: one that has woken a connection may still be on
-  // its way out of the notifier when that connection is done.
+  // They outlive all threads: a thread that has woken a connection may still be
+  // leaving the notifier when that connection ends.
   std::deque<std::unique_ptr<EventNotifier>> notifiers;
   std::vector<std::thread> loops;
   for (int i = 0; i < threads; ++i) {
@@ -121,7 +121,7 @@ TEST(DeadlockTest, FarMoreSessionsThanBuffersAllFinish) {
                   Rounds(1'000));
 }
 
-// The least that there can be: one receive at a time, and the reserve.
+// The smallest pool: one receive at a time, and the reserve.
 TEST(DeadlockTest, SmallestPoolIsEnoughForAnyNumberOfSessions) {
   ExpectAllFinish({.capacity = 3}, /*threads=*/4, /*connections=*/50,
                   Rounds(1'000));

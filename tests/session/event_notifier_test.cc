@@ -89,7 +89,7 @@ TEST_F(EventNotifierTest, DispatchesInTheOrderOfPosting) {
   EXPECT_EQ(log_, "bca");
 }
 
-// A node may be posted again, or be gone, once it has been called.
+// A node may be posted again, or destroyed, once it has been called.
 TEST_F(EventNotifierTest, PostFromWithinADispatchIsForTheNextOne) {
   struct Again : EventNotifier::Node {
     EventNotifier& notifier;
@@ -124,8 +124,8 @@ TEST_F(EventNotifierTest, NodeMayBeDestroyedByItsFunction) {
   EXPECT_EQ(died, 3);
 }
 
-// A function that throws ends the dispatch; those behind it are called by the
-// next, of which the descriptor tells.
+// A function that throws ends the dispatch. The next dispatch calls the nodes
+// behind it; the descriptor is readable until then.
 TEST_F(EventNotifierTest, FieldOneThatThrowsLosesNoOther) {
   struct Thrower : EventNotifier::Node {
   } thrower;
@@ -142,7 +142,7 @@ TEST_F(EventNotifierTest, FieldOneThatThrowsLosesNoOther) {
   EXPECT_EQ(notifier_->Dispatch(), 2u);
   EXPECT_EQ(log_, "abc");
   EXPECT_FALSE(IsReadable(notifier_->fd()));
-  // The last one leaves nothing to tell of.
+  // After the last one the descriptor is not readable.
   notifier_->Post(thrower);
   EXPECT_THROW(notifier_->Dispatch(), std::runtime_error);
   EXPECT_FALSE(IsReadable(notifier_->fd()));
@@ -182,7 +182,7 @@ TEST_F(EventNotifierTest, BringsABatchOfGrantedWaitsInOneWrite) {
   }
 }
 
-// It may be called by a handler that interrupted anything (P10).
+// A handler that interrupted any function may call it (P10).
 TEST_F(EventNotifierTest, PostKeepsErrno) {
   // A full counter makes the write fail with EAGAIN.
   const uint64_t most = ~uint64_t{1};
@@ -193,8 +193,8 @@ TEST_F(EventNotifierTest, PostKeepsErrno) {
   EXPECT_EQ(notifier_->Dispatch(), 1u);
 }
 
-// What a handler posts, wherever in a dispatch it comes, is dispatched by that
-// one or makes the descriptor readable.
+// A post by a handler, anywhere within a dispatch, is dispatched by that
+// dispatch or makes the descriptor readable.
 struct Posted : EventNotifier::Node {
   EventNotifier* notifier = nullptr;
   std::atomic<bool> pending{false};

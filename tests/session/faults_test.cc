@@ -22,9 +22,9 @@
 namespace tandem {
 namespace {
 
-// Sessions of two pools; each wake-up does something random, several times,
-// with any of either pool's: asks, in every class, waits again, releases,
-// cancels, destroys, takes buffers past the sessions, trims, looks.
+// Sessions of two pools. Each wake-up does something random, several times,
+// with any session of either pool: asks, in every class, waits again, releases,
+// cancels, destroys, takes buffers without a session, trims, looks.
 class Swarm {
  public:
   explicit Swarm(uint64_t seed) : random_(seed) {
@@ -41,8 +41,8 @@ class Swarm {
     }
   }
 
-  // Ends all sessions; what they held is there again, and each wait has ended
-  // in one way.
+  // Ends all sessions. All buffers are there again, and each wait has ended in
+  // one way.
   void End() {
     budget_ = 0;
     members_.clear();
@@ -160,7 +160,7 @@ class Swarm {
   int wakes_ = 0;
 };
 
-// S4, S5: they nest no deeper than one for each pool, and lose nothing.
+// S4, S5: wake-ups nest at most once for each pool, and lose nothing.
 TEST(ReentryTest, WakeUpsMayUseEverythingAgain) {
   Swarm swarm(TestSeed());
   swarm.Run(Rounds(600'000));

@@ -173,7 +173,7 @@ class InterruptedSessionTest : public BothWaysTest {
     ExpectCanTake(scene.service.pool(), kCapacity);
   }
 
-  // How many free buffers a class waits for.
+  // The number of free buffers that a class waits for.
   static uint32_t EnoughFor(std::string_view name) {
     if (name == "complete") return 1;
     return name == kBulk ? 1 + kBulkKeep : 2;

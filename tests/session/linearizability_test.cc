@@ -59,11 +59,11 @@ struct Scene {
   std::optional<uint32_t> max_overtakes = std::nullopt;
 };
 
-// The threads, and what their histories came to.
+// The threads, and the results of their histories.
 class LinearizabilityTest : public ::testing::Test {
  protected:
   LinearizabilityTest() {
-    // The timer is for the players alone.
+    // The timer is only for the players.
     sigset_t alarm;
     sigemptyset(&alarm);
     sigaddset(&alarm, SIGALRM);

@@ -48,7 +48,7 @@ Linearization::Linearization(const History& history)
   AddSights();
 }
 
-// Ways in which a class's need came to be met, or not.
+// The ways in which a class's need was met, or not.
 Linearization::Story Linearization::Take(size_t id, History::Result result,
                                          Waiter wait, bool at_once) const {
   const SequentialPool::Class& rule = history_.rules.classes[id];

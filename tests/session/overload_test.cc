@@ -48,8 +48,8 @@ TEST(OverloadTest, IsOverWhenSomebodyLeaves) {
   service.GiveBackAll();
 }
 
-// A complete holds a buffer that the others wait for: it is not turned away,
-// and what a session that is turned away gives back serves it.
+// A complete holds a buffer that the others wait for: it is not refused, and a
+// buffer that a refused session gives back serves it.
 TEST(OverloadTest, FindsRoomForWhoHoldsDataAndGivesBackWhatIsEmpty) {
   Service service({.capacity = 8}, {.max_waiters = 1});
   SessionBuffers full(service.sessions());

@@ -79,7 +79,7 @@ TEST(ReceiveTest, PairMayTakeWhatAReceiveMustLeave) {
   service.GiveBackAll();
 }
 
-// What lies in caches counts, and is found: no more and no fewer.
+// Buffers in caches count and are found: no more and no fewer.
 TEST(ReceiveTest, FindsWhatOtherThreadsCacheAndStillLeavesTheReserve) {
   Service service({.capacity = 32, .reserve = 3, .cache_size = 4});
   std::vector<std::unique_ptr<ParkedThread>> parked;

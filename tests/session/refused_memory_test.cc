@@ -26,8 +26,8 @@
 namespace tandem {
 namespace {
 
-// Calls `create` with each of its requests refused in turn: it answers
-// ResourceExhausted, or does without. Returns how many places were tried.
+// Calls `create` with each of its requests refused in turn: it returns
+// ResourceExhausted, or works without. Returns how many places were tried.
 template <class Create>
 size_t ExpectStatusForEachRequest(Create create) {
   const size_t places = ForEachRequest([&](size_t nth, auto which) {
@@ -74,8 +74,8 @@ TEST(RefusedMemoryTest, FieldCreatingAnAsioLoopIsRefusedWithAStatus) {
   context.poll();
 }
 
-// A thread's first use of the pool, by a session: each request in turn, if it
-// makes any, is done without.
+// A thread's first use of the pool, by a session: refused each request in turn,
+// if there are any, it works without.
 TEST(RefusedMemoryTest, FieldAThreadsFirstUseDoesWithoutMemory) {
   Service service({.capacity = 8});
   const size_t places = ForEachRequest([&](size_t nth, auto which) {
@@ -97,8 +97,8 @@ TEST(RefusedMemoryTest, FieldAThreadsFirstUseDoesWithoutMemory) {
   ::testing::Test::RecordProperty("places", std::to_string(places));
 }
 
-// Once it has been used, nothing asks for memory: neither what is met nor what
-// waits, is served, or is cancelled.
+// After the first use no operation asks for memory: not allocations that
+// succeed, wait, are served or are cancelled.
 TEST(RefusedMemoryTest, SessionsAskForNoMemory) {
   Service service({.capacity = 8});
   service.TakeAllBut(2);
@@ -159,8 +159,9 @@ TEST(RefusedMemoryTest, FieldAWaitThatCanNotBeginLeavesNothingBehind) {
   EXPECT_EQ(service.Free(), 4u);
 }
 
-// Where Asio has no memory to call a handler, or to watch, run() throws, as
-// with its own operations. At most that handler is lost; the others are called.
+// If Asio has no memory to call a handler, or to watch the descriptor, run()
+// throws, as with its own operations. At most that handler is lost; the others
+// are called.
 TEST(RefusedMemoryTest, FieldAHandlerThatCanNotBeCalledLosesNoOther) {
   constexpr int kWaits = 4;
   Service service({.capacity = 2 * kWaits});
@@ -193,7 +194,7 @@ TEST(RefusedMemoryTest, FieldAHandlerThatCanNotBeCalledLosesNoOther) {
       refused = memory.refused();
     }
     {
-      // The loop may not watch any more: the next wait has it do so.
+      // The loop may not be watching any more: the next wait makes it watch.
       SessionBuffers session(service.sessions());
       AsioWait wait(*loop, session);
       EXPECT_EQ(session.AllocateBuffers(wait.waker()), Allocation::kWaiting);

@@ -57,7 +57,7 @@ class Party {
     }
   }
 
-  // Ends everything. Called with no handler left.
+  // Ends everything. Must be called when no handler can come any more.
   void End() {
     for (SessionBuffers* session : {&first_, &second_}) {
       cancels_ += session->CancelWait();
@@ -122,7 +122,8 @@ void StepInHandler(int) {
 
 class SessionSignalTest : public ::testing::TestWithParam<uint32_t> {};
 
-// The parameter is the pool's capacity: from none ever waits to nearly always.
+// The parameter is the pool's capacity: from no waits at all to waits
+// nearly always.
 TEST_P(SessionSignalTest, HandlersMayDoWhatTheyInterrupted) {
   Service service({.capacity = GetParam(), .reserve = 1, .cache_size = 4});
   Party main(service, std::byte{1});
@@ -151,7 +152,7 @@ TEST_P(SessionSignalTest, HandlersMayDoWhatTheyInterrupted) {
 INSTANTIATE_TEST_SUITE_P(Capacities, SessionSignalTest,
                          ::testing::Values(2, 3, 4, 5, 8, 32));
 
-// The two buffers of a pool, which the handler releases once it is told to.
+// The two buffers of a pool, which the handler releases on request.
 struct Release {
   BufferPool* pool;
   std::array<std::byte*, 2> buffers;
@@ -199,7 +200,7 @@ TEST(SessionSignalReleaseTest, NoReleaseIsLostOnTheSubscriberItInterrupted) {
   service.pool().ReleaseMany(release.buffers);
 }
 
-// The wait that the handler cancels, once it is told to.
+// The wait that the handler cancels on request.
 struct Cancelling {
   SessionBuffers* session;
   std::atomic<bool> armed{false};
@@ -256,7 +257,8 @@ TEST(SessionSignalInWakeUpTest, HandlerIsServedAfterwards) {
   handlers = &other;
   struct sigaction action = {}, before;
   action.sa_handler = [](int) {
-    // Subscribes, in the middle of serving: to be served when that goes on.
+    // Subscribes in the middle of serving: it is served when the
+    // serving continues.
     EXPECT_EQ(handlers->AllocateBuffers(Waker{CountWake, &wakes}),
               Allocation::kWaiting);
     wakes_within = wakes;

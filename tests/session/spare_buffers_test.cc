@@ -32,7 +32,7 @@ size_t Sum(const Iovecs& iovecs, int count) {
   return sum;
 }
 
-// Writes `text` behind what there is.
+// Writes `text` behind the existing bytes.
 void Append(SpareBuffers& spares, std::string text) {
   Iovecs room;
   const int count = spares.WritableIovecs(room);
@@ -58,7 +58,7 @@ std::string Content(const SpareBuffers& spares) {
   return text;
 }
 
-// Different letters, so that every place in it shows.
+// Different letters, so that every position is visible.
 std::string Text(size_t size) {
   std::string text(size, '\0');
   for (size_t i = 0; i < size; ++i) text[i] = static_cast<char>('a' + i % 23);
@@ -115,7 +115,7 @@ TEST(SpareBuffersTest, AReleaseKeepsThoseThatHoldData) {
     EXPECT_EQ(spares.count(), kept) << filled << ", " << consumed;
     EXPECT_EQ(Content(spares), text.substr(consumed));
     EXPECT_EQ(service.Free(), 64 - kept);
-    // What is left goes on as before.
+    // The remaining bytes are as before.
     Iovecs room;
     const int count = spares.WritableIovecs(room);
     const size_t free = Sum(room, count);

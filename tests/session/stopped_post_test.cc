@@ -40,7 +40,7 @@ struct Counted : EventNotifier::Node {
 
 class StoppedPostTest : public ::testing::Test {
  protected:
-  // What others post while one is stopped, each to be dispatched.
+  // The nodes that others post while one is stopped. Each must be dispatched.
   static constexpr int kPostsOfOthers = 20;
 
   void SetUp() override {
@@ -51,8 +51,8 @@ class StoppedPostTest : public ::testing::Test {
     ExpectBrought();  // What is linked when it is first called has been.
   }
 
-  // Stops `operation` everywhere, has another thread do what `meanwhile` says,
-  // and then checks that all that was posted is called, once.
+  // Stops `operation` everywhere, lets another thread run `meanwhile`, and then
+  // checks that every posted node is called once.
   void CheckStops(const Stepper::Function& operation,
                   const Stepper::Function& meanwhile) {
     Stepper::InterruptEverywhere(
@@ -63,7 +63,7 @@ class StoppedPostTest : public ::testing::Test {
           std::thread(meanwhile).join();
         },
         [&] {
-          // No more dispatches than it must: each has the next one write.
+          // No more dispatches than necessary: each makes the next post write.
           if (own_.calls != 1 || other_.calls != posts_of_other_) {
             EXPECT_TRUE(IsReadable(notifier_->fd()));
             notifier_->Dispatch();
@@ -78,7 +78,7 @@ class StoppedPostTest : public ::testing::Test {
     ++posts_of_other_;
     notifier_->Post(other_);
   }
-  // The loop is told of what another one posts now, and calls it.
+  // The loop sees what another thread posts now, and calls it.
   void ExpectBrought() {
     PostOther();
     EXPECT_TRUE(IsReadable(notifier_->fd()));
@@ -86,8 +86,8 @@ class StoppedPostTest : public ::testing::Test {
     EXPECT_EQ(other_.calls, posts_of_other_);
   }
 
-  // A copy of the process has the very descriptor: puts one that reads the same
-  // in its place.
+  // A copy of the process shares the descriptor: replace it by a new one that
+  // reads the same.
   void LeaveDescriptorToParent() {
     const int fd = notifier_->fd();
     const int copy = eventfd(IsReadable(fd) ? 1 : 0, EFD_NONBLOCK);
@@ -146,7 +146,7 @@ TEST_F(StoppedPostTest, NotifierOutlivesThePostsUnderWay) {
           }
           over = true;
         });
-        // Time enough to be wrong.
+        // Enough time for an error to show.
         for (int i = 0; i < 100 && !over; ++i) {
           std::this_thread::sleep_for(std::chrono::microseconds(100));
         }

@@ -49,7 +49,7 @@ TEST_P(StoppedSessionTest, StoppedInACompleteThatWaitsHidesItsTwo) {
   CheckStops(2, [&] { (void)stopped_->Ask(Kind::kPair); });
 }
 
-// Its own, or those of the waiter that it is serving.
+// Its own buffers, or those of the waiter that it is serving.
 TEST_P(StoppedSessionTest, StoppedInAReleaseThatServesHidesTwo) {
   Start(/*reserve=*/2);
   ASSERT_EQ(stopped_->Ask(Kind::kPair), Allocation::kGranted);
@@ -59,8 +59,8 @@ TEST_P(StoppedSessionTest, StoppedInAReleaseThatServesHidesTwo) {
   CheckStops(2, [&] { stopped_->Release(); });
 }
 
-// The last of the others gets what comes back, and the stopped one is left with
-// nothing to serve.
+// The last of the others gets what comes back; the stopped thread has nothing
+// left to serve.
 TEST_P(StoppedSessionTest, StoppedInACancelInTheMiddleHidesTwo) {
   Start(/*reserve=*/2);
   service_->TakeAllBut(1);

@@ -25,14 +25,14 @@
 namespace tandem {
 namespace {
 
-// The file in which the system tells which call a thread of this process sleeps
-// in.
+// The file in which the system shows the call in which a thread of this
+// process sleeps.
 std::string CallFile(pid_t thread) {
   return "/proc/self/task/" + std::to_string(thread) + "/syscall";
 }
 
-// The number in such a file, -1 if the system does not tell. Allocates nothing,
-// for a thread that runs while another copies the process.
+// The number in such a file, -1 if the system does not show it. Allocates
+// nothing, for a thread that runs while another copies the process.
 int64_t CallIn(const char* file) {
   std::array<char, 32> text = {};
   const int fd = open(file, O_RDONLY | O_CLOEXEC);
@@ -90,7 +90,7 @@ TEST_P(StoppedWaitTest, StoppedInItsEndWhenItWasServedHidesTwo) {
   CheckStops(2, [&] { stopped_.reset(); });
 }
 
-// S7: in the loop's thread, which ends what is late.
+// S7: in the loop's thread, which ends late waits.
 TEST_P(StoppedWaitTest, StoppedInAnExpiryHidesTwo) {
   struct Late : DeadlineList::Node {
     Party* party;

@@ -167,8 +167,8 @@ TEST(WaitingTest, NoLaterAllocationOfItsClassOvertakesAWaiter) {
   service.GiveBackAll();
 }
 
-// Not even out of its own cache: what this thread has just released, and what
-// lay in its cache before.
+// Not even out of its own cache: neither what this thread has just released,
+// nor what lay in its cache before.
 TEST(WaitingTest, NoLaterAllocationOvertakesAWaiterOutOfItsOwnCache) {
   Service service({.capacity = 8, .reserve = 0, .cache_size = 4});
   service.TakeAllBut(1);
@@ -303,7 +303,7 @@ TEST(WaitingTest, AllocatingCollectsAGrantThoughTheCacheHasBuffers) {
   SessionBuffers session(service.sessions());
   ASSERT_EQ(session.AllocateBuffers(Waker{}), Allocation::kWaiting);
   service.GiveBackAll();
-  // Until the cache is the thread's own again.
+  // Until the cache is biased again.
   for (int i = 0; i < 200'000; ++i) {
     service.pool().Release(service.pool().Acquire());
   }
