@@ -10,7 +10,7 @@
 
 #include "tandem/c/tandem.h"
 
-// What tests in C need.
+// Helpers for tests in C.
 
 // Ends the test if the condition does not hold.
 #define CHECK(condition)                                               \
@@ -19,7 +19,7 @@
                           __LINE__, __func__, #condition),             \
                   abort()))
 
-// Runs a test, whose name says what is to hold.
+// Runs a test. Its name says what must hold.
 #define RUN(test) (printf("%s\n", #test), fflush(stdout), test())
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
@@ -111,8 +111,8 @@ static inline uint32_t random_below(uint64_t* state, uint32_t bound) {
   return (uint32_t)((*state >> 32) % bound);
 }
 
-// The seed of a randomized test, printed: TANDEM_TEST_SEED if set, else a new
-// one.
+// The seed of a randomized test: TANDEM_TEST_SEED if set, otherwise a new one.
+// Prints it.
 static inline uint64_t test_seed(void) {
   const char* const given = getenv("TANDEM_TEST_SEED");
   struct timespec now;

@@ -18,7 +18,7 @@ static_assert(std::is_trivial_v<tandem_session>);
 static_assert(std::is_trivial_v<tandem_waker>);
 static_assert(alignof(tandem_session) == 8);
 static_assert(sizeof(tandem_session) == TANDEM_SESSION_SIZE);
-// What an older program's compiler left at the end would be taken for a field
+// Padding at the end of an older program's structure would be taken for a field
 // of a newer one.
 static_assert(sizeof(tandem_pool_options) ==
               offsetof(tandem_pool_options, reserved) +

@@ -32,7 +32,7 @@ static void none_is_not_the_default(void) {
   tandem_pool_destroy(pool);
 }
 
-// Fails with EINVAL, and says these words.
+// Creation fails with EINVAL, and the message contains these words.
 static void refused(const tandem_pool_options* options, const char* words) {
   tandem_pool* pool = NULL;
   char why[TANDEM_MESSAGE_SIZE] = "";
@@ -65,7 +65,7 @@ static void wrong_option_is_named_with_value_and_range(void) {
           "tandem_pool_options.reserved[2] is true; allowed: false");
 }
 
-// What is called by another name in C++ is called by C's.
+// Messages name an option by its name in C, even where C++ has another.
 static void messages_speak_of_c(void) {
   refused(&(tandem_pool_options){.size = sizeof(tandem_pool_options),
                                  .bias = TANDEM_BIAS_BIASED,
@@ -87,7 +87,7 @@ static void message_is_cut_off_where_its_room_ends(void) {
 
 // E4: a program that was compiled with another header.
 static void options_are_versioned_by_their_size(void) {
-  // Older: it does not know of what follows `capacity`.
+  // Older: it does not know the fields after `capacity`.
   struct {
     size_t size;
     const char* name;
@@ -106,7 +106,7 @@ static void options_are_versioned_by_their_size(void) {
   CHECK(tandem_capacity(pool) == 7 && tandem_reserve(pool) == 2);
   tandem_pool_destroy(pool);
 
-  // Newer: what this library does not know of may be said only if it is 0.
+  // Newer: a field that this library does not know must be 0.
   struct {
     tandem_pool_options known;
     uint64_t unknown;

@@ -79,7 +79,7 @@ static void pair_is_taken_whole_or_not_at_all(void) {
   CHECK(session_alloc_buffers(&a, NULL) == TANDEM_GRANTED);
   CHECK(session_alloc_buffers(&b, NULL) == TANDEM_EXHAUSTED);
   CHECK(!has_buffer(&b, TANDEM_REQUEST) && !has_buffer(&b, TANDEM_RESPONSE));
-  // What it holds empty goes back when it fails; what has data stays.
+  // On failure, an empty buffer goes back and a buffer with data stays.
   CHECK(session_alloc_recv_buffer(&b, TANDEM_REQUEST, NULL) == TANDEM_GRANTED);
   CHECK(session_alloc_buffers(&b, NULL) == TANDEM_EXHAUSTED);
   CHECK(!has_buffer(&b, TANDEM_REQUEST));
@@ -237,7 +237,7 @@ static void thread_sleeps_until_its_deadline(void) {
   clock_gettime(CLOCK_MONOTONIC, &now);
   CHECK((now.tv_sec - deadline.tv_sec) * 1000000000 + now.tv_nsec >=
         deadline.tv_nsec);
-  // One that is too far for any clock is none.
+  // A deadline beyond every clock counts as none.
   CHECK(session_alloc_buffers(&a, &waker) == TANDEM_WAITING);
   tandem_release_many(service.pool, buffers, 2);
   deadline.tv_sec = INT64_MAX;
@@ -367,8 +367,8 @@ static void buffer_moves_with_its_bytes(void) {
   CHECK(session_buffer(&a, TANDEM_REQUEST) == moved.buffer);
   CHECK(!has_buffer(&a, TANDEM_RESPONSE));
   get(&a, TANDEM_REQUEST, 'm', 90);
-  // What comes from the pool itself goes in as well, and what is detached may
-  // go back to it.
+  // A buffer of the pool itself can be adopted too, and a detached one may go
+  // back to the pool.
   session_adopt(&a, TANDEM_RESPONSE,
                 (tandem_detached){.buffer = tandem_acquire(service.pool)});
   tandem_release(service.pool, session_detach(&b, TANDEM_RESPONSE).buffer);
@@ -377,7 +377,7 @@ static void buffer_moves_with_its_bytes(void) {
   service_destroy(&service);
 }
 
-// E5: a server that has rings of its own says what is empty.
+// E5: a server with rings of its own says which buffers are empty.
 static void server_decides_what_is_empty(void) {
   struct service service = service_create(2, TANDEM_NONE, NULL);
   tandem_session a;

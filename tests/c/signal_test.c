@@ -7,7 +7,7 @@
 #include "tandem/c/tandem.h"
 #include "tandem/tests/c/check.h"
 
-// One party of the two on the thread: what it does goes round all operations.
+// One of the two parties on the thread. It does all operations in turn.
 struct party {
   tandem_session first;
   tandem_session second;

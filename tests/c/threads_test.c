@@ -20,7 +20,7 @@ struct worker {
 
 static struct worker workers[kWorkers];
 static int working;
-// Waits that ended in either way: workers go on until there were some.
+// Waits that ended in each way: workers continue until there were some of both.
 static int all_granted, all_cancelled;
 
 static bool seen(const int* count) {
@@ -40,7 +40,7 @@ static void after(struct timespec* deadline, long nanos) {
   }
 }
 
-// Ends a wait by sleeping until it is over, sometimes not for long.
+// Sleeps until the wait is over, sometimes only for a short time.
 static bool wait_for(struct worker* w) {
   struct timespec deadline;
   const bool hurried = random_below(&w->seed, 4) == 0;
@@ -71,7 +71,7 @@ static void* work(void* argument) {
     if (got == TANDEM_WAITING && !wait_for(w)) continue;
     CHECK(got == TANDEM_GRANTED || got == TANDEM_WAITING);
     put(s, side, w->mark, 64);
-    // Others come in between, even where one core is all there is.
+    // Other threads come in between, even on a single core.
     if (i % 8 == 0) sched_yield();
     got = session_alloc_buffers(s, &waker);
     // A complete that is cancelled keeps its data, and asks once more.
@@ -150,8 +150,8 @@ static void waits_end_in_one_way(void) {
   service_destroy(&service);
 }
 
-// S4, by way of event loops: each loop's sessions are served by whichever
-// thread releases, and go on in their own.
+// S4, by way of event loops: any releasing thread serves a loop's sessions, and
+// they continue on their own loop.
 enum { kLoops = 3, kSessions = 12, kTurns = 400 };
 
 struct loop;
@@ -185,7 +185,7 @@ static void turn(void* argument) {
       return;
     }
     if (c->turns % 3 == 0) {
-      // The others' turn.
+      // It is the others' turn.
       tandem_notifier_post(c->loop->notifier, &c->node);
       return;
     }
@@ -197,7 +197,7 @@ static void* run_loop(void* argument) {
   loop->thread = pthread_self();
   for (int i = 0; i < kSessions; ++i) turn(&loop->connections[i]);
   while (loop->living != 0) {
-    // Where a server has poll(2).
+    // A server would call poll(2) here.
     if (tandem_notifier_dispatch(loop->notifier) == 0) sched_yield();
   }
   return NULL;

@@ -13,7 +13,7 @@
 
 enum { kClients = 40, kBytes = 200 * 1000 };
 
-// What a client sends is told by its number and the position.
+// A client's number and the position determine the bytes that it sends.
 static char byte_at(int client, size_t position) {
   return (char)('a' + (client * 7 + position * 13 + position / 251) % 26);
 }
@@ -84,7 +84,7 @@ static void forty_clients_get_every_byte_on_four_buffers(int port) {
   }
 }
 
-// Clients that leave in the middle leave nothing behind.
+// Clients that disconnect in the middle leave nothing behind.
 static void server_survives_who_hangs_up(int port) {
   for (int i = 0; i < 200; ++i) {
     const struct sockaddr_in address = {.sin_family = AF_INET,
@@ -121,7 +121,7 @@ int main(int argc, char** argv) {
   forty_clients_get_every_byte_on_four_buffers(port);
   server_survives_who_hangs_up(port);
   forty_clients_get_every_byte_on_four_buffers(port);
-  // Still there.
+  // The server is still there.
   CHECK(waitpid(server, NULL, WNOHANG) == 0);
   kill(server, SIGKILL);
   CHECK(waitpid(server, NULL, 0) == server);

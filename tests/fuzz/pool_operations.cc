@@ -25,7 +25,7 @@ namespace {
 
 constexpr size_t kCompanions = 3;
 constexpr size_t kMaxOperations = 400;
-// Most that ReleaseMany gives back at a time.
+// The most that ReleaseMany gives back at a time.
 constexpr size_t kPiece = 128;
 
 // The threads beside the calling one, which stay from one input to the next.
@@ -82,7 +82,7 @@ std::string OperationRun::Run() {
 
 void OperationRun::Step() {
   using Operation = void (OperationRun::*)();
-  // As often as they stand here.
+  // Each is chosen as often as it stands here.
   static constexpr Operation kOperations[] = {&OperationRun::AcquireOne,
                                               &OperationRun::AcquireOne,
                                               &OperationRun::AcquireOne,
@@ -153,7 +153,7 @@ void OperationRun::AcquireMany(size_t n) {
 void OperationRun::ReleaseMany(size_t n) {
   n = std::min(n, held_.size());
   absl::StrAppend(&history_, "release ", n);
-  // The first or the last that were taken.
+  // Takes the first or the last of the taken buffers.
   if (in_.Flag()) {
     std::rotate(held_.begin(), held_.begin() + static_cast<ptrdiff_t>(n),
                 held_.end());

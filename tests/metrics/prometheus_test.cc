@@ -102,7 +102,7 @@ TEST_F(PrometheusTest, EachFamilyIsInOnePieceAndEachMetricOnce) {
   EXPECT_GT(families.size(), 30u);
 }
 
-// docs/grafana_dashboard.json asks for nothing that is not there.
+// docs/grafana_dashboard.json asks only for metrics that exist.
 TEST_F(PrometheusTest, DashboardKnowsItsMetrics) {
   std::ifstream file("docs/grafana_dashboard.json");
   const std::string dashboard(std::istreambuf_iterator<char>(file), {});

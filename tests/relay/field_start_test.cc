@@ -34,7 +34,7 @@ Command operator+(Command a, const Command& b) {
   return a;
 }
 
-// The relay with all that it can have, and every way to wait.
+// The relay with everything that it can use, and every way to wait.
 Command Relay() {
   return RelayCommand({"--listen=127.0.0.1:0", "--backend=127.0.0.1:1",
                        "--stats=127.0.0.1:0", "--threads=3", "--buffers=64",
@@ -48,7 +48,8 @@ Command Stress() {
 
 enum class Start { kBegan, kEndedInOrder, kNotLoaded, kWrong };
 
-// The relay begins if it says its address; stress if it says what it found.
+// The relay has begun if it prints its address; stress, if it prints what
+// it found.
 Start Try(const Command& command, const std::string& what) {
   Process program(command);
   const std::string line = program.ReadLine();
@@ -61,7 +62,7 @@ Start Try(const Command& command, const std::string& what) {
   const auto lines = std::count(messages.begin(), messages.end(), '\n');
   if (began && code == 0) return Start::kBegan;
   if (code == 1 && lines == 1) return Start::kEndedInOrder;
-  // The loader's messages, or the kernel's end of it.
+  // The loader's messages, or the kernel's way to end the program.
   if (absl::StrContains(messages, "error while loading shared libraries") ||
       absl::StrContains(messages, "prlimit: ") ||
       (messages.empty() && (code == -SIGKILL || code == -SIGSEGV))) {
@@ -80,7 +81,7 @@ class FieldStartTest : public ::testing::TestWithParam<bool> {
   }
   static Command Program() { return GetParam() ? Stress() : Relay(); }
 
-  // Raises a limit from `first` by `step` until the program begins.
+  // Raises a limit from `first` by `step` until the program starts.
   static void RaiseUntilItBegins(const char* limit, uint64_t first,
                                  uint64_t step) {
     int ended = 0;
@@ -131,8 +132,8 @@ TEST_P(FieldStartTest, EndsInOrderWhicheverRequestIsRefused) {
       } else {
         over = true;
       }
-      // Stress asks for memory as long as it goes on: these are enough for its
-      // start.
+      // Stress asks for memory as long as it runs: these requests are enough
+      // for its start.
       if (GetParam() && number >= 400) over = true;
     }
   };

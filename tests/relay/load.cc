@@ -73,7 +73,7 @@ void StreamSet::Turn() {
   const auto now = steady_clock::now();
   if (now < next_tick_) return;
   next_tick_ = now + kTick;
-  // A copy: those that end leave the list.
+  // A copy, because streams that end leave the list.
   for (const int fd : std::vector<int>(slow_)) {
     Stream* const stream = streams_[fd].get();
     Settle(stream, stream->Tick());
@@ -150,7 +150,7 @@ LoadResult RunLoad(const std::string& address, const LoadOptions& options) {
   while (!over || streams.size() != 0) {
     over = begun == options.connections ||
            steady_clock::now() - begin > options.time;
-    // Some at a time, so that the backlog holds them.
+    // A few at a time, so that they fit the backlog.
     for (int i = 0; i < 64 && !over && streams.size() < options.at_once; ++i) {
       OwnedFd fd = OpenSocket(to.family());
       PCHECK(fd.valid());

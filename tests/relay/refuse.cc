@@ -21,7 +21,7 @@
 #include <new>
 
 extern "C" {
-// glibc's own.
+// glibc's own functions.
 void* __libc_malloc(size_t size);
 void* __libc_calloc(size_t count, size_t size);
 void* __libc_realloc(void* memory, size_t size);

@@ -23,7 +23,7 @@
 
 namespace {
 
-// What the name "backend.test" stands for, in the order in which it is told.
+// The addresses of the name "backend.test", in order.
 std::vector<tandem::SocketAddress> name_service;
 
 }  // namespace
@@ -50,7 +50,7 @@ extern "C" int getaddrinfo(const char* host, const char* port,
   }
   *out = nullptr;
   for (size_t i = found.size(); i-- > 0;) {
-    // Both families have the port at the same place.
+    // Both address families have the port at the same place.
     reinterpret_cast<sockaddr_in*>(&found[i].storage)->sin_port =
         htons(static_cast<uint16_t>(std::atoi(port)));
     *out = new addrinfo{.ai_flags = 0,
@@ -87,7 +87,7 @@ class RelayBackendsTest : public ::testing::Test {
           ResolveAddress("host", absl::StrCat("[", host, "]:0")).value());
     }
   }
-  // The relay's backend is the name, at the port of the one that listens.
+  // The relay's backend is the name, with the port of the address that listens.
   RelayOptions Options() {
     const std::vector<std::string> parts =
         absl::StrSplit(backend_.address(), ':');

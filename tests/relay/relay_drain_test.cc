@@ -20,8 +20,8 @@
 namespace tandem {
 namespace {
 
-// Clients that connect again and again, and a backend that sends a byte every
-// now and then to each of them and hears nothing, until this goes.
+// While it lives: clients that connect again and again, and a backend that
+// sometimes sends a byte to each of them and receives nothing.
 class DrippingClients {
  public:
   DrippingClients(const ManualBackend& backend, int count)
@@ -86,7 +86,7 @@ class DrippingClients {
 
 class RelayDrainTest : public ::testing::Test {
  protected:
-  // Its exit code, -SIGKILL if it does not end.
+  // Returns its exit code, -SIGKILL if it does not end.
   static int Exit(RelayProcess& relay) {
     auto code = std::async(std::launch::async, [&] { return relay.Wait(); });
     if (code.wait_for(std::chrono::seconds(15)) != std::future_status::ready) {

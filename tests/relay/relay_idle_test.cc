@@ -21,7 +21,7 @@ TEST(RelayIdleTest, ThousandsOfIdleConnectionsHoldNoBuffer) {
   const uint32_t seed = std::random_device()();
   RecordProperty("seed", std::to_string(seed));
   SCOPED_TRACE(seed);
-  // Both ends of each are in this process, and both of its others in the relay.
+  // Two sockets of each connection are in this process, and two in the relay.
   const rlim_t limit = RaiseDescriptorLimit();
   if (limit < 2000) GTEST_SKIP() << "no more than " << limit << " descriptors";
   const size_t count = std::min<size_t>(10'000, (limit - 1000) / 2);

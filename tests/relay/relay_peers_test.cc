@@ -32,7 +32,7 @@ constexpr size_t kBody = 100'000;
 
 std::string FreeAddress() { return ManualBackend().address(); }
 
-// nginx, serving one file from a folder of its own.
+// nginx, which serves one file from a folder of its own.
 class Nginx {
  public:
   Nginx() : address_(FreeAddress()) {
@@ -57,14 +57,14 @@ class Nginx {
         kNginx, "-e", "stderr", "-p", folder, "-c", folder + "/nginx.conf"});
   }
   ~Nginx() {
-    // Its workers as well, which a SIGKILL would leave behind.
+    // Ends its workers as well; SIGKILL would leave them behind.
     process_->Signal(SIGTERM);
     process_->Wait();
   }
 
   const std::string& address() const { return address_; }
   const std::string& body() const { return body_; }
-  // Whether it has begun to listen.
+  // True if it has begun to listen.
   bool Answers() const {
     const SocketAddress to = ResolveAddress("nginx", address_).value();
     const OwnedFd fd(socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));

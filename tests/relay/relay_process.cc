@@ -114,7 +114,7 @@ uint64_t Process::Memory(std::string_view what) const {
 }
 
 std::vector<std::string> RelayCommand(const std::vector<std::string>& flags) {
-  // Relative to the runfiles, where tests and `bazel run` begin.
+  // Relative to the runfiles, where tests and `bazel run` start.
   std::vector<std::string> command = {"tools/relay/relay"};
   command.insert(command.end(), flags.begin(), flags.end());
   return command;
@@ -124,7 +124,7 @@ namespace {
 
 std::vector<std::string> WithAddresses(const std::string& backend,
                                        std::vector<std::string> flags) {
-  // First, so that a flag that comes again is what counts.
+  // First, so that a flag that is given again overrides it.
   flags.insert(flags.begin(),
                {"--listen=127.0.0.1:0", absl::StrCat("--backend=", backend)});
   return RelayCommand(flags);

@@ -106,7 +106,7 @@ TEST_F(RelayTest, WhatWasSentBeforeAResetStillArrives) {
   Pipe pipe(relay, backend_);
   const std::string answer(400'000, 'a');
   SendAll(pipe.backend, answer);
-  // All of it is on its way to the client, or waits for it in the system.
+  // All bytes are on their way to the client, or wait for it in the system.
   ASSERT_TRUE(Eventually(
       [&] { return relay.total().bytes_to_client == answer.size(); }));
   ResetOnClose(pipe.backend.get());
@@ -123,7 +123,7 @@ TEST_F(RelayTest, AResetOfAHalfThatOnlySendsIsNoticed) {
   ASSERT_EQ(EndOf(pipe.backend), 0);
   ResetOnClose(pipe.client.get());
   pipe.client = OwnedFd();
-  // The relay learns of it when it sends.
+  // The relay notices when it sends.
   const std::string chunk(1000, 'x');
   EXPECT_TRUE(Eventually([&] {
     return send(pipe.backend.get(), chunk.data(), chunk.size(), MSG_NOSIGNAL) <
@@ -166,7 +166,7 @@ TEST_F(RelayTest, AnIdleSessionIsClosedAfterItsTimeout) {
   EXPECT_EQ(relay.total().idle_timeouts, 1u);
 }
 
-// Sends until nothing more is taken.
+// Sends until the peer takes no more.
 size_t Stuff(const OwnedFd& to) {
   const std::string chunk(64 * 1024, 's');
   size_t sent = 0;
@@ -188,7 +188,8 @@ TEST_F(RelayTest, S6PeersThatTakeNothingStarveNobody) {
       stuck.push_back(std::make_unique<Pipe>(relay, backend_));
       sent.push_back(Stuff(stuck.back()->backend));
     }
-    // No more is held than the quotas allow: with that, all 12 are stuck.
+    // No more buffers are held than the quotas allow; otherwise all 12 sessions
+    // would be stuck.
     EXPECT_LE(relay.total().kept_buffers, buffers - 3);
     EXPECT_TRUE(Eventually([&] { return relay.in_use() <= buffers - 3; }));
     Pipe pipe(relay, backend_);
@@ -228,7 +229,7 @@ TEST_F(ShortRelayTest, S4SessionsWaitAndAreNotDropped) {
   options.idle_timeout = absl::Milliseconds(500);
   TestRelay relay(options);
   Exhaust(relay);
-  // They have something to do from the start, and are never idle.
+  // These sessions have work from the start, and are never idle.
   std::vector<OwnedFd> clients;
   for (int i = 0; i < 20; ++i) {
     clients.push_back(Connect(relay.address()));
@@ -256,7 +257,7 @@ TEST_F(ShortRelayTest, S7NewWorkIsRefusedWhenTooManyWait) {
     SendAll(begun.back()->client, "1");
     ASSERT_EQ(ReceiveUpTo(begun.back()->backend, 1), "1");
   }
-  // Connected, but new.
+  // A session that is connected, but new.
   const Pipe fresh(relay, backend_);
   Exhaust(relay);
   for (const auto& pipe : begun) SendAll(pipe->client, "2");

@@ -20,8 +20,8 @@
 namespace tandem {
 namespace {
 
-// Keeps the signal that holds up relays from the calling thread, and so from
-// all but those that were there before.
+// Blocks the signal that stops relays in the calling thread, and so in all
+// threads that it starts.
 class SignalBlock {
  public:
   SignalBlock() {
@@ -36,7 +36,7 @@ class SignalBlock {
   sigset_t before_;
 };
 
-// While it lives, the one thread that does not block SIGUSR1 stands still in a
+// While it lives, the one thread that does not block SIGUSR1 is stopped in a
 // signal handler.
 class Pause {
  public:
@@ -103,11 +103,12 @@ TEST(RelayTurnsTest, WhoHasMoreAfterAVisitLetsTheOthersGoFirst) {
   FirstOf first;
   first.Add(greedy_end, EPOLLRDHUP);
   first.Add(modest_end, EPOLLIN);
-  // Several visits, few enough bytes for the window of the other end, where a
-  // FIN would wait behind them; whole buffers, so that the end is met at once.
+  // Enough bytes for several visits, and few enough for the other end's
+  // window, where a FIN would wait behind them. Whole buffers, so that the end
+  // comes at once.
   const std::string much(16 * 1024, 'm');
   {
-    // Both are there at once, the long one first.
+    // Both arrive at once, the long one first.
     const Pause pause;
     SendAll(greedy, much);
     shutdown(greedy.get(), SHUT_WR);

@@ -31,7 +31,7 @@ namespace {
 
 bool failed = false;
 
-// Says what was found, and remembers if it is not what it should be.
+// Prints a result, and remembers if it is wrong.
 void Report(const char* what, uint64_t found, uint64_t wanted) {
   absl::PrintF("soak: %s: %d%s\n", what, found,
                found == wanted ? "" : absl::StrCat(", NOT ", wanted));

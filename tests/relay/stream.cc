@@ -14,7 +14,7 @@ namespace tandem {
 namespace {
 
 constexpr size_t kChunk = 64 * 1024;
-// What a slow end moves in a tick.
+// The bytes that a slow end moves in a tick.
 constexpr size_t kSlowChunk = 3000;
 
 uint64_t Mix(uint64_t x) {
@@ -97,7 +97,7 @@ bool Stream::ReceiveScript() {
     if (told() && script_.magic != Script().magic) Fail("no script");
     return true;
   }
-  // A client that died before it could tell, or never meant to.
+  // A client that died before it could send its script, or never did.
   if (n == 0 || !WouldBlock()) state_ = State::kDone;
   return false;
 }

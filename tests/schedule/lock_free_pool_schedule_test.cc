@@ -14,7 +14,7 @@
 namespace tandem {
 namespace {
 
-// What one thread holds, and operations on it.
+// One thread's buffers, and operations on them.
 template <class World>
 class Hands {
  public:
@@ -98,7 +98,7 @@ constexpr PoolShape Adaptive(PoolShape shape) {
   return shape;
 }
 
-// P1, P3: whatever limits are raised, lowered and taken away meanwhile.
+// P1, P3: while limits are raised, lowered and taken away.
 TEST(LockFreePoolSchedule, SoItIsWithCachesThatAdapt) {
   reclaims_seen = 0;
   ExploreAtRandom<AnyWorkload<Adaptive(kWithReserve)>>(40'000);
@@ -107,7 +107,7 @@ TEST(LockFreePoolSchedule, SoItIsWithCachesThatAdapt) {
   EXPECT_GT(reclaims_seen, 0u);
 }
 
-// The same where the system refuses barriers now and then.
+// The same, but sometimes the system refuses a barrier.
 struct WithoutBarriers : AnyWorkload<Biased(kWithReserve)> {
   void thread(unsigned index) {
     barriers_may_fail = true;
@@ -119,14 +119,15 @@ struct WithoutBarriers : AnyWorkload<Biased(kWithReserve)> {
   }
 };
 
-// P1: it may fail early then, but no buffer has two holders, and none is lost.
+// P1: an allocation may fail early then, but no buffer has two holders, and
+// none is lost.
 TEST(LockFreePoolSchedule, RefusedBarrierCostsNoBuffer) {
   ExploreAtRandom<WithoutBarriers>(40'000);
 }
 
-// Two caches that hold buffers from the start, whose owners may use them or do
-// nothing at all, and one that takes everything there is. With four slots, a
-// cache holds more than the batch that an operation may have in its hands.
+// Two caches hold buffers from the start; their owners may use them or do
+// nothing. A third thread takes all buffers. With four slots, a cache holds
+// more than the batch that an operation may have in its hands.
 template <uint32_t kCapacity, uint32_t kSlots>
 struct TakesEverything : ScheduleTest<TakesEverything<kCapacity, kSlots>,
                                       PoolWorld<{.capacity = kCapacity,
@@ -231,8 +232,8 @@ TEST(LockFreePoolSchedule, NoBufferStaysInACacheWhileSomebodyIsShort) {
   EXPECT_GT(refills_seen, 0u);
 }
 
-// Caches that come and go, taken over by the other thread now and then. Their
-// owner's first use may be to put something in.
+// Caches that come and go; sometimes the other thread takes one over. An
+// owner's first use may be a push.
 struct UseOfNewCaches : StaysShort<UseOfNewCaches> {
   void Use(Hands<World>& hands) {
     const bool give_first = rl::rand(2) == 0;
@@ -294,7 +295,7 @@ TEST(LockFreePoolSchedule, ReceiveLeavesTheReserveToPairs) {
   ExploreAtRandom<PairAndReceives>(50'000);
 }
 
-// Memory given back, a batch at a time, while others take and give.
+// Trim gives memory back, a batch at a time, while others take and give.
 struct Trims : ScheduleTest<Trims, PoolWorld<kFiveBuffers>, 3> {
   void before() {
     world().ClaimCaches();
@@ -319,7 +320,8 @@ TEST(LockFreePoolSchedule, TrimHidesNoMoreThanItsBatch) {
   ExploreAtRandom<Trims>(40'000);
 }
 
-// Takes and gives, interrupted at any step by a handler that does as well.
+// Takes and gives, interrupted at any step by a handler that also takes
+// and gives.
 struct InterruptedPool
     : ScheduleTest<InterruptedPool, PoolWorld<kFiveBuffers>, 2> {
   using World = PoolWorld<kFiveBuffers>;

@@ -51,8 +51,8 @@ struct Store {
     return count;
   }
 
-  // One magazine for each lot, one or two buffers each, all on one chain. False
-  // if there are not as many magazines: then nothing has changed.
+  // One magazine for each lot, one or two buffers each, all on one chain.
+  // False, with no effect, if there are too few magazines.
   bool Give(std::span<std::byte* const> buffers, size_t lots) {
     MagazineChain chain = empties.PopMagazines(magazines, lots);
     if (chain.empty()) return false;
@@ -107,7 +107,7 @@ struct Store {
   void ForEach(const MagazineChain& chain, Do todo) {
     for (Position position = chain.top;;) {
       const uint32_t number = Box::NumberOf(position);
-      // First: `todo` may put it elsewhere.
+      // Comes first, because `todo` may put it elsewhere.
       position = magazines[number].Below();
       todo(BufferIndex{number});
       if (number == chain.last) return;
@@ -151,8 +151,8 @@ TEST(MagazineStackSchedule, EveryBufferIsTakenByOneAndNoneIsLost) {
   ExploreAtRandom<TakesAndGives<3, 3, 2, 4>>(60'000);
 }
 
-// P5: a head that comes back, with another magazine or other buffers below, is
-// told from itself.
+// P5: a head that comes back, with another magazine or other buffers below,
+// differs from itself by its tag.
 TEST(MagazineStackSchedule, AbaOnMagazines) {
   ExploreAtRandom<TakesAndGives<3, 3, 2, 6>>(60'000);
   ExploreAll<TakesAndGives<2, 2, 2, 1>>({2, 1});

@@ -14,8 +14,8 @@
 namespace tandem {
 namespace {
 
-// Small cases of the pool, of each of which every schedule within a bound is
-// tried. Larger ones, at random, are in lock_free_pool_schedule_test.cc.
+// Small cases of the pool. Every schedule of each within a bound is tried.
+// lock_free_pool_schedule_test.cc has larger cases, at random.
 
 constexpr PoolShape Small(uint32_t capacity, uint32_t caches, uint32_t reserve,
                           uint32_t cache_limit) {
@@ -76,8 +76,8 @@ TEST(PoolCases, PairAgainstPairOnTheLastTwoBuffersAtRandom) {
   ExploreAtRandom<LastTwo<0>>(40'000);
 }
 
-// Three buffers, two of them the reserve, for a receive and another, or a
-// receive and a pair. Both keep what they get.
+// Three buffers, two of them the reserve, for two receives, or a receive and a
+// pair. Both keep what they get.
 struct AtTheMargin
     : ScheduleTest<AtTheMargin, PoolWorld<Small(3, 2, 2, 2)>, 2> {
   void before() {
@@ -146,7 +146,8 @@ TEST(PoolCases, RefillAgainstFlush) {
   EXPECT_GT(refills_seen, 0u);
 }
 
-// What two threads want lies in the cache of a third, which does nothing.
+// The buffers that two threads want lie in the cache of a third, which
+// does nothing.
 struct TwoThieves : ScheduleTest<TwoThieves, PoolWorld<Small(3, 3, 0, 3)>, 2> {
   void before() {
     world().ClaimCaches();
@@ -176,8 +177,8 @@ TEST(PoolCases, ThiefAgainstThief) {
   ExploreAll<TwoThieves>({1, 1});
 }
 
-// A thread ends with two buffers in its cache, while another one is short and
-// stays so, or takes the cache over.
+// A thread ends with two buffers in its cache, while another thread is short
+// and stays short, or takes the cache over.
 struct ExitAndThief
     : ScheduleTest<ExitAndThief, PoolWorld<Small(3, 1, 0, 3)>, 2> {
   void before() {

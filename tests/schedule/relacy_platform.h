@@ -27,13 +27,13 @@ class SimulatedArea {
 // Restartable sections and the barrier against them, simulated as what the
 // kernel promises. A section takes the same steps as the assembly, each of
 // which other threads may come before, on other cores or on this one. Between
-// two of them it starts anew
+// two of them it starts again
 //   - after a signal was handled,
 //   - after another thread's barrier, and
-//   - after others have run, or not: they may have run on this core, for which
-//     the kernel stopped this thread, or on another one.
-// A barrier reaches one thread after the other, with steps of others between,
-// and orders memory on each.
+//   - after other threads have run, or not: they may have run on this core, for
+//     which the kernel stopped this thread, or on another core.
+// A barrier reaches one thread after the other, with steps of other threads in
+// between, and orders memory on each.
 //
 // How far it is from the machine:
 //   - The real barrier is a full fence on every running thread. This one orders
@@ -121,7 +121,7 @@ class SimulatedSection {
     }
   }
 
-  // False if the section has to start anew.
+  // False if the section must start again.
   template <class Words, class Access>
   static bool Step(const Words& words, Access access) {
     const uint64_t switches = context_switches;

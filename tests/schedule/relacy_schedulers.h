@@ -15,11 +15,11 @@ inline constexpr int kNobodyStopped = -1;
 // The simulated thread that stays stopped while any other can run.
 inline int stopped_thread = kNobodyStopped;
 
-// Chooses at random, but not evenly. Relacy's own random scheduler switches at
-// nearly every step, so that no thread ever falls far behind another, which is
-// what ABA and lost wake-ups need. This one draws for each iteration
-//   - how long a thread goes on, 1 to 64 steps on average, and
-//   - in half of them, a thread and a step at which it is stopped: it goes on
+// Chooses at random, but not uniformly. Relacy's own random scheduler switches
+// at nearly every step, so no thread ever falls far behind another. But ABA and
+// lost wake-ups need that. This scheduler draws for each iteration
+//   - how long a thread continues, 1 to 64 steps on average, and
+//   - in half of them, a thread and a step at which it is stopped: it continues
 //     only when all others have finished or are blocked (P4).
 template <rl::thread_id_t kThreads>
 class BurstScheduler

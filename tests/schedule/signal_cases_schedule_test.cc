@@ -29,7 +29,7 @@ struct EveryOperation : ScheduleTest<EveryOperation, QueueWorld<kShape>, 1> {
   enum Operation { kAcquire, kRelease, kReceiveOne, kTakePair, kJoin, kCancel };
   static constexpr unsigned kOperations = 6;
 
-  // What one of the two, the thread or its handler, works with.
+  // The state of one of the two parties, the thread or its handler.
   struct Part {
     Waiter& waiter;
     std::byte*& buffer;

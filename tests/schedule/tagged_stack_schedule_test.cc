@@ -14,7 +14,8 @@ namespace {
 
 using Stack = TaggedStack<RelacyPlatform, BufferIndex>;
 
-// Two stacks over one array of links; all nodes on the first at first.
+// Two stacks over one array of links. At first all nodes are on the
+// first stack.
 template <size_t kNodes>
 struct Stacks {
   Stacks() {
@@ -73,13 +74,14 @@ TEST(TaggedStackSchedule, EveryNodeIsPoppedByOneAndNoneIsLost) {
   ExploreAtRandom<PopsAndPushes<3, 3, 3>>(60'000);
 }
 
-// P5: a head that comes back, with another chain below, is told from itself.
+// P5: a head that comes back, with another chain below, differs from itself by
+// its tag.
 TEST(TaggedStackSchedule, AbaOnTheFreeList) {
   ExploreAll<PopsAndPushes<2, 2, 1>>({4, 1});
   ExploreAll<PopsAndPushes<2, 2, 2>>({2, 2});
 }
 
-// Nodes wander between two stacks that share the links.
+// Nodes move between two stacks that share the links.
 struct Wandering : ScheduleTest<Wandering, Stacks<3>, 3> {
   void thread(unsigned) {
     for (int round = 0; round < 3; ++round) {

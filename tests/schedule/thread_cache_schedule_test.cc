@@ -22,7 +22,7 @@ constexpr unsigned kOwner = 0;  // the thread whose cache it is
 using Cache = ThreadCache<RelacyPlatform>;
 using Stack = TaggedStack<RelacyPlatform, BufferIndex>;
 
-// A cache, and a stack to which thieves bring what they took.
+// A cache, and a stack on which thieves push what they took.
 struct CacheAndStack {
   CacheAndStack() {
     for (uint32_t i = 0; i < kBuffers; ++i) {
@@ -32,7 +32,7 @@ struct CacheAndStack {
     cache.Arm();
   }
 
-  // The owner's operations, by whichever way is open.
+  // The owner's operations, in whichever mode the cache is.
   bool Push(std::span<std::byte* const> in) {
     return cache.PushBiased(in) || cache.Push(in);
   }
@@ -85,7 +85,7 @@ struct CacheAndStack {
     Require(count == kBuffers, "no buffer is lost or doubled");
   }
 
-  // From and to the stack.
+  // Move buffers from and to the stack.
   size_t Fetch(std::span<std::byte*> out) {
     std::array<BufferIndex, kBuffers + 1> indexes;
     const size_t count = stack.Pop(links, std::span(indexes).first(out.size()));
@@ -232,8 +232,8 @@ struct OwnersInTurn : ScheduleTest<OwnersInTurn, CacheAndStack, 3> {
       if (!world().cache.TryOwn(ThreadToken{index + 1})) continue;
       world().cache.counters.flushes.Add(1);
       ++expected_flushes;
-      // What only an owner touches: a data race, if two own at once or the last
-      // owner's writes are not before the next one's.
+      // Only an owner accesses this. It is a data race if two own at once, or
+      // if the last owner's writes are not ordered before the next owner's.
       owners_word({"thread", "owner", 0}).store(1);
       world().OwnerStep();
       world().OwnerStep();

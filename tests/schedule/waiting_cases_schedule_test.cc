@@ -16,9 +16,9 @@ namespace {
 
 using Fate = Waiter::Fate;
 
-// Small cases of waiting, of each of which every schedule within a bound is
-// tried. Larger ones, at random, are in waiter_queue_, wait_order_ and
-// wake_up_schedule_test.cc.
+// Small cases of waiting. Every schedule of each within a bound is tried.
+// waiter_queue_, wait_order_ and wake_up_schedule_test.cc have larger cases,
+// at random.
 
 constexpr QueueShape Small(uint32_t capacity) {
   return {.pool = {.capacity = capacity,
@@ -30,7 +30,7 @@ constexpr QueueShape Small(uint32_t capacity) {
           .records = 4};
 }
 
-// One thread gives back the only buffer, another comes and wants it.
+// One thread gives back the only buffer; another comes and wants it.
 struct ReleaseAndSubscribe
     : ScheduleTest<ReleaseAndSubscribe, QueueWorld<Small(1)>, 2> {
   void before() {
@@ -93,7 +93,7 @@ TEST(WaitingCases, BackToBiasAgainstSubscribe) {
   EXPECT_GT(biases_seen, 0u);
 }
 
-// The releaser has used the pool for the first time just now.
+// The releaser uses the pool for the first time.
 struct NewCacheAndSubscribe
     : ScheduleTest<NewCacheAndSubscribe, QueueWorld<Small(1)>, 2> {
   void before() { world().TakeFirst({&buffer, 1}); }

@@ -49,7 +49,7 @@ Browser::Browser() : driver_({kDriver, "--port=0"}) {
         "--disable-dev-shm-usage", "--no-first-run",
         "--disable-background-networking", "--disable-component-update",
         "--disable-sync", "--hide-scrollbars", "--window-size=1240,1060",
-        // Ends when its driver does.
+        // The browser ends with its driver.
         "--remote-debugging-pipe",
         absl::StrCat("--user-data-dir=", folder, "/profile")}}};
   const Json capabilities = {

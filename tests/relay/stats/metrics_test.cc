@@ -59,8 +59,8 @@ TEST(MetricsTest, EveryLoopCacheCoreAndClassHasItsLine) {
   }
 }
 
-// Bucket i of ours counts what is below 2^i microseconds, and Prometheus's all
-// that is below.
+// Tandem's bucket i counts waits below 2^i microseconds that are in no earlier
+// bucket; Prometheus's counts all waits below.
 TEST(MetricsTest, WaitsAreACumulativeHistogramInSeconds) {
   RelayStatus status;
   auto& pair = status.snapshot.sessions.classes.emplace_back();

@@ -41,7 +41,7 @@ TEST(PageTest, LivesWhileTheRelayWorks) {
     GTEST_SKIP() << "no browser: apt-get install chromium chromium-driver";
   }
   ScriptedBackend backend;
-  // So few for so many threads that sessions wait.
+  // Few buffers and many threads, so that sessions wait.
   const RelayOptions options = {
       .backend = backend.address(), .threads = 4, .buffers = 3};
   TestRelay relay(options);

@@ -46,7 +46,7 @@ TEST_F(StatsServerTest, TellsWhatTheRelayDoes) {
   const OwnedFd server = backend_.Accept();
   SendAll(client, "hello");
   ASSERT_EQ(ReceiveUpTo(server, 5), "hello");
-  // As soon as its last snapshot is a second old.
+  // Once its last snapshot is a second old.
   ASSERT_TRUE(
       Eventually([&] { return Status()["total"]["bytes_to_backend"] == 5; }));
   const nlohmann::json status = Status();
@@ -103,12 +103,12 @@ TEST_F(StatsServerTest, AnswersNothingElse) {
 }
 
 TEST_F(StatsServerTest, FieldAScrapeFindsRoomAmongIdleConnections) {
-  // More than the 64 that may be open.
+  // More connections than the 64 that may be open.
   std::vector<OwnedFd> idle;
   while (idle.size() < 80)
     idle.push_back(Connect(stats_->address().ToString()));
   for (int i = 0; i < 20; ++i) EXPECT_EQ(Get("/metrics").code, 200) << i;
-  // Those that have been idle for longest made room, and no others.
+  // Only the connections that have been idle for longest were closed.
   EXPECT_EQ(EndOf(idle.front()), 0);
   SendAll(idle.back(), "GET /metrics HTTP/1.1\r\nHost: relay\r\n\r\n");
   EXPECT_EQ(ReceiveUpTo(idle.back(), 12), "HTTP/1.1 200");
