@@ -29,35 +29,39 @@ def answer_bytes(port, body):
         return sum(len(piece) for piece in iter(lambda: connection.recv(65536), b""))
 
 
-def _received_bytes(wrk):
-    for line in pathlib.Path(f"/proc/{wrk.pid}/io").read_text().splitlines():
+def _received_bytes(program):
+    for line in pathlib.Path(f"/proc/{program.pid}/io").read_text().splitlines():
         if line.startswith("rchar:"):
             return int(line.split()[1])
     return 0
 
 
-def fetch(folder, port, body, answer, connections, seconds):
-    """Fetches bodies for whole `seconds`, at least two.
+def watch(command, seconds, answer):
+    """Runs a client that fetches for `seconds`, at least two.
 
-    Returns wrk's counts, and `last_second`: the requests of the last second, as
-    the bytes that came in it by the size of an answer."""
+    Returns its output, and the requests of its last second: the bytes that came in
+    it by the size of an answer."""
+    begun = time.monotonic()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True) as client:
+        marks = []
+        for moment in [seconds - 1, seconds - 0.05]:
+            time.sleep(max(0, begun + moment - time.monotonic()))
+            marks.append((time.monotonic(), _received_bytes(client)))
+        output = client.communicate()[0]
+    (before, bytes_before), (after, bytes_after) = marks
+    return output, (bytes_after - bytes_before) / (after - before) / answer
+
+
+def fetch(folder, port, body, answer, connections, seconds):
+    """Fetches bodies for whole `seconds`; returns wrk's counts, and `last_second`."""
     script = folder / "report.lua"
     script.write_text(_REPORT)
     # Fewer connections than threads are an error of wrk's.
     threads = min(2, connections)
-    begun = time.monotonic()
-    with subprocess.Popen(
-            ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "-s", script,
-             f"http://127.0.0.1:{port}/{body}"],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as wrk:
-        marks = []
-        for moment in [seconds - 1, seconds - 0.05]:
-            time.sleep(max(0, begun + moment - time.monotonic()))
-            marks.append((time.monotonic(), _received_bytes(wrk)))
-        output = wrk.communicate()[0]
+    output, last_second = watch(
+        ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "-s", script,
+         f"http://127.0.0.1:{port}/{body}"], seconds, answer)
     if "REPORT " not in output:
         raise RuntimeError(f"wrk: {output}")
-    counts = json.loads(output.rpartition("REPORT ")[2])
-    (before, bytes_before), (after, bytes_after) = marks
-    counts["last_second"] = (bytes_after - bytes_before) / (after - before) / answer
-    return counts
+    return {**json.loads(output.rpartition("REPORT ")[2]), "last_second": last_second}
