@@ -1,4 +1,4 @@
-"""What who depends on Tandem declares in a WORKSPACE: one thing."""
+"""The one macro that a project with a WORKSPACE calls to depend on Tandem."""
 
 load("@bazel_tools//tools/build_defs/repo:http.bzl", "http_archive")
 load(":system_libraries.bzl", "asio_library", "liburing_library")

@@ -1,4 +1,4 @@
-"""The libraries that are used as the system has them, if it has them."""
+"""The libraries that are used as installed, if they are installed."""
 
 load(":system_library.bzl", "system_library")
 
@@ -15,13 +15,14 @@ def asio_library(name = "asio"):
         package = "libasio-dev",
         # CMakeLists.txt has these as well.
         defines = [
-            # Its fences between handlers, on top of its locks: ThreadSanitizer
-            # does not know them, and one thread runs each context of ours.
+            # Turns off Asio's fences between handlers, which it has beside its
+            # locks: ThreadSanitizer does not know them, and one thread runs each
+            # context of ours.
             "ASIO_DISABLE_FENCED_BLOCK",
-            # 1.22 decides by what was included before it: one file would
-            # free() what another has allocated by operator new.
+            # Asio 1.22 decides this by the headers included before it: one file
+            # would free() what another file has allocated by operator new.
             "ASIO_DISABLE_STD_ALIGNED_ALLOC",
-            # 1.22 does not know that clang has them with GNU's library, too.
+            # Asio 1.22 does not know that clang also has them with GNU's library.
             "ASIO_HAS_CO_AWAIT",
         ],
     )
@@ -40,9 +41,9 @@ def liburing_library(name = "liburing"):
         linkopts = ["-luring"],
     )
 
-# A library added here is to be named in MODULE.bazel's use_repo() as well.
+# A library added here must also be named in MODULE.bazel's use_repo().
 def development_libraries():
-    """Declares what our own tests, benchmarks and tools use: not consumers."""
+    """Declares what only our own tests, benchmarks and tools use."""
 
     # Runs lock-free code under every interleaving and with stale loads.
     system_library(
@@ -52,7 +53,7 @@ def development_libraries():
     )
 
     # The pool of the benchmarks' closest peer. Linked as archives: the shared
-    # library would load every driver there is, at the start.
+    # library would load every driver at the start.
     system_library(
         name = "dpdk",
         header = "/usr/include/dpdk/rte_mempool.h",
@@ -63,7 +64,7 @@ def development_libraries():
             "/usr/include/aarch64-linux-gnu/dpdk",
         ],
         linkopts = [
-            # It registers itself, and is named nowhere.
+            # It registers itself; no code names it.
             "-Wl,--whole-archive",
             "-l:librte_mempool_ring.a",
             "-Wl,--no-whole-archive",
@@ -78,7 +79,7 @@ def development_libraries():
         optional = True,
     )
 
-    # What //tools:relay --stats answers with: HTTP and JSON.
+    # HTTP and JSON for //tools:relay --stats.
     system_library(
         name = "microhttpd",
         header = "/usr/include/microhttpd.h",

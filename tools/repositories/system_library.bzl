@@ -1,10 +1,10 @@
 """A library that the system's package manager installs, as a repository.
 
-`@NAME//:NAME` is a cc_library where the library is installed.  Where it is not,
-the target is incompatible with every platform: `bazel test //...` then skips
-what depends on it, and does not fail, while who asks for it by name is told
-which package to install.  Or it is empty, where who depends on it can do
-without: `#if __has_include(...)` tells.
+`@NAME//:NAME` is a cc_library if the library is installed.  Otherwise the
+target is incompatible with every platform: `bazel test //...` then skips the
+targets that depend on it, and does not fail.  A command that names such a
+target fails, with the package to install.  Or the target is empty, for code
+that works without the library: `#if __has_include(...)` tells it.
 """
 
 _INSTALLED = """\
@@ -23,8 +23,8 @@ cc_library(
 _MISSING = """\
 load("@rules_cc//cc:defs.bzl", "cc_library")
 
-# There is no {header}.  Bazel names what is not satisfied, so it has a name that
-# says what to do.
+# There is no {header}.  Bazel prints the name of an unsatisfied target, so the
+# name says what to do.
 constraint_setting(name = "installed")
 
 constraint_value(
@@ -79,8 +79,8 @@ _system_library = repository_rule(
         "optional": attr.bool(),
         "package": attr.string(mandatory = True),
     },
-    # Looks at the machine, so it is looked up anew by each Bazel server
-    # and by `bazel sync --configure`.
+    # Looks at the machine, so each Bazel server looks again, and so does
+    # `bazel sync --configure`.
     configure = True,
     local = True,
 )
