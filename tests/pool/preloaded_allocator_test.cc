@@ -27,7 +27,7 @@ TEST_P(FieldPreloadedAllocatorTest, StressHoldsWhoeverRegistersSequences) {
   }
   if (library.empty()) GTEST_SKIP() << "no " << GetParam() << " here";
   for (const char* const tunables : {"", "glibc.pthread.rseq=0"}) {
-    EXPECT_EQ(RunProgram({"tools/stress", "--seconds=2"},
+    EXPECT_EQ(RunProgram({"tools/stress/stress", "--seconds=2"},
                          {absl::StrCat("LD_PRELOAD=", library),
                           absl::StrCat("GLIBC_TUNABLES=", tunables)}),
               0);

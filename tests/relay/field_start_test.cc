@@ -42,7 +42,7 @@ Command Relay() {
 }
 
 Command Stress() {
-  return {"tools/stress", "--seconds=1", "--threads=2", "--capacity=4",
+  return {"tools/stress/stress", "--seconds=1", "--threads=2", "--capacity=4",
           "--seed=1"};
 }
 

@@ -14,7 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "tandem/pool/buffer.h"
 #include "tandem/pool/snapshot.h"
-#include "tandem/tools/stress_worker.h"
+#include "tandem/tools/stress/worker.h"
 
 namespace tandem::stress {
 namespace {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "tandem/tools/stress_worker.h"
+#include "tandem/tools/stress/worker.h"
 
 namespace tandem::stress {
 

@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-#include "tandem/tools/stress_worker.h"
+#include "tandem/tools/stress/worker.h"
 
 namespace tandem::stress {
 

@@ -33,9 +33,9 @@
 #include "absl/strings/str_format.h"
 #include "tandem/pool/options.h"
 #include "tandem/tools/out_of_memory.h"
-#include "tandem/tools/stress_invariants.h"
-#include "tandem/tools/stress_worker.h"
-#include "tandem/tools/stress_world.h"
+#include "tandem/tools/stress/invariants.h"
+#include "tandem/tools/stress/worker.h"
+#include "tandem/tools/stress/world.h"
 
 ABSL_FLAG(int64_t, seconds, 10, "how long: 1 to 1,000,000");
 ABSL_FLAG(int64_t, threads, 4, "workers at once: 1 to 256");

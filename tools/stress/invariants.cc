@@ -1,4 +1,4 @@
-#include "tandem/tools/stress_invariants.h"
+#include "tandem/tools/stress/invariants.h"
 
 #include <unistd.h>
 

@@ -17,7 +17,7 @@
 #include "tandem/pool/options.h"
 #include "tandem/session/event_notifier.h"
 #include "tandem/session/session_buffers.h"
-#include "tandem/tools/stress_invariants.h"
+#include "tandem/tools/stress/invariants.h"
 
 namespace tandem::stress {
 

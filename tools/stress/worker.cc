@@ -1,4 +1,4 @@
-#include "tandem/tools/stress_worker.h"
+#include "tandem/tools/stress/worker.h"
 
 #include <algorithm>
 #include <atomic>

@@ -1,4 +1,4 @@
-#include "tandem/tools/stress_world.h"
+#include "tandem/tools/stress/world.h"
 
 #include <algorithm>
 #include <chrono>

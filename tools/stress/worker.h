@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "tandem/session/session_buffers.h"
-#include "tandem/tools/stress_world.h"
+#include "tandem/tools/stress/world.h"
 
 namespace tandem::stress {
 
@@ -29,7 +29,7 @@ class Worker {
 
   void Step();
 
-  // --- sessions (stress_worker.cc)
+  // --- sessions (worker.cc)
   Allocation Ask(StressSession& session, Request request, Side side);
   Allocation Ask(StressSession& session, Request request, Side side,
                  Waker waker);
@@ -44,10 +44,10 @@ class Worker {
   void Migrate(size_t at);
   void CancelSomebody();
 
-  // --- the order of service (stress_order.cc)
+  // --- the order of service (order.cc)
   void CheckFifo();
 
-  // --- the records (stress_books.cc)
+  // --- the records (books.cc)
   void Book(StressSession& session);
   void UnbookEmpty(StressSession& session);
   void UnbookAll(StressSession& session);
@@ -55,12 +55,12 @@ class Worker {
   void AdoptCancelled(StressSession& session);
   void CollectArrivals();
 
-  // --- buffers outside sessions (stress_raw.cc)
+  // --- buffers outside sessions (raw.cc)
   void UseRawBuffers();
   void Burst();
   void ReleaseRaw(std::byte* buffer);
 
-  // --- moments of rest (stress_rest.cc)
+  // --- moments of rest (rest.cc)
   void Rest();
   void RenewSessions();
   void CheckBooks();
