@@ -25,6 +25,12 @@ namespace tandem {
 //   …
 //   when notifier->fd() is readable: notifier->Dispatch()
 //
+//   a node is  in        leaves it by
+//   ---------  --------  -------------------------------------------------
+//   idle       nothing   Post, or its waker, any thread: posted
+//   posted     the list  Dispatch or TakeBack, all nodes at once: ready
+//   ready      the ring  Dispatch: idle, then on_ready; TakeBack: idle
+//
 // Threads:  Post and the wakers: any, including signal handlers; lock-free.
 //           Dispatch and TakeBack: the event loop's thread.
 // Memory:   none beyond the nodes, which their owners embed.

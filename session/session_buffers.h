@@ -45,6 +45,16 @@ struct DetachedBuffer {
 // fails at once. A session has at most one wait at a time. Once the waker has
 // been called, FinishWait puts the buffers into their sides; it cannot fail.
 //
+//   state of the wait  leaves it by
+//   -----------------  -----------------------------------------------------
+//   kNone              an allocation with a waker that cannot be met: kWaiting
+//   kWaiting           a serving thread, any: kGranted, then the wake-up
+//                      CancelWait, any thread: kCancelled
+//                      (until then every allocation returns kWaiting)
+//   kGranted           FinishWait or the next allocation: the buffers are in
+//                      their sides, kNone
+//   kCancelled         FinishWait or the next allocation: kNone
+//
 // No deadlock (S6): every wait is served if each session that was given both
 // buffers returns both before it asks again, and each session that holds a
 // single buffer eventually returns it or calls AllocateBuffers for the other.
