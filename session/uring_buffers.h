@@ -49,12 +49,12 @@ struct FixedBuffer {
 //   …
 //   lent.Return();  // on the request's completion
 //
-// Whoever has the buffer, a session or the caller, keeps it. Meanwhile it
+// The holder of the buffer, a session or the caller, keeps it. Meanwhile it
 // cannot be released, detached or adopted: that aborts with a message that
-// names it, unless PoolOptions::detect_misuse is off. Nor can this object go:
-// it aborts if it is destroyed before Return. So a connection that ends while
-// the kernel writes to its buffers is told, where otherwise the bytes would
-// arrive in the buffer of another one.
+// names it, unless PoolOptions::detect_misuse is off. This object cannot go
+// either: it aborts if it is destroyed before Return. So a connection that ends
+// while the kernel writes to its buffers is reported. Otherwise the bytes would
+// arrive in another connection's buffer.
 //
 // io_uring_queue_exit(3) returns before the kernel has let go of buffers:
 // cancel the requests first, and see their completions.
