@@ -2,11 +2,12 @@
  * (integrations/haproxy; docs/design.md, section 8).
  *
  * Level i is a class that keeps i and is served before all levels above it. A
- * stream asks for its first buffer in any level; while it holds some, it asks
- * for more in lower levels only; in the end it returns all. What each gets is
- * decided in one step, as sessions.pml has shown that it may be.
+ * stream asks for its first buffer in any level. While it holds some, it asks
+ * for more in lower levels only. In the end it returns all. One step decides
+ * what each gets; sessions.pml has shown that this is allowed.
  *
- * Checked: no deadlock (no invalid end state), with as many buffers as levels.
+ * Checks that there is no deadlock (no invalid end state), with as many buffers
+ * as levels.
  *
  * Faults to put in, each of which must be found: KEEPS_NOTHING (the deadlock of
  * HAProxy 3.0 in mode tcp: request and response in one class), ASKS_AS_BEFORE

@@ -1,24 +1,23 @@
-/* The shared store: a stack of magazines, empty magazines, loose buffers.
+/* The depot: a stack of magazines, empty magazines, loose buffers.
  *
- * Mirrors pool/depot/magazine_stack.h and core_pools.h, with the ledger's rule of
- * central.h; each part names its function.  One step here is one atomic operation
- * there, and each slot is read or filled by a step of its own.
+ * Mirrors pool/depot/magazine_stack.h and depot.h, with the ledger's rule of
+ * central_pool.h; each part names its function.  One step here is one atomic
+ * operation there, and each slot is read or filled by a step of its own.
  *
  *   Thread    reserves one to three buffers, collects them, and gives them back
- *             in lots of any size, in a magazine or loose, as often as it likes
- *             up to ROUNDS.  It may stop forever anywhere: what is checked is
- *             checked in every state.
+ *             in lots of any size, in a magazine or loose, up to ROUNDS times.
+ *             It may stop forever anywhere, as every state is checked.
  *
  * A magazine holds two buffers.  A position is a slot of a magazine: the stack's
  * head names the top one, `below` of a magazine the next one under its first.
  * A buffer is one bit; a set of buffers is the sum of its bits.
  *
  * Checked:
- *   P1, P5  a buffer that is taken was in the pool: nobody else has it
+ *   P1, P5  a buffer that is taken was in the pool: no other thread has it
  *   P5      a magazine is on the stack, empty, or in one thread's hands
- *   P1, P3  the store holds what is credited or reserved: who has reserved
- *           finds it
- *   P4      nobody has more in its hands than it asked for
+ *   P1, P3  the depot holds what is credited or reserved: a reservation finds
+ *           its buffers
+ *   P4      no thread has more in its hands than it asked for
  *
  * Faults to put in, each of which must be found: COPY_AFTER_SWAP (what a pop
  * without its release half allows), NO_TAG, NO_TAG_ON_EMPTIES,

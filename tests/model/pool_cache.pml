@@ -1,44 +1,46 @@
 /* A thread cache, its owner, and two sessions that are short of buffers.
  *
- * Mirrors pool/cache/thread_cache.h, slow_path.h, sweep.h, lock_free_pool.h, central.h
- * and the hand-over of session/waiter_queue.h; each part names its function.
- * One step here is one atomic operation there, or one instruction of a section.
+ * Mirrors pool/cache/thread_cache.h, slow_path.h, sweep.h, lock_free_pool.h,
+ * central_pool.h and the hand-over of session/waiter_queue.h; each part names its
+ * function. One step here is one atomic operation there, or one instruction of a
+ * section.
  *
  *   Owner     takes and gives single buffers through its cache: through the
- *             open gate, by compare-and-swap while it is closed; opens it.
+ *             open gate, or by compare-and-swap while the gate is closed; opens
+ *             the gate.
  *   Session   asks for a pair (needs 2, keeps 0) or a receive (needs 1, keeps
  *             the reserve): looks, raises a shortage, sweeps the cache, looks a
  *             last time, waits. Then it keeps the buffers forever, or gives
  *             them back and asks again.
- *   Reclaimer takes what the cache may hold, for good: its limit, then its
- *             buffers (LockFreePool::Adapt). In place of the second session.
+ *   Reclaimer takes the cache's limit, for good, and then its buffers
+ *             (LockFreePool::Adapt). It replaces the second session.
  *   Watch     moves only if something is wrong.
  *
  * A buffer is one bit; a set of buffers is the sum of its bits.
  *
- * Checked, all of it in every state, so it does not matter who stops where:
+ * Checked in every state, so it does not matter which process stops where:
  *   P1, P5  every buffer is in exactly one place
- *   P1      the core pool holds what the ledger counts
- *   P3, P4  nobody whose last look has failed sleeps while there is a buffer in
- *           the cache, but for one that the owner's push in progress has yet to
- *           look after; nor while the core pool has enough, but for what
- *           somebody has credited and is about to serve
+ *   P1      the depot holds what the ledger counts
+ *   P3, P4  no session whose last look has failed sleeps while there is a buffer
+ *           in the cache, except for one after which the owner's push in
+ *           progress has yet to look; nor while the depot has enough, except for
+ *           buffers that a process has credited and is about to serve
  *   S1      a receive leaves the reserve in the ledger, or in offers that came
  *           too late, which go back there
  *   S2      a session gets all that it needs at once
- *   S4      nothing leaves the cache while somebody sleeps
- *           the gate does not open with a limit that somebody has taken
+ *   S4      no buffer leaves the cache while a session sleeps
+ *           the gate does not open with a limit that was taken away
  *
- * REFUSALS, with one session: the system refuses barriers as it likes. Then buffers may lie
- * beside a sleeper, as long as the gate is closing: until the owner's next
- * operation that finds it so; and a section in progress may pass one.
+ * REFUSALS, with one session: the system refuses barriers at will. Then buffers
+ * may lie beside a sleeper as long as the gate is closing: until the owner's next
+ * operation that finds it so. And a section in progress may pass a sleeper.
  *
  * Faults to put in, each of which must be found:
  *   NO_BARRIER, CLOSING_IS_ENOUGH, GATE_STAYS_BEHIND (a thief that finds the
  *   gate closed in an older epoch than the word's does not move it),
- *   ANY_EPOCH_WILL_DO (nor minds, but takes what the word has for the epoch
- *   that was closed; with the last), GATE_OPENS_BLINDLY
- *   (the owner opens the gate whatever has become of it), LIMIT_ZEROED_LAST,
+ *   ANY_EPOCH_WILL_DO (with GATE_STAYS_BEHIND: the thief takes the word's epoch
+ *   for the one that was closed), GATE_OPENS_BLINDLY (the owner opens the gate
+ *   whatever its value is now), LIMIT_ZEROED_LAST,
  *   LIMIT_READ_FIRST, REFUSAL_TAKEN_FOR_DONE (with REFUSALS),
  *   NO_LOOK_AFTER_PUSH, NO_LOOK_AFTER_EPOCH, NO_LOOK_AFTER_CLOSING (with
  *   REFUSALS), PRESSURE_RAISED_LATE, CREDIT_BEFORE_PUSH, RECEIVE_TAKES_RESERVE,

@@ -1,16 +1,17 @@
 /* Sessions that ask for buffers by class, wait, are served, and leave.
  *
  * Mirrors session/session_buffers.cc, session_allocator.cc, waiter_queue.h and
- * the ledger's side of pool/depot/central_pool.h; each part names its function. Where the
- * buffers lie is pool_cache.pml's part: here they are a number.
+ * the ledger's side of pool/depot/central_pool.h; each part names its function.
+ * pool_cache.pml has the places where buffers lie: here they are a number.
  *
  *   Session   receives (one buffer; the reserve remains), completes (the other
  *             one), or takes a pair; gives back both at once, or one and then
- *             the other; asks again, or stops. It keeps the premise of S6: who
- *             has had both returns both before it asks again. All but session 0
- *             may cancel; who does gives back what it holds. With SPARES, one
- *             that has both may take a spare buffer and return it, if at a look
- *             nobody waits and more than the reserve is free.
+ *             the other; asks again, or stops. It keeps the premise of S6: a
+ *             session that has had both returns both before it asks again. All
+ *             but session 0 may cancel, and then give back what they hold. With
+ *             SPARES, a session that has both may take a spare buffer and
+ *             return it, if at a look no session waits and more than the
+ *             reserve is free.
  *   Watch     moves only if something is wrong.
  *
  * One step here is one atomic operation there; with -DCOARSE, one operation of
@@ -23,9 +24,9 @@
  *   S4  no allocation passes a waiter of its class or a higher one whose last
  *       look has failed; a class is served in order
  *   S5  of a cancel and a grant one wins, and nothing is lost
- *   S6  no deadlock: nobody but who has stopped stays where it is (no invalid
- *       end state). With LIVENESS, under weak fairness: whenever session 0
- *       waits, it is served                                 (served)
+ *   S6  no deadlock: only sessions that have stopped stay where they are (no
+ *       invalid end state). With LIVENESS, under weak fairness: whenever
+ *       session 0 waits, it is served                       (served)
  *
  * Faults to put in, each of which must be found: ONE_QUEUE_FOR_BOTH_PAIRS,
  * RECEIVE_TAKES_RESERVE, NO_SERVE_AFTER_SUBSCRIBE, NO_SERVE_AFTER_CREDIT,
