@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
 #include <utility>
@@ -38,13 +39,11 @@ class BufferMap {
 
   // The buffer that starts at `pointer`; kNoBuffer if none does.
   BufferIndex Find(const void* pointer) const {
-    const uint64_t offset = reinterpret_cast<uintptr_t>(pointer) -
-                            reinterpret_cast<uintptr_t>(base_);
     // stride_ is odd * 2^shift. Multiplying by the inverse of the odd part
     // modulo 2^64 and rotating divides every multiple of the stride exactly,
     // and maps every other number above 2^64 / stride_. So one comparison
     // detects both misaligned and foreign pointers.
-    const uint64_t index = std::rotr(offset * odd_inverse_, shift_);
+    const uint64_t index = std::rotr(ProductOf(pointer), shift_);
     if (index >= capacity_) [[unlikely]]
       return kNoBuffer;
     return BufferIndex(index);
@@ -58,7 +57,10 @@ class BufferMap {
       DieOfForeign(pointer);
     return index;
   }
+  // IndexOf of each, without the numbers.
   void Check(std::span<std::byte* const> pointers) const {
+    if (AllAreBuffers(pointers)) [[likely]]
+      return;
     for (const std::byte* const pointer : pointers) IndexOf(pointer);
   }
   [[noreturn]] void DieOfForeign(const void* pointer) const;
@@ -69,6 +71,40 @@ class BufferMap {
   const std::string& pool_name() const { return pool_name_; }
 
  private:
+  using Pair [[gnu::vector_size(16)]] = uint64_t;
+
+  uint64_t ProductOf(const void* pointer) const {
+    return (reinterpret_cast<uintptr_t>(pointer) -
+            reinterpret_cast<uintptr_t>(base_)) *
+           odd_inverse_;
+  }
+
+  // Whether Find would find each of them. A product, before Find rotates it, is
+  // index * 2^shift_, or that of no buffer: then it has a bit below 2^shift_,
+  // or is more than the last buffer's, which the sign of one of two numbers
+  // tells. So the test comes once, at the end.
+  bool AllAreBuffers(std::span<std::byte* const> pointers) const {
+    const uint64_t last = (capacity_ - 1) << shift_;
+    uint64_t seen = 0;
+    if (odd_inverse_ == 1) {
+      // Two at a time, as there is nothing to multiply.
+      Pair both = {};
+      for (; pointers.size() >= 2; pointers = pointers.subspan(2)) {
+        Pair products;
+        std::memcpy(&products, pointers.data(), sizeof(products));
+        products -= reinterpret_cast<uintptr_t>(base_);
+        both |= products | (last - products);
+      }
+      seen = both[0] | both[1];
+    }
+    for (const std::byte* const pointer : pointers) {
+      const uint64_t product = ProductOf(pointer);
+      seen |= product | (last - product);
+    }
+    const uint64_t wrong = uint64_t{1} << 63 | ((uint64_t{1} << shift_) - 1);
+    return (seen & wrong) == 0;
+  }
+
   // The inverse of an odd number modulo 2^64, by Newton's iteration: `odd` is
   // its own inverse in the low 3 bits, and each round doubles the number of
   // correct bits.

@@ -27,6 +27,10 @@ namespace {
 // The number of buffers that Trim has in its hands at once.
 constexpr size_t kTrimBatch = 64;
 
+// The most buffers in a cache with debug.cold_first, as an allocation has all
+// of them in its hands at once.
+constexpr uint32_t kMostColdFirst = 128;
+
 uint32_t ShardCount(const PoolOptions& options) {
   return options.core_pools.value_or(std::clamp(get_nprocs_conf(), 1, 4'096));
 }
@@ -35,8 +39,8 @@ uint32_t ShardCount(const PoolOptions& options) {
 // is not reserve.
 CacheRules RulesOf(const PoolOptions& options) {
   if (options.debug.no_cache) return {.most = 0, .total = 0, .adaptive = false};
-  // With debug.cold_first, as many as pass through a thread's hands at once.
-  const uint32_t most = options.debug.cold_first ? kMaxBatch : kMaxCacheSize;
+  const uint32_t most =
+      options.debug.cold_first ? kMostColdFirst : kMaxCacheSize;
   if (options.cache_size) {
     return {.most = std::min(*options.cache_size, most),
             .total = 0,
@@ -196,22 +200,7 @@ std::byte* BufferPool::AcquireSlow() noexcept {
   return buffer;
 }
 
-bool BufferPool::AcquirePairSlow(std::span<std::byte*, 2> out) noexcept {
-  return AcquireManySlow(out, __builtin_return_address(0));
-}
-
-bool BufferPool::AcquireMany(std::span<std::byte*> out) noexcept {
-  // One comparison for both bounds: not empty, and not too many.
-  if (out.size() - 1 < kMaxCacheSize &&
-      core_.TakeBiased(FastCache(), out, kAnyBuffer)) [[likely]] {
-    misuse_check_.MarkTaken(out);
-    return true;
-  }
-  return AcquireManySlow(out, __builtin_return_address(0));
-}
-
-bool BufferPool::AcquireManySlow(std::span<std::byte*> out,
-                                 const void* caller) noexcept {
+bool BufferPool::AcquireManySlow(std::span<std::byte*> out) noexcept {
   if (out.empty()) return true;
   if (out.size() <= kMaxCacheSize) {
     if (!TakeSlow(out, kAnyBuffer)) return false;
@@ -224,7 +213,7 @@ bool BufferPool::AcquireManySlow(std::span<std::byte*> out,
     }
     core_.central().Collect(out, cache == nullptr ? nullptr : &cache->spares);
   }
-  HandOut(out, Holder::kUser, caller);
+  HandOut(out, Holder::kUser, __builtin_return_address(0));
   return true;
 }
 
@@ -235,14 +224,16 @@ void BufferPool::GiveSlow(std::byte* first, std::byte* second) noexcept {
   GiveSlow(std::array{first, second}, __builtin_return_address(0));
 }
 
-void BufferPool::ReleaseMany(std::span<std::byte* const> buffers) noexcept {
+void BufferPool::GiveSlow(std::span<std::byte* const> buffers) noexcept {
+  GiveSlow(buffers, __builtin_return_address(0));
+}
+
+void BufferPool::ReleaseInPieces(std::span<std::byte* const> buffers) noexcept {
   while (!buffers.empty()) {
     const auto piece =
         buffers.first(std::min(buffers.size(), size_t{kMaxCacheSize}));
-    misuse_check_.MarkIdle(piece);
-    if (!core_.GiveBiased(FastCache(), piece)) [[unlikely]] {
-      GiveSlow(piece, __builtin_return_address(0));
-    }
+    misuse_check_.MarkManyIdle(piece);
+    GiveSlow(piece, __builtin_return_address(0));
     buffers = buffers.subspan(piece.size());
   }
 }
@@ -258,7 +249,7 @@ bool BufferPool::InjectFaults(Cache* cache) {
   }
   if (debug_.cold_first && cache != nullptr) {
     // The oldest goes to the top.
-    std::array<std::byte*, kMaxBatch> buffers;
+    std::array<std::byte*, kMostColdFirst> buffers;
     const uint32_t count = cache->PopUpTo(buffers);
     if (count != 0) {
       std::rotate(buffers.begin(), buffers.begin() + 1,

@@ -100,13 +100,22 @@ class BufferPool {
 
   // Fills `out` with buffers, all or none. True if all; otherwise the contents
   // of `out` are unspecified.
-  [[nodiscard]] bool AcquireMany(std::span<std::byte*> out) noexcept;
+  [[nodiscard, gnu::always_inline]] bool AcquireMany(
+      std::span<std::byte*> out) noexcept {
+    // One comparison for both bounds: not empty, and not too many.
+    if (out.size() - 1 >= kMaxCacheSize ||
+        !core_.TakeBiased(FastCache(), out, kAnyBuffer)) [[unlikely]] {
+      return AcquireManySlow(out);
+    }
+    misuse_check_.MarkManyTaken(out);
+    return true;
+  }
 
   // AcquireMany of two; costs little more than one.
   [[nodiscard, gnu::always_inline]] bool AcquirePair(
       std::span<std::byte*, 2> out) noexcept {
     if (!core_.TakeBiased(FastCache(), out, kAnyBuffer)) [[unlikely]] {
-      return AcquirePairSlow(out);
+      return AcquireManySlow(out);
     }
     misuse_check_.MarkTaken(out);
     return true;
@@ -122,7 +131,16 @@ class BufferPool {
   }
 
   // Takes back all of `buffers`; 512 at a time cost little more than one.
-  void ReleaseMany(std::span<std::byte* const> buffers) noexcept;
+  [[gnu::always_inline]] void ReleaseMany(
+      std::span<std::byte* const> buffers) noexcept {
+    if (buffers.size() - 1 >= kMaxCacheSize) [[unlikely]] {
+      return ReleaseInPieces(buffers);
+    }
+    misuse_check_.MarkManyIdle(buffers);
+    if (!core_.GiveBiased(FastCache(), buffers)) [[unlikely]] {
+      GiveSlow(buffers);
+    }
+  }
 
   // ReleaseMany of two.
   [[gnu::always_inline]] void ReleasePair(
@@ -254,10 +272,11 @@ class BufferPool {
   // Acquire and Release after the fast path has failed. GiveSlow expects
   // buffers that are marked idle already.
   std::byte* AcquireSlow() noexcept;
-  bool AcquirePairSlow(std::span<std::byte*, 2> out) noexcept;
-  bool AcquireManySlow(std::span<std::byte*> out, const void* caller) noexcept;
+  bool AcquireManySlow(std::span<std::byte*> out) noexcept;
+  void ReleaseInPieces(std::span<std::byte* const> buffers) noexcept;
   void GiveSlow(std::byte* buffer) noexcept;
   void GiveSlow(std::byte* first, std::byte* second) noexcept;
+  void GiveSlow(std::span<std::byte* const> buffers) noexcept;
   void GiveSlow(std::span<std::byte* const> buffers, const void* caller);
 
   // As in LockFreePool. TakeSlow: once the fast path has failed, or if there is

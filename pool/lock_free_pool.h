@@ -88,7 +88,7 @@ class LockFreePool {
   // What `layout` names must outlive the pool, and is zero or
   // default-constructed. All buffers are free.
   explicit LockFreePool(const Layout& layout)
-      : batch_(std::clamp((layout.rules.most + 1) / 2, 1u, kMaxBatch)),
+      : batch_(std::clamp((layout.rules.most + 1) / 2, 1u, kMostLoot)),
         biased_(layout.biased),
         central_(layout.map, layout.cores, layout.links, layout.magazines,
                  layout.reserve),
@@ -313,11 +313,11 @@ class LockFreePool {
     const uint32_t missing = Size(out) - cached;
     const uint32_t reserved = central_.ReserveFree(
         missing, terms, [&](LedgerView view, uint32_t most) {
-          const uint32_t batch = slow_path_.BatchOf(cache);
-          return view.Pressed(central_.reserve())
-                     ? 0
-                     : std::min({(batch - missing % batch) % batch,
-                                 slow_path_.RoomIn(cache) + cached, most});
+          if (view.Pressed(central_.reserve())) return 0u;
+          const uint32_t batches =
+              slow_path_.WholeBatches(missing, slow_path_.BatchOf(cache));
+          return std::min(
+              {batches - missing, slow_path_.RoomIn(cache) + cached, most});
         });
     if (reserved == 0) return false;
     // Reserved first: if there are too few, the cache stays as it is. Another

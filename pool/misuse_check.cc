@@ -96,6 +96,13 @@ MisuseCheck::MisuseCheck(const PoolOptions& options, const Region& region,
   if (states_ != nullptr) reinterpret_cast<State*>(states_)->holder = ~kIdle;
 }
 
+void MisuseCheck::MarkEachTaken(std::span<std::byte* const> buffers) {
+  MarkTaken(buffers);
+}
+void MisuseCheck::MarkEachIdle(std::span<std::byte* const> buffers) {
+  MarkIdle(buffers);
+}
+
 void MisuseCheck::OnTake(std::byte* buffer, Holder to, const void* caller) {
   if (states_ != nullptr) {
     State& state = StateOf(buffer);

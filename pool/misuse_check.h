@@ -79,6 +79,16 @@ class MisuseCheck {
     }
   }
 
+  // The same for many at a time.
+  [[gnu::always_inline]] void MarkManyTaken(
+      std::span<std::byte* const> buffers) {
+    if (fast_states_ != nullptr) MarkEachTaken(buffers);
+  }
+  [[gnu::always_inline]] void MarkManyIdle(
+      std::span<std::byte* const> buffers) {
+    if (fast_states_ != nullptr) MarkEachIdle(buffers);
+  }
+
   // The same with extras. `caller` is the return address for messages.
   void OnTake(std::byte* buffer, Holder holder, const void* caller);
   void OnGive(std::byte* buffer, Holder from, const void* caller);
@@ -142,6 +152,9 @@ class MisuseCheck {
   }
 
   MisuseCheck(const PoolOptions& options, const Region& region, Mapping states);
+
+  void MarkEachTaken(std::span<std::byte* const> buffers);
+  void MarkEachIdle(std::span<std::byte* const> buffers);
 
   [[noreturn, gnu::cold]] void DieOfMisuse(const std::byte* buffer) const;
   // `seen` is the wrong word that the buffer's state contains.

@@ -56,10 +56,13 @@ struct StdPlatform {
   using SectionArea = tandem::SectionArea;
   static bool Barrier() { return RseqSection::Barrier(); }
 
-  // The slots of a Magazine, and functions that copy one or more of them, each
-  // by a relaxed load or store: plain instructions, but several slots at once;
-  // the compiler would copy one by one.
+  // The slots of a Magazine, and the fewest buffers that go into one together.
   static constexpr uint32_t kMagazineSize = kMaxBatch;
+  static constexpr uint32_t kLeastInMagazine = kMagazineSize / 4;
+
+  // Copy one or more slots of a Magazine, each by a relaxed load or store:
+  // plain instructions, but several slots at once; the compiler would copy one
+  // by one.
   static void CopySlots(const Atomic<std::byte*>* from, uint32_t count,
                         std::byte** to) {
 #if defined(__x86_64__)

@@ -23,7 +23,7 @@ inline constexpr uint32_t kMaxCacheSize = 512;
 
 // The most buffers that an operation has in its hands besides those that it was
 // asked for or given (P4).
-inline constexpr uint32_t kMaxBatch = 128;
+inline constexpr uint32_t kMaxBatch = 256;
 
 // The number of a depot shard: 0 to core_pools - 1.
 enum class CoreId : uint32_t {};

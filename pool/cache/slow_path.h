@@ -110,19 +110,19 @@ class SlowPath {
   }
 
   // Releases `in` when the cache has too little room but should keep some of
-  // it. The excess goes to the central pool in whole batches, first from `in`,
-  // then from the cache. False, with no effect, if the cache takes nothing.
+  // it, or of what it holds. What is over goes to the central pool in whole
+  // batches: `in` first, and then, if that makes no whole batch, the rest of
+  // one from the cache. False, with no effect, if the cache takes and gives
+  // nothing.
   bool PushWithFlush(Cache& cache, std::span<std::byte* const> in) {
     const auto size = static_cast<uint32_t>(in.size());
     const uint32_t batch = BatchOf(cache);
-    const uint32_t room = RoomIn(cache);
-    const uint32_t over = size - std::min(size, room);
-    const uint32_t batches = (over + batch - 1) / batch;
-    const uint32_t past = std::min(batches, size / batch) * batch;
+    const uint32_t over = size - std::min(size, RoomIn(cache));
+    const uint32_t past = over == 0 ? 0 : WholeBatches(over, batch);
     if (past == size) return false;
-    if (past < over && !Flush(cache, batch)) return false;
-    const auto rest = in.first(size - past);
+    if (past > size) return PublishWithFlush(cache, in, past - size, batch);
     if (past != 0) central_.Publish(in.last(past), &cache.spares);
+    const auto rest = in.first(size - past);
     if (!Push(cache, rest)) central_.Publish(rest, &cache.spares);
     return true;
   }
@@ -148,17 +148,28 @@ class SlowPath {
     const uint32_t limit = cache.limit();
     return limit - std::min(limit, cache.size());
   }
+  // The least multiple of a batch that is not less than n, which is not 0.
+  static uint32_t WholeBatches(uint32_t n, uint32_t batch) {
+    return n <= batch ? batch : (n + batch - 1) / batch * batch;
+  }
 
  private:
-  // Moves up to `batch` buffers out of the cache to the central pool. False if
-  // there are none.
-  bool Flush(Cache& cache, uint32_t batch) {
+  // Publishes `in`, and up to `flushed` of what the cache holds, which make
+  // whole batches of it. False, with no effect, if the cache is empty.
+  bool PublishWithFlush(Cache& cache, std::span<std::byte* const> in,
+                        uint32_t flushed, uint32_t batch) {
     std::array<std::byte*, kMaxBatch> storage;
-    const uint32_t count = cache.PopUpTo({storage.data(), batch});
+    const uint32_t count = cache.PopUpTo({storage.data(), flushed});
     if (count == 0) return false;
     cache.counters.flushes.Add(1);
     cache.counters.flushed.Add(count);
-    central_.Publish({storage.data(), count}, &cache.spares);
+    // The last batch together, so that one refill can take it.
+    const auto part = in.last(std::min<size_t>(in.size(), batch - flushed));
+    std::ranges::copy(part, storage.begin() + count);
+    central_.Publish(std::span(storage).first(count + part.size()),
+                     &cache.spares);
+    const auto rest = in.first(in.size() - part.size());
+    if (!rest.empty()) central_.Publish(rest, &cache.spares);
     return true;
   }
 

@@ -1,10 +1,11 @@
 #ifndef TANDEM_POOL_CACHE_SPARE_MAGAZINES_H_
 #define TANDEM_POOL_CACHE_SPARE_MAGAZINES_H_
 
+#include <array>
 #include <atomic>
 #include <cstdint>
-#include <span>
 
+#include "tandem/pool/cache/handler_guard.h"
 #include "tandem/pool/depot/magazine_stack.h"
 
 namespace tandem {
@@ -12,62 +13,51 @@ namespace tandem {
 // A few empty magazines that a thread keeps: a refill leaves one, and the next
 // flush fills it, so neither needs a stack of empty magazines.
 //
-// Threads: the owner of the thread cache that contains it, and its signal
-// handlers. Cost: a read-modify-write on the thread's own line.
+// All zeros are none: no construction is needed. The next owner of the thread
+// cache that contains this also gets the magazines.
+//
+// Threads: the owner of that thread cache, and its signal handlers. A handler
+// that interrupts a function of this class finds nothing and no room: so no two
+// of them fill the same magazine. Cost: no read-modify-write.
 template <class Platform>
 class SpareMagazines {
  public:
-  using Box = Magazine<Platform>;
-
   static constexpr uint32_t kMost = 4;
 
-  SpareMagazines() : top_(static_cast<uint32_t>(kNoPosition)) {}
-
-  // Makes it empty: zeros, as in new memory, would name a magazine. relaxed:
-  // called by the owner, before any other use.
-  void MakeEmpty() {
-    top_.store(static_cast<uint32_t>(kNoPosition), std::memory_order::relaxed);
+  SpareMagazines() : count_(0) {
+    for (auto& number : numbers_) {
+      number.store(0, std::memory_order::relaxed);  // as below
+    }
   }
 
-  // Takes all magazines: a chain that ends with kNoPosition.
-  MagazineChain TakeAll(std::span<Box> magazines) {
-    // acquire here pairs with release in TryPut, for the next owner of the
-    // cache as well as for a handler.
-    MagazineChain chain;
-    chain.top = Position{top_.exchange(static_cast<uint32_t>(kNoPosition),
-                                       std::memory_order::acquire)};
-    if (chain.empty()) return chain;
-    for (Position next = chain.top; next != kNoPosition;
-         next = magazines[chain.last].Below()) {
-      chain.last = Box::NumberOf(next);
-    }
-    return chain;
+  // The number of a magazine, which the caller then owns; kNoMagazine if there
+  // is none.
+  uint32_t Take() {
+    const typename HandlerGuard<Platform>::Scope scope(guard_);
+    // relaxed, all accesses: by one thread. Owners change by TryOwn and Disown,
+    // which are seq_cst.
+    const uint32_t count = count_.load(std::memory_order::relaxed);
+    if (!scope.hides() || count == 0) return kNoMagazine;
+    count_.store(count - 1, std::memory_order::relaxed);
+    return numbers_[count - 1].load(std::memory_order::relaxed);
   }
 
-  // Keeps `chain`, which is not empty and ends with kNoPosition, together with
-  // `others`, another chain. False if these would be too many, or if a handler
-  // has put magazines here meanwhile: then `chain` contains both.
-  bool TryPut(std::span<Box> magazines, MagazineChain& chain,
-              const MagazineChain& others) {
-    if (!others.empty()) {
-      magazines[chain.last].SetBelow(others.top);
-      chain.last = others.last;
-    }
-    uint32_t count = 0;
-    for (Position next = chain.top; next != kNoPosition;
-         next = magazines[Box::NumberOf(next)].Below()) {
-      if (++count > kMost) return false;
-    }
-    auto none = static_cast<uint32_t>(kNoPosition);
-    // release: pairs with acquire in TakeAll; without it the next owner may
-    // miss a link of the chain. Failure, relaxed: nothing is read.
-    return top_.compare_exchange_strong(none, static_cast<uint32_t>(chain.top),
-                                        std::memory_order::release,
-                                        std::memory_order::relaxed);
+  // Keeps a magazine that the caller owns. False if there is no room.
+  bool TryPut(uint32_t number) {
+    const typename HandlerGuard<Platform>::Scope scope(guard_);
+    const uint32_t count = count_.load(std::memory_order::relaxed);
+    if (!scope.hides() || count == kMost) return false;
+    numbers_[count].store(number, std::memory_order::relaxed);
+    count_.store(count + 1, std::memory_order::relaxed);
+    return true;
   }
 
  private:
-  typename Platform::template OwnAtomic<uint32_t> top_;
+  using Word32 = typename Platform::template OwnAtomic<uint32_t>;
+
+  HandlerGuard<Platform> guard_;
+  Word32 count_;
+  std::array<Word32, kMost> numbers_;
 };
 
 }  // namespace tandem

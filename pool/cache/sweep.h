@@ -26,6 +26,10 @@ struct BarrierCounters {
 // The most caches whose bias one barrier takes.
 inline constexpr size_t kSweepPiece = 64;
 
+// The most buffers that a sweep has in its hands at once. Half a batch, as its
+// stack also holds the piece (P10).
+inline constexpr uint32_t kMostLoot = kMaxBatch / 2;
+
 namespace internal_sweep {
 
 // Makes all earlier closings visible to owners; false if the kernel refused.
@@ -54,7 +58,7 @@ std::optional<Epoch> Close(ThreadCache<Platform>& cache, bool own,
 
 // Empties up to kSweepPiece caches, whatever their owners are doing: closes
 // their gates, with one barrier for all, then takes what is in them, at most
-// `batch` buffers (1 to kMaxBatch) at a time, and calls loot(cache, buffers)
+// `batch` buffers (1 to kMostLoot) at a time, and calls loot(cache, buffers)
 // for each lot. Stops when loot returns true, and returns whether it did. Calls
 // empty(cache) for each cache that it finds empty, at once or in the end.
 //
@@ -76,7 +80,7 @@ bool SweepPiece(std::span<ThreadCache<Platform>* const> piece,
   }
   for (size_t i = 0; i < piece.size(); ++i) {
     ThreadCache<Platform>& cache = *piece[i];
-    std::array<std::byte*, kMaxBatch> storage;
+    std::array<std::byte*, kMostLoot> storage;
     const auto buffers = std::span(storage).first(batch);
     if (!fenced && !gates[i].closed()) continue;
     std::optional<Epoch> epoch = Epoch{gates[i].epoch()};

@@ -10,6 +10,7 @@
 
 #include "tandem/pool/cache/bias_policy.h"
 #include "tandem/pool/cache/cache_words.h"
+#include "tandem/pool/cache/handler_guard.h"
 #include "tandem/pool/cache/idle_watch.h"
 #include "tandem/pool/cache/spare_magazines.h"
 #include "tandem/pool/cache/thread_counters.h"
@@ -104,7 +105,7 @@ class alignas(kCacheLine) ThreadCache {
   CacheWords<Platform> words_;  // first: no offset, in one cache line
 
  public:
-  ThreadCache() : limit_(0), hidden_(0), owner_(0) {
+  ThreadCache() : limit_(0), owner_(0) {
     // relaxed, all: published with the pool.
     words_.word.store(Word::Pack(1, 0, 0), std::memory_order::relaxed);
     words_.gate.store(CacheGate::Closed(1).bits(), std::memory_order::relaxed);
@@ -120,7 +121,6 @@ class alignas(kCacheLine) ThreadCache {
   void MakeOnce() {
     if (Word::EpochOf(words_.word.load()) != 0) return;
     Disarm();
-    spares.MakeEmpty();
     policy = {};
     uint64_t zeros = 0;
     words_.gate.compare_exchange_strong(zeros, CacheGate::Closed(1).bits());
@@ -141,10 +141,10 @@ class alignas(kCacheLine) ThreadCache {
   // there are too few buffers, or if there is too little room below the
   // ceiling.
 
-  bool PopBiased(std::span<std::byte*> out) {
+  [[gnu::always_inline]] bool PopBiased(std::span<std::byte*> out) {
     return Platform::PopBiased(words_, out);
   }
-  bool PushBiased(std::span<std::byte* const> in) {
+  [[gnu::always_inline]] bool PushBiased(std::span<std::byte* const> in) {
     return Platform::PushBiased(words_, in);
   }
 
@@ -153,14 +153,14 @@ class alignas(kCacheLine) ThreadCache {
   // little room below the limit, or if a handler finds the cache hidden.
 
   bool PopShared(std::span<std::byte*> out) {
-    const HideScope scope(*this);
+    const HideScope scope(guard_);
     if (!scope.hides() || biased()) return false;
     const auto count = static_cast<uint32_t>(out.size());
     return Take(out, count, std::nullopt) != 0;
   }
 
   bool PushShared(std::span<std::byte* const> in) {
-    const HideScope scope(*this);
+    const HideScope scope(guard_);
     if (!scope.hides() || biased()) return false;
     const auto count = static_cast<uint32_t>(in.size());
     // (1) acquire: pairs with (5), so that a thief's copies of the slots that
@@ -198,7 +198,7 @@ class alignas(kCacheLine) ThreadCache {
   uint32_t PopUpTo(std::span<std::byte*> out) {
     for (;;) {
       const auto part = out.first(std::min(size_t{size()}, out.size()));
-      if (part.empty() || hidden()) return 0;
+      if (part.empty() || guard_.hidden()) return 0;
       if (biased() ? PopBiased(part) : PopShared(part)) {
         return static_cast<uint32_t>(part.size());
       }
@@ -209,7 +209,7 @@ class alignas(kCacheLine) ThreadCache {
   // `look` finds pressure now. True if biased.
   template <class Look>
   bool BeginBias(Look look) {
-    const HideScope scope(*this);
+    const HideScope scope(guard_);
     if (!scope.hides()) return false;
     uint64_t gate = words_.gate.load();
     if (CacheGate(gate).open()) return false;
@@ -297,7 +297,7 @@ class alignas(kCacheLine) ThreadCache {
   // False if another thread has moved it from `from`, or if a handler finds the
   // cache hidden.
   bool MoveLimit(uint32_t from, uint32_t to) {
-    const HideScope scope(*this);
+    const HideScope scope(guard_);
     if (!scope.hides() || !limit_.compare_exchange_strong(from, to)) {
       return false;
     }
@@ -364,37 +364,9 @@ class alignas(kCacheLine) ThreadCache {
   using Word = CacheWord;
   using Word32 = typename Platform::template OwnAtomic<uint32_t>;
 
-  // Hides the cache from the owner's signal handlers, unless it is hidden
-  // already: then this is in a handler, which must go past the cache.
-  class HideScope {
-   public:
-    explicit HideScope(ThreadCache& cache)
-        : cache_(cache), hides_(!cache.hidden()) {
-      if (hides_) Set(1);
-    }
-    ~HideScope() {
-      if (hides_) Set(0);
-    }
-    HideScope(const HideScope&) = delete;
-    HideScope& operator=(const HideScope&) = delete;
-
-    bool hides() const { return hides_; }
-
-   private:
-    void Set(uint32_t value) {
-      // relaxed, between signal fences: read only by this very thread.
-      Platform::SignalFence();
-      cache_.hidden_.store(value, std::memory_order::relaxed);
-      Platform::SignalFence();
-    }
-    ThreadCache& cache_;
-    const bool hides_;
-  };
-
-  bool hidden() const {
-    // relaxed: written by this very thread.
-    return hidden_.load(std::memory_order::relaxed) != 0;
-  }
+  // Hides the cache from the owner's signal handlers. One that finds it hidden
+  // must go past the cache.
+  using HideScope = typename HandlerGuard<Platform>::Scope;
 
   // A push begins a new epoch from this count on.
   static constexpr uint32_t kRenewFrom = 1u << 15;
@@ -436,7 +408,7 @@ class alignas(kCacheLine) ThreadCache {
   }
 
   Word32 limit_;
-  Word32 hidden_;
+  HandlerGuard<Platform> guard_;
   typename Platform::template OwnAtomic<uintptr_t> owner_;
   uint32_t visits_ = 0;
   alignas(kCacheLine) IdleWatch<Platform> idle_watch_;

@@ -33,10 +33,11 @@ struct alignas(kCacheLine) DepotShard {
 // back to the system, and last the buffers that have never been used, which are
 // a range of numbers.
 //
-// Magazines are taken into use one by one; there are twice as many as hold all
-// buffers. A thread keeps a few of the empty magazines that it has emptied; the
-// rest go to the shard that they came from. Magazines can run out: a lot takes
-// a whole one, however few of its buffers stay in it. Then lots are loose.
+// Magazines are taken into use one by one; there are four times as many as hold
+// all buffers. A thread keeps a few of the empty magazines that it has emptied;
+// the rest go to the shard that they came from. Magazines can run out: a lot
+// takes a whole one, however few of its buffers stay in it. Then lots are
+// loose.
 //
 // No buffer that has been credited moves from one place to another unless it
 // has been reserved: so a thread with a reservation finds its buffers.
@@ -65,11 +66,10 @@ class Depot {
         used_(0),
         magazines_used_(0) {}
 
-  // The number of magazines of a pool: enough for lots of half a magazine,
-  // within what a position can name.
+  // The number of magazines of a pool: enough for the smallest lots, within
+  // what a position can name.
   static constexpr uint32_t MagazinesFor(uint32_t capacity) {
-    constexpr uint32_t kHalf = Box::kSize / 2;
-    return std::min(capacity / kHalf, Box::kMostMagazines);
+    return std::min(capacity / kLeastLot, Box::kMostMagazines);
   }
 
   CoreId CurrentCore() const {
@@ -83,7 +83,7 @@ class Depot {
   void Push(CoreId core, std::span<std::byte* const> buffers, Spares* spares) {
     DepotShard<Platform>& pool = PoolOf(core);
     MagazineChain chain;
-    while (buffers.size() >= Box::kSize / 2) {
+    while (buffers.size() >= kLeastLot) {
       const auto lot =
           buffers.first(std::min<size_t>(buffers.size(), Box::kSize));
       if (!Fill(chain, lot, pool, spares)) break;
@@ -151,8 +151,10 @@ class Depot {
   std::span<const DepotShard<Platform>> cores() const { return cores_; }
 
  private:
+  // A smaller lot is loose.
+  static constexpr uint32_t kLeastLot = Platform::kLeastInMagazine;
   // The unit of conversion between addresses and numbers.
-  using Piece = std::array<BufferIndex, Box::kSize>;
+  using Piece = std::array<BufferIndex, Box::kSize / 2>;
   using Count32 = typename Platform::template Atomic<uint32_t>;
 
   DepotShard<Platform>& PoolOf(CoreId core) {
@@ -167,7 +169,7 @@ class Depot {
             DepotShard<Platform>& pool, Spares* spares) {
     map_.Check(lot);
     const uint32_t number = TakeMagazine(pool, spares);
-    if (number == kNone) {
+    if (number == kNoMagazine) {
       lots_without_magazine_.Add(1);
       return false;
     }
@@ -180,14 +182,15 @@ class Depot {
     return true;
   }
 
-  // The number of an empty magazine, which the caller then owns, or kNone.
+  // The number of an empty magazine, which the caller then owns, or
+  // kNoMagazine.
   uint32_t TakeMagazine(DepotShard<Platform>& pool, Spares* spares) {
-    MagazineChain chain;
-    if (spares != nullptr) chain = spares->TakeAll(magazines_);
-    if (chain.empty()) {
-      chain = pool.empties.PopMagazines(magazines_,
-                                        spares == nullptr ? 1 : Spares::kMost);
+    if (spares != nullptr) {
+      const uint32_t spare = spares->Take();
+      if (spare != kNoMagazine) return spare;
     }
+    MagazineChain chain = pool.empties.PopMagazines(
+        magazines_, spares == nullptr ? 1 : Spares::kMost);
     if (!chain.empty()) {
       const uint32_t number = Box::NumberOf(chain.top);
       if (number != chain.last) {
@@ -203,16 +206,26 @@ class Depot {
       chain = other.empties.PopMagazines(magazines_, 1);
       if (!chain.empty()) return chain.last;
     }
-    return kNone;
+    return kNoMagazine;
   }
 
-  // Gives up magazines that have become empty; the caller owns them.
+  // Gives up magazines that have become empty; the caller owns them. The thread
+  // keeps them, or, if it has no room, all that it has go to the shard at once.
   void LeaveEmpty(DepotShard<Platform>& pool, MagazineChain chain,
                   Spares* spares) {
     if (spares != nullptr) {
-      magazines_[chain.last].SetBelow(kNoPosition);
-      if (spares->TryPut(magazines_, chain, spares->TakeAll(magazines_))) {
-        return;
+      for (;;) {
+        const uint32_t number = Box::NumberOf(chain.top);
+        const Position below = magazines_[number].Below();
+        if (!spares->TryPut(number)) break;
+        if (number == chain.last) return;
+        chain.top = below;
+      }
+      for (;;) {
+        const uint32_t number = spares->Take();
+        if (number == kNoMagazine) break;
+        magazines_[number].SetBelow(chain.top);
+        chain.top = Box::PositionOf(number, 1);
       }
     }
     pool.empties.Push(magazines_, chain);
@@ -275,8 +288,6 @@ class Depot {
     } while (!next.compare_exchange_weak(first, first + count));
     return {first, count};
   }
-
-  static constexpr uint32_t kNone = ~0u;
 
   const BufferMap& map_;
   const std::span<DepotShard<Platform>> cores_;

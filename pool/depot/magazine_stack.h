@@ -18,6 +18,9 @@ namespace tandem {
 enum class Position : uint32_t {};
 inline constexpr Position kNoPosition{kMaxCapacity};
 
+// The number of no magazine.
+inline constexpr uint32_t kNoMagazine = ~0u;
+
 // An array of buffer addresses that change hands together. On a stack, the
 // magazine lies on the position `below`.
 //

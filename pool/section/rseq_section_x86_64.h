@@ -42,6 +42,18 @@
   "4: jmp 0b\n"                                                              \
   ".popsection\n"
 
+// Copies %c[count] pointers, an even constant, by instructions without a loop.
+// `from` and `to` are operands, in which .Ltandem_at counts bytes.
+#define TANDEM_SECTION_COPY_FIXED(from, to) \
+  ".set .Ltandem_at, 0\n"                   \
+  ".rept %c[count] / 2\n"                   \
+  "movups " from                            \
+  ", %%xmm0\n"                              \
+  "movups %%xmm0, " to                      \
+  "\n"                                      \
+  ".set .Ltandem_at, .Ltandem_at + 16\n"    \
+  ".endr\n"
+
 // Copies %[count] pointers from `from` to `to`: one, two, then four at a time.
 #define TANDEM_SECTION_COPY(from, to) \
   "xorl %%ecx, %%ecx\n"               \
@@ -82,13 +94,59 @@
       [slots] "i"(offsetof(Words, slots))
 
 namespace tandem {
+namespace internal_section {
+
+// Pop and Push of an even number of buffers that the compiler knows.
+
+template <uint32_t kCount, class Words>
+[[gnu::always_inline]] inline bool PopFixed(Words& words, std::byte** out) {
+  static_assert(kCount % 2 == 0);
+  asm volatile goto(
+      TANDEM_SECTION_BEGIN
+      "movzwl %%ax, %%ecx\n"
+      "addl $0x10000 - %c[count], %%eax\n"
+      "cmpw %c[floor](%[words]), %%ax\n"
+      "jl %l[unfit]\n" TANDEM_SECTION_COPY_FIXED(
+          "-8*%c[count]+%c[slots]+.Ltandem_at(%[words], %%rcx, 8)",
+          ".Ltandem_at(%[out])") TANDEM_SECTION_COMMIT
+      :
+      : TANDEM_SECTION_OPERANDS, [out] "r"(out), [count] "i"(kCount)
+      : "rax", "rcx", "xmm0", "cc", "memory"
+      : unfit);
+  return true;
+unfit:
+  return false;
+}
+
+template <uint32_t kCount, class Words>
+[[gnu::always_inline]] inline bool PushFixed(Words& words,
+                                             std::byte* const* in) {
+  static_assert(kCount % 2 == 0);
+  asm volatile goto(
+      TANDEM_SECTION_BEGIN
+      "movzwl %%ax, %%ecx\n"
+      "addl $0x10000 + %c[count], %%eax\n"
+      "cmpw %c[ceiling](%[words]), %%ax\n"
+      "jg %l[unfit]\n" TANDEM_SECTION_COPY_FIXED(
+          ".Ltandem_at(%[in])", "%c[slots]+.Ltandem_at(%[words], %%rcx, 8)")
+          TANDEM_SECTION_COMMIT
+      :
+      : TANDEM_SECTION_OPERANDS, [in] "r"(in), [count] "i"(kCount)
+      : "rax", "rcx", "xmm0", "cc", "memory"
+      : unfit);
+  return true;
+unfit:
+  return false;
+}
+
+}  // namespace internal_section
 
 template <class Words>
 [[gnu::always_inline]] inline bool RseqSection::Pop(Words& words,
                                                     std::byte** out,
                                                     uint32_t count) {
   // One buffer, or two: no loop, and no detour through memory for values that
-  // may be in registers.
+  // may be in registers. Four, or eight: no loop.
   if (__builtin_constant_p(count) && count == 1) {
     std::byte* buffer;
     asm volatile goto(TANDEM_SECTION_BEGIN
@@ -122,6 +180,12 @@ template <class Words>
     out[0] = first;
     out[1] = second;
     return true;
+  }
+  if (__builtin_constant_p(count) && count == 4) {
+    return internal_section::PopFixed<4>(words, out);
+  }
+  if (__builtin_constant_p(count) && count == 8) {
+    return internal_section::PopFixed<8>(words, out);
   }
   asm volatile goto(
       TANDEM_SECTION_BEGIN
@@ -174,6 +238,12 @@ template <class Words>
         : unfit);
     return true;
   }
+  if (__builtin_constant_p(count) && count == 4) {
+    return internal_section::PushFixed<4>(words, in);
+  }
+  if (__builtin_constant_p(count) && count == 8) {
+    return internal_section::PushFixed<8>(words, in);
+  }
   asm volatile goto(TANDEM_SECTION_BEGIN
                     "movzwl %%ax, %%ecx\n"
                     "leaq %c[slots](%[words], %%rcx, 8), %%rdx\n"
@@ -196,6 +266,7 @@ unfit:
 #undef TANDEM_SECTION_BEGIN
 #undef TANDEM_SECTION_COMMIT
 #undef TANDEM_SECTION_COPY
+#undef TANDEM_SECTION_COPY_FIXED
 #undef TANDEM_SECTION_OPERANDS
 
 #endif  // TANDEM_POOL_SECTION_RSEQ_SECTION_X86_64_H_

@@ -16,7 +16,10 @@
 #include <vector>
 
 #include "tandem/pool/buffer_pool.h"
+#include "tandem/pool/cache/spare_magazines.h"
+#include "tandem/pool/platform.h"
 #include "tandem/pool/types.h"
+#include "tandem/tests/pool/stepper.h"
 #include "tandem/tests/pool/testing.h"
 
 namespace tandem {
@@ -40,12 +43,12 @@ class MagazinesTest : public ::testing::Test {
   }
 };
 
-// P2: lots of half a magazine and more, never smaller ones.
+// P2: lots of a quarter of a magazine and more, never smaller ones.
 TEST_F(MagazinesTest, SmallLotsAreLoose) {
   const std::unique_ptr<BufferPool> pool = NewUncached(1'000);
-  pool->ReleaseMany(Take(*pool, kMaxBatch / 2 - 1));
+  pool->ReleaseMany(Take(*pool, kMaxBatch / 4 - 1));
   EXPECT_EQ(pool->Snapshot().magazines, 0u);
-  pool->ReleaseMany(Take(*pool, kMaxBatch / 2));
+  pool->ReleaseMany(Take(*pool, kMaxBatch / 4));
   EXPECT_EQ(pool->Snapshot().magazines, 1u);
   pool->ReleaseMany(Take(*pool, 3 * kMaxBatch + 1));
   EXPECT_EQ(pool->Snapshot().magazines, 3u);
@@ -86,7 +89,7 @@ TEST_F(MagazinesTest, PoolThatRunsOutOfMagazinesGoesOnWithout) {
     held.insert(held.end(), some.begin(), some.end());
     release(kMaxBatch);
   }
-  EXPECT_EQ(pool->Snapshot().magazines, 2 * kCapacity / kMaxBatch);
+  EXPECT_EQ(pool->Snapshot().magazines, 4 * kCapacity / kMaxBatch);
   EXPECT_EQ(pool->Snapshot().cores[0].buffers, kCapacity - held.size());
   release(held.size());
   ExpectCanTake(*pool, kCapacity);
@@ -95,6 +98,45 @@ TEST_F(MagazinesTest, PoolThatRunsOutOfMagazinesGoesOnWithout) {
   const uint64_t loose = pool->Snapshot().loose_batches;
   pool->ReleaseMany(Take(*pool, kMaxBatch));
   EXPECT_EQ(pool->Snapshot().loose_batches, loose);
+}
+
+// P10: at every instruction. Each magazine stays in one place.
+TEST_F(MagazinesTest, HandlerGetsNoSpareMagazineThatItsThreadHas) {
+  if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
+  for (const uint32_t spare : {0u, 1u, 3u}) {
+    SpareMagazines<StdPlatform> spares;
+    std::vector<uint32_t> elsewhere;
+    elsewhere.reserve(8);
+    const auto put = [&](uint32_t number) {
+      if (!spares.TryPut(number)) elsewhere.push_back(number);
+    };
+    const auto take = [&] {
+      const uint32_t number = spares.Take();
+      if (number != kNoMagazine) elsewhere.push_back(number);
+    };
+    for (uint32_t i = 0; i < spare; ++i) put(i);
+    bool interrupted = false;
+    const auto check = [&] {
+      for (uint32_t i = 0; i < SpareMagazines<StdPlatform>::kMost; ++i) take();
+      std::ranges::sort(elsewhere);
+      // The last time, the operation is over before it can be interrupted.
+      EXPECT_EQ(elsewhere.size(), spare + (interrupted ? 2 : 1));
+      EXPECT_EQ(std::ranges::adjacent_find(elsewhere), elsewhere.end());
+    };
+    Stepper::InterruptEverywhere(
+        [&] {
+          const uint32_t number = spares.Take();
+          put(10);
+          if (number != kNoMagazine) put(number);
+        },
+        [&] {
+          interrupted = true;
+          const uint32_t number = spares.Take();
+          put(11);
+          if (number != kNoMagazine) put(number);
+        },
+        check);
+  }
 }
 
 // P3: buffers are found in a magazine, loose, cold or never used.

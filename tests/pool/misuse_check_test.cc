@@ -155,6 +155,32 @@ TEST_F(MisuseCheckDeathTest, CheckIsOffWhereItIsTurnedOff) {
   EXPECT_DEATH(uncached->Release(nullptr), "foreign");
 }
 
+// P7: and in a bulk, which is checked two at a time where the stride is a power
+// of two.
+TEST_F(MisuseCheckDeathTest, CheckThatIsOffStillTellsWhatEntersAMagazine) {
+  for (const size_t buffer_size : {64, 192}) {
+    const std::unique_ptr<BufferPool> pool =
+        NewPool({.buffer_size = buffer_size,
+                 .capacity = 100,
+                 .cache_size = 0,
+                 .detect_misuse = false});
+    std::array<std::byte*, 65> bulk;
+    ASSERT_TRUE(pool->AcquireMany(bulk));
+    std::byte* const start = pool->region().data();
+    for (std::byte* const wrong :
+         {start + 1, start + 100 * pool->stride(), start - pool->stride(),
+          static_cast<std::byte*>(nullptr)}) {
+      for (const size_t at : {0, 31, 64}) {
+        std::array<std::byte*, 65> bad = bulk;
+        bad[at] = wrong;
+        EXPECT_DEATH(pool->ReleaseMany(bad), "foreign|misaligned");
+      }
+    }
+    pool->ReleaseMany(bulk);
+    EXPECT_EQ(pool->Snapshot().magazines, 1u);
+  }
+}
+
 // P7: no false alarm.
 TEST(MisuseCheckTest, BufferMayBeReleasedOnceForEachTimeItIsTaken) {
   const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 8});

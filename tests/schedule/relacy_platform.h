@@ -172,6 +172,7 @@ struct RelacyPlatform {
   static constexpr uint32_t kCacheSlots = 16;
 
   static constexpr uint32_t kMagazineSize = 4;
+  static constexpr uint32_t kLeastInMagazine = 2;
   static void CopySlots(const Atomic<std::byte*>* from, uint32_t count,
                         std::byte** to) {
     for (uint32_t i = 0; i < count; ++i) {
