@@ -113,9 +113,10 @@ uint64_t Process::Memory(std::string_view what) const {
   return 0;
 }
 
-std::vector<std::string> RelayCommand(const std::vector<std::string>& flags) {
+std::vector<std::string> RelayCommand(const std::vector<std::string>& flags,
+                                      const char* program) {
   // Relative to the runfiles, where tests and `bazel run` start.
-  std::vector<std::string> command = {"tools/relay/relay"};
+  std::vector<std::string> command = {program};
   command.insert(command.end(), flags.begin(), flags.end());
   return command;
 }
@@ -123,19 +124,21 @@ std::vector<std::string> RelayCommand(const std::vector<std::string>& flags) {
 namespace {
 
 std::vector<std::string> WithAddresses(const std::string& backend,
-                                       std::vector<std::string> flags) {
+                                       std::vector<std::string> flags,
+                                       const char* program) {
   // First, so that a flag that is given again overrides it.
   flags.insert(flags.begin(),
                {"--listen=127.0.0.1:0", absl::StrCat("--backend=", backend)});
-  return RelayCommand(flags);
+  return RelayCommand(flags, program);
 }
 
 }  // namespace
 
 RelayProcess::RelayProcess(const std::string& backend,
                            const std::vector<std::string>& flags,
-                           std::optional<rlim_t> descriptors)
-    : Process(WithAddresses(backend, flags), descriptors) {
+                           std::optional<rlim_t> descriptors,
+                           const char* program)
+    : Process(WithAddresses(backend, flags, program), descriptors) {
   // "relay: ADDRESS to …"
   const std::vector<std::string> words = absl::StrSplit(ReadLine(), ' ');
   CHECK_GE(words.size(), 3u) << Messages();

@@ -45,12 +45,17 @@ class Process {
   FILE* messages_ = nullptr;
 };
 
-// The relay as users run it, on a free port of this machine.
+// The programs that take a relay's flags.
+inline constexpr char kRelay[] = "tools/relay/relay";
+inline constexpr char kUringRelay[] = "examples/uring_relay";
+
+// A relay as users run it, on a free port of this machine.
 class RelayProcess : public Process {
  public:
   RelayProcess(const std::string& backend,
                const std::vector<std::string>& flags,
-               std::optional<rlim_t> descriptors = std::nullopt);
+               std::optional<rlim_t> descriptors = std::nullopt,
+               const char* program = kRelay);
 
   const std::string& address() const { return address_; }
 
@@ -65,7 +70,8 @@ class RelayProcess : public Process {
   std::string totals_;
 };
 
-std::vector<std::string> RelayCommand(const std::vector<std::string>& flags);
+std::vector<std::string> RelayCommand(const std::vector<std::string>& flags,
+                                      const char* program = kRelay);
 
 // Allows this process as many descriptors as the system permits. Returns
 // how many.
