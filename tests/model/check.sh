@@ -128,6 +128,7 @@ search holds sessions -DCOARSE -DLIVENESS -DCAPACITY=3 -DRESERVE=2
 search holds sessions -DCOARSE -DLIVENESS -DCAPACITY=4 -DRESERVE=3
 search holds levels
 search holds levels -DLEVELS=5 -DSTREAMS=3
+search holds levels -DLEVELS=3 -DSTEP=2 -DSTREAMS=3
 
 echo "Faults, each of which must be found:"
 twice=EveryBufferIsInOnePlace

@@ -1,13 +1,14 @@
 /* Streams that take single buffers by class, as HAProxy's do on Tandem
  * (integrations/haproxy; docs/design.md, section 8).
  *
- * Level i is a class that keeps i and is served before all levels above it. A
- * stream asks for its first buffer in any level. While it holds some, it asks
- * for more in lower levels only. In the end it returns all. One step decides
- * what each gets; sessions.pml has shown that this is allowed.
+ * Level 0 keeps nothing. Each further level keeps STEP buffers more than the
+ * level below it, and is served after it. A stream asks for its first buffer in
+ * any level. While it holds some, it asks for more in lower levels only. In the
+ * end it returns all. One step decides what each gets; sessions.pml has shown
+ * that this is allowed.
  *
- * Checks that there is no deadlock (no invalid end state), with as many buffers
- * as levels.
+ * Checks that there is no deadlock (no invalid end state), with one buffer more
+ * than the highest level keeps: as many as levels if STEP is 1.
  *
  * Faults to put in, each of which must be found: KEEPS_NOTHING (the deadlock of
  * HAProxy 3.0 in mode tcp: request and response in one class), ASKS_AS_BEFORE
@@ -18,7 +19,10 @@
 #define LEVELS 2     /* of mode tcp: request, response; of HTTP/1: 5 */
 #endif
 #ifndef CAPACITY
-#define CAPACITY LEVELS
+#define CAPACITY (STEP * (LEVELS - 1) + 1)
+#endif
+#ifndef STEP
+#define STEP 1       /* what a level keeps more than the one below */
 #endif
 #ifndef STREAMS
 #define STREAMS 4
@@ -26,7 +30,7 @@
 #ifdef KEEPS_NOTHING
 #define Keep(level) 0
 #else
-#define Keep(level) (level)
+#define Keep(level) (STEP * (level))
 #endif
 #ifdef ASKS_AS_BEFORE
 #define Next(level) level
