@@ -7,8 +7,8 @@
 namespace tandem {
 
 // Hides something that one thread uses from that thread's signal handlers. A
-// handler runs to its end before the thread goes on, so two plain stores do.
-// All zeros are a guard that hides nothing.
+// handler runs to its end before the thread continues, so two plain stores
+// suffice. All zeros are a guard that hides nothing.
 //
 // Threads: the thread that uses what is guarded, and its signal handlers.
 template <class Platform>
@@ -16,8 +16,8 @@ class HandlerGuard {
  public:
   HandlerGuard() : hidden_(0) {}
 
-  // Hides for as long as it lives, unless it was hidden already: then this is
-  // in a handler, which must do without.
+  // Hides while it lives, unless it was hidden already: then this is in a
+  // handler, which must do without.
   class Scope {
    public:
     explicit Scope(HandlerGuard& guard)
