@@ -26,6 +26,8 @@ struct Library {
   const char* file;
   const char* own_symbol;  // of this library alone
   const char* package;     // Debian 12's
+  const char* allocate = "malloc";
+  const char* release = "free";
 };
 constexpr Library kTcmallocLibrary = {kTcmalloc, "libtcmalloc_minimal.so.4",
                                       "tc_version", "libtcmalloc-minimal4"};
@@ -33,6 +35,9 @@ constexpr Library kJemallocLibrary = {kJemalloc, "libjemalloc.so.2", "mallctl",
                                       "libjemalloc2"};
 constexpr Library kMimallocLibrary = {kMimalloc, "libmimalloc.so.2",
                                       "mi_version", "libmimalloc2.0"};
+constexpr Library kTbbmallocLibrary = {
+    kTbbmalloc,      "libtbbmalloc.so.2", "scalable_allocation_mode",
+    "libtbbmalloc2", "scalable_malloc",   "scalable_free"};
 
 // The address at which the object that contains `symbol` begins.
 const void* ObjectOf(const void* symbol) {
@@ -48,12 +53,13 @@ AllocatorFunctions Load(const Library& library, std::string& why) {
     why = dlerror();
     return {};
   }
-  void* const allocate = dlsym(handle, "malloc");
-  void* const release = dlsym(handle, "free");
+  void* const allocate = dlsym(handle, library.allocate);
+  void* const release = dlsym(handle, library.release);
   const void* const own_symbol = dlsym(handle, library.own_symbol);
   if (own_symbol == nullptr || ObjectOf(allocate) != ObjectOf(own_symbol) ||
       ObjectOf(release) != ObjectOf(own_symbol)) {
-    why = absl::StrCat(library.file, " brings no malloc and free of its own");
+    why = absl::StrCat(library.file, " brings no ", library.allocate, " and ",
+                       library.release, " of its own");
     return {};
   }
   return {.allocate = reinterpret_cast<void* (*)(size_t)>(allocate),
@@ -91,6 +97,7 @@ void RegisterAllocators(std::vector<std::string>& missing) {
   RegisterAllocator<kTcmallocLibrary>(missing);
   RegisterAllocator<kJemallocLibrary>(missing);
   RegisterAllocator<kMimallocLibrary>(missing);
+  RegisterAllocator<kTbbmallocLibrary>(missing);
 }
 
 }  // namespace tandem::bench

@@ -6,9 +6,9 @@
 
 namespace tandem::bench {
 
-// General allocators beside glibc's: tcmalloc, jemalloc and mimalloc. They are
-// loaded at run time, each for its own benchmarks only. So nothing else depends
-// on them, and a build does not need them.
+// General allocators beside glibc's: tcmalloc, jemalloc, mimalloc and oneTBB's
+// scalable_malloc. They are loaded at run time, each for its own benchmarks
+// only. So nothing else depends on them, and a build does not need them.
 
 // Starts the program again, with the same arguments, if it has too little room
 // for the thread-local variables of libraries that are loaded later. jemalloc

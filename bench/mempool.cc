@@ -34,6 +34,7 @@ void RegisterMempool(std::vector<std::string>& missing) {
 #include "tandem/bench/mempool_loop.h"
 #include "tandem/bench/names.h"
 #include "tandem/bench/peers.h"
+#include "tandem/bench/stranding.h"
 #include "tandem/bench/take_and_return.h"
 
 namespace tandem::bench {
@@ -41,6 +42,7 @@ namespace {
 
 rte_mempool* shared_pool = nullptr;
 rte_mempool* loop_pool = nullptr;
+rte_mempool* stranding_pool = nullptr;
 
 // A thread has a cache only if it has an lcore number of its own.
 struct Lcore {
@@ -120,8 +122,13 @@ void RegisterMempool(std::vector<std::string>& missing) {
     loop_pool = rte_mempool_create("loop", kLoopCapacity, kLoopBufferSize,
                                    kLoopCacheSize, 0, nullptr, nullptr, nullptr,
                                    nullptr, SOCKET_ID_ANY, 0);
+    // With caches of its own: those of finished threads stay full.
+    stranding_pool = rte_mempool_create("stranding", kCapacity - 1, 64,
+                                        kCachedBuffers, 0, nullptr, nullptr,
+                                        nullptr, nullptr, SOCKET_ID_ANY, 0);
   }
-  if (shared_pool == nullptr || loop_pool == nullptr) {
+  if (shared_pool == nullptr || loop_pool == nullptr ||
+      stranding_pool == nullptr) {
     missing.push_back(absl::StrCat("rte_mempool: DPDK does not start here: ",
                                    rte_strerror(rte_errno)));
     return;
@@ -131,6 +138,7 @@ void RegisterMempool(std::vector<std::string>& missing) {
   Register(kBigBurst, kMempool, Burst<Peer, kBigBurstSize>, {{1, 2}});
   Register(kHandOff, kMempool, HandOff<Peer>, {{2}});
   RegisterMempoolLoop<Mempool<loop_pool>>(kMempool);
+  RegisterStranding<Mempool<stranding_pool>, kCapacity - 1>(kMempool);
 }
 
 }  // namespace tandem::bench

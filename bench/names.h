@@ -21,6 +21,12 @@ inline constexpr std::array kScenarios = std::to_array<const char*>(
     {kOneBuffer, kPair, kSessionPair, kSessionReceive, kBatch, kBurst,
      kBigBurst, kHandOff, kExhaustion, kWaiting});
 
+// A count, not a time: of all buffers, those that one thread gets while the
+// others sleep with full caches.
+inline constexpr char kStranding[] = "stranding";
+inline constexpr char kReached[] = "reached";
+inline constexpr char kBuffersInAll[] = "buffers_in_all";
+
 // Not a scenario of a pool: two threads change one word by turns. This shows
 // the cost of a cache line that moves from core to core.
 inline constexpr char kContendedLine[] = "contended_line";
@@ -43,7 +49,10 @@ inline constexpr char kMalloc[] = "malloc";
 inline constexpr char kTcmalloc[] = "tcmalloc";
 inline constexpr char kJemalloc[] = "jemalloc";
 inline constexpr char kMimalloc[] = "mimalloc";
+inline constexpr char kTbbmalloc[] = "tbbmalloc";
 inline constexpr char kMempool[] = "rte_mempool";
+inline constexpr char kBoostStack[] = "boost_stack";
+inline constexpr char kMoodycamel[] = "moodycamel";
 inline constexpr char kMutexList[] = "mutex_list";
 inline constexpr char kFairList[] = "fair_list";
 

@@ -17,6 +17,7 @@
 #include "tandem/bench/names.h"
 #include "tandem/bench/peers.h"
 #include "tandem/bench/registration.h"
+#include "tandem/bench/stranding.h"
 #include "tandem/bench/take_and_return.h"
 #include "tandem/pool/buffer_pool.h"
 #include "tandem/pool/options.h"
@@ -315,7 +316,11 @@ void RegisterPeers() {
   if (CoreCount() > 1) Register(kContendedLine, kWord, ContendedLine, {{2}});
   RegisterAll<ThreadArray>(kThreadArray);
   RegisterAll<Malloc>(kMalloc);
+  RegisterStranding<Tandem>(kTandem);
+  RegisterStranding<ThreadArray, (kIdleThreads + 1) * kThreadBuffers>(
+      kThreadArray);
   RegisterAll<MutexList>(kMutexList);
+  RegisterStranding<MutexList>(kMutexList);
   Register(kWaiting, kMutexList, MutexListWaiting, kWaitingThreads);
   Register(kWaiting, kFairList, FairListWaiting, kWaitingThreads);
 }

@@ -8,6 +8,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -17,6 +18,7 @@
 #include "tandem/bench/loop_names.h"
 #include "tandem/bench/measurement.h"
 #include "tandem/bench/names.h"
+#include "tandem/bench/peers.h"
 
 namespace tandem::bench {
 namespace {
@@ -93,6 +95,15 @@ RunKey KeyOf(const std::string& name, int threads) {
 }
 
 void Summary::Add(const Run& run) {
+  if (const auto reached = run.counters.find(kReached);
+      reached != run.counters.end() && run.run_type == Run::RT_Iteration) {
+    const std::pair<double, double> found = {
+        reached->second.value, run.counters.at(kBuffersInAll).value};
+    const auto [least, first] =
+        reached_.try_emplace(KeyOf(run.run_name.function_name, 1).peer, found);
+    if (!first) least->second = std::min(least->second, found);
+    return;
+  }
   const auto rate = run.counters.find(kRate);
   const auto nanos = run.counters.find(kProcessorNanos);
   if (rate == run.counters.end() || nanos == run.counters.end()) return;
@@ -174,6 +185,7 @@ void Summary::Print(std::ostream& out) const {
          "own\n\n";
   PrintTable(out);
   PrintMempoolLoop(out);
+  PrintStranding(out);
   PrintGoals(out);
   PrintRemarks(out);
 }
@@ -192,6 +204,9 @@ void Summary::PrintTable(std::ostream& out) const {
       {"tcmalloc", kTcmalloc},
       {"jemalloc", kJemalloc},
       {"mimalloc", kMimalloc},
+      {"tbb", kTbbmalloc},
+      {"boost", kBoostStack},
+      {"moodycml", kMoodycamel},
       {"mutex", kMutexList},
       {"fair", kFairList},
   });
@@ -222,6 +237,18 @@ void Summary::PrintTable(std::ostream& out) const {
           "  %7s %7s %7s\n", Number(count == 1 ? std::nullopt : Speedup(key)),
           rmw_text(&RmwPerOperation::shared), rmw_text(&RmwPerOperation::own));
     }
+  }
+}
+
+void Summary::PrintStranding(std::ostream& out) const {
+  if (reached_.empty()) return;
+  out << "\nStranding: the buffers that one thread gets, of all that there "
+         "are, "
+         "while seven\nothers sleep that have used "
+      << kCachedBuffers << " each:\n";
+  for (const auto& [peer, found] : reached_) {
+    out << absl::StrFormat("  %-12s %5.0f of %5.0f\n", Words(peer), found.first,
+                           found.second);
   }
 }
 
@@ -305,13 +332,15 @@ void Summary::PrintGoals(std::ostream& out) const {
       Line("batch of 32: tandem, no check / mempool",
            Ratio(nanos(kBatch, kTandemUnchecked), mempool),
            {Goal::kAtMost, 1}));
-  for (const char* peer : {kMalloc, kTcmalloc, kJemalloc, kMimalloc}) {
+  for (const char* peer :
+       {kMalloc, kTcmalloc, kJemalloc, kMimalloc, kTbbmalloc}) {
     absl::StrAppend(&lines, Line(absl::StrCat("one buffer: tandem / ", peer),
                                  Ratio(one, nanos(kOneBuffer, peer)),
                                  peer == kMalloc ? Goal{Goal::kAtMost, 1}
                                                  : Goal{Goal::kNone}));
   }
-  for (const char* peer : {kTcmalloc, kJemalloc, kMimalloc, kMempool}) {
+  for (const char* peer : {kTcmalloc, kJemalloc, kMimalloc, kTbbmalloc,
+                           kBoostStack, kMoodycamel, kMempool}) {
     absl::StrAppend(
         &lines,
         Line(absl::StrCat("hand off, 2 threads: tandem / ", peer),

@@ -57,7 +57,7 @@ class Summary {
   void Add(const benchmark::BenchmarkReporter::Run& run);
   void AddRmw(const RunKey& key, RmwPerOperation rmw) { rmw_[key] = rmw; }
 
-  bool empty() const { return measured_.empty(); }
+  bool empty() const { return measured_.empty() && reached_.empty(); }
   void Print(std::ostream& out) const;
 
   // The median processor time of an operation, if it was measured.
@@ -94,6 +94,7 @@ class Summary {
   void PrintTable(std::ostream& out) const;
   void PrintMempoolLoop(std::ostream& out) const;
   void PrintGoals(std::ostream& out) const;
+  void PrintStranding(std::ostream& out) const;
   void PrintRemarks(std::ostream& out) const;
   // A peer's figures with one thread, as a list.
   std::string OneThread(const char* peer) const;
@@ -101,6 +102,8 @@ class Summary {
   const Circumstances circumstances_;
   std::map<RunKey, Measured> measured_;
   std::map<RunKey, RmwPerOperation> rmw_;
+  // By peer: the fewest buffers that one thread reached, and those in all.
+  std::map<std::string, std::pair<double, double>> reached_;
 };
 
 }  // namespace tandem::bench

@@ -17,6 +17,9 @@
 //   tcmalloc      gperftools', and
 //   jemalloc
 //   mimalloc      likewise as they are installed, with their defaults
+//   tbbmalloc     oneTBB's scalable_malloc, likewise
+//   boost_stack   boost::lockfree::stack of addresses, for all threads
+//   moodycamel    moodycamel::ConcurrentQueue, likewise, with tokens
 //   mutex_list    one free list under a std::mutex
 // and Tandem with one option changed, where one thread tells enough:
 //   tandem_shared     as where there are no restartable sequences
@@ -37,6 +40,8 @@
 //                 starts again
 //   loop_32_of_512, and so on: the loop of DPDK's own test, mempool_perf: takes
 //                 512 in bulks of 32, then returns them; see loop_names.h
+//   stranding     a count: seven threads take 512 each, return them, and sleep;
+//                 how many does another thread get?
 //   waiting       8 buffers, and more sessions than these are enough for: takes
 //                 two, blocking the thread until it can; yields; returns them
 //
@@ -76,6 +81,7 @@
 #include "benchmark/benchmark.h"
 #include "tandem/bench/allocators.h"
 #include "tandem/bench/counted_run.h"
+#include "tandem/bench/lock_free_lists.h"
 #include "tandem/bench/measurement.h"
 #include "tandem/bench/mempool.h"
 #include "tandem/bench/plot.h"
@@ -173,6 +179,7 @@ int Main(int argc, char** argv) {
   std::vector<std::string> missing;
   RegisterAllocators(missing);
   RegisterMempool(missing);
+  RegisterLockFreeLists(missing);
   const PoolSnapshot tandem = TandemNow();
   Summary summary({.cores = CoreCount(),
                    .biased = tandem.biased,

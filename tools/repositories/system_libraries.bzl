@@ -79,6 +79,20 @@ def development_libraries():
         optional = True,
     )
 
+    # Two containers that serve as the benchmarks' lock-free free lists.
+    system_library(
+        name = "boost",
+        header = "/usr/include/boost/lockfree/stack.hpp",
+        package = "libboost-dev",
+        optional = True,
+    )
+    system_library(
+        name = "concurrentqueue",
+        header = "/usr/include/concurrentqueue/concurrentqueue.h",
+        package = "libconcurrentqueue-dev",
+        optional = True,
+    )
+
     # HTTP and JSON for //tools:relay --stats.
     system_library(
         name = "microhttpd",
