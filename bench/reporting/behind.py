@@ -21,8 +21,8 @@ WHY = [
 Of {threads} threads' rounds, so many had to wait: {waits}. Who waits sleeps, and a sleep
 and a wake-up cost more than all else in a round. A list whose waiters may be overtaken
 (mutex_list) sleeps less and serves in no order. The fair list keeps the order of one
-class by one lock; Tandem keeps that of all classes without one, by a record for each
-waiter that takes a compare-and-swap to enter, to serve and to collect."""),
+class by one lock; Tandem keeps that of all classes without one, and a round takes
+{waiting_rmw} read-modify-writes on words that threads share."""),
     ("throughput/*/thread_array", """\
 The limit, not a pool: the array belongs to one thread, so no other thread can take
 from it and nothing finds what is idle in it. Its two bounds checks and one move
@@ -41,7 +41,7 @@ each buffer; {many_unchecked} without it. The peer checks nothing."""),
     ("throughput/hand_off/*", """\
 Each buffer's word of the misuse check moves with the buffer from one core to the
 other: one line for each hand-off, which is 1 of the 1.15 that move in
-all (docs/scaling.md). The peer keeps no such word. Tandem without the check moves 0.15."""),
+all, while the rest takes {hand_off_rmw} shared read-modify-writes (docs/scaling.md). The peer keeps no such word. Tandem without the check moves 0.15."""),
     ("throughput/*/rte_mempool", """\
 rte_mempool checks nothing: the check for misuse is {check_one} of the {one}
 instructions of one buffer."""),
@@ -51,8 +51,8 @@ for 32 buffers taken and returned, and one store each way to a line of 8 buffers
 words. The loop touches no buffer, so the check is most of what it measures."""),
     ("loop/tandem_unchecked/*", """\
 No check here. Within the cache the number of instructions decides: {one_unchecked} for
-one buffer, {pair_unchecked} for a pair, {many_unchecked} for 32, taken and returned; the
-peer does without the 6 that name a section to the kernel and the 8 that find the cache.
+one buffer, {pair_unchecked} for a pair, {many_unchecked} for 32, taken and returned. Of the
+first, 6 name a section to the kernel and 8 find the thread's cache of this pool.
 Past the cache Tandem moves at most 128 buffers for two shared read-modify-writes, so that
 a stopped thread holds no more; rte_mempool moves 513 or more to refill and up to 768 to
 flush, which is what strands them (see there)."""),
@@ -185,12 +185,21 @@ def _waits(report, threads):
                      if "waits" in row and row["threads"] == threads)
 
 
+def _shared(report, scenario, threads):
+    """Tandem's shared read-modify-writes of an operation, in words."""
+    for row in report["parts"].get("throughput", {}).get("rmw", []):
+        if (row["scenario"], row["peer"], row["threads"]) == (scenario, "tandem", threads):
+            return f"{row['shared']:.2g}"
+    return "uncounted"
+
+
 def explain(key, report):
     """The number and the words of the explanation; None and empty if there is none."""
     for i, (pattern, words) in enumerate(WHY):
         if fnmatch.fnmatchcase(key, pattern):
             return i, " ".join(words.split()).format(
-                threads=8, waits=_waits(report, 8), **counts())
+                threads=8, waits=_waits(report, 8), waiting_rmw=_shared(report, "waiting", 8),
+                hand_off_rmw=_shared(report, "hand_off", 2), **counts())
     return None, ""
 
 

@@ -78,7 +78,7 @@ for heading in ["Taking and returning buffers", "Stranding", "DPDK's own loop",
                 "How to repeat it"]:
     assert f"<h2>{heading.replace(chr(39), '&#x27;')}</h2>" in text, heading
 for figure in ["2.71", "511 of 4,095", "4,096 of 4,096", "18,444", "7,135 errors",
-               "stops serving", "310", "fair_list 96 %", "not installed <here>", "2.6.12",
+               "stops serving", "310", "fair_list 96 %", "takes 11 read-modify-writes", "0.034 shared", "not installed <here>", "2.6.12",
                FIXTURE["parts"]["waiting"]["command"]]:
     assert figure in words, figure
 assert all(row["why"] for row in rows), rows
