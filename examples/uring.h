@@ -1,7 +1,7 @@
 #ifndef TANDEM_EXAMPLES_URING_H_
 #define TANDEM_EXAMPLES_URING_H_
 
-// The part of an io_uring server that is the same for all of them.
+// The common part of io_uring servers.
 
 #include <err.h>
 #include <liburing.h>
@@ -23,7 +23,7 @@ namespace tandem {
 // Threads: the one that created it.
 class Ring {
  public:
-  // Is told of the completions of its requests. A request is a number below 8.
+  // Gets the completions of its requests. A request is a number below 8.
   class alignas(8) Handler {
    public:
     virtual void OnCompletion(unsigned request, const io_uring_cqe& cqe) = 0;
@@ -32,7 +32,7 @@ class Ring {
     ~Handler() = default;
   };
 
-  // Goes on once all completions at hand have been handled.
+  // Continues once all present completions have been handled.
   class Task {
    public:
     virtual void GoOn() = 0;
@@ -60,7 +60,7 @@ class Ring {
 
   UringLoop& loop() { return *loop_; }
 
-  // A request to fill. Null: nobody is told.
+  // A request to fill. Null: no task gets its completion.
   io_uring_sqe* NewRequest(Handler* handler, unsigned request) {
     io_uring_sqe* sqe;
     while ((sqe = io_uring_get_sqe(&ring_)) == nullptr) io_uring_submit(&ring_);
@@ -68,7 +68,7 @@ class Ring {
     return sqe;
   }
 
-  // Has the task go on.
+  // Makes the task continue.
   void Later(Task& task) {
     if (!std::exchange(task.listed_, true)) tasks_.push_back(&task);
   }

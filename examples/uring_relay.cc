@@ -3,8 +3,8 @@
 //
 //   uring_relay --listen=0.0.0.0:8080 --backend=127.0.0.1:80 --buffers=64
 //
-// A peer that takes no bytes keeps a buffer with its bytes; //tools:relay,
-// which is no example, bounds that.
+// A peer that takes no bytes pins a buffer that holds its bytes. //tools:relay
+// bounds that; this example does not.
 
 #include <liburing.h>
 #include <poll.h>
@@ -39,7 +39,7 @@ namespace {
 
 enum Operation : unsigned { kConnect, kPoll, kReceive, kSend, kOperations };
 
-// The bytes from one peer to the other.
+// The bytes on their way from one peer to the other.
 struct Direction {
   bool CanReceive() const { return readable && !lent && !over; }
 
@@ -87,7 +87,7 @@ class Session final : public Ring::Handler, private Ring::Task {
       if (!more) Poll(direction);
     } else if (operation == kReceive && cqe.res > 0) {
       const auto data = bytes.readable()[0];
-      // Completes when the peer has taken all of it.
+      // Completes when the peer has taken all bytes.
       io_uring_prep_send(Lend(direction, kSend), direction.to, data.data(),
                          data.size(), MSG_NOSIGNAL | MSG_WAITALL);
     } else if (operation == kReceive && cqe.res == 0) {

@@ -29,8 +29,8 @@ io_uring_sqe* NewRequest(io_uring& ring) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<UringLoop>> UringLoop::Create(io_uring& ring) {
-  // A ring that polls for completions has no polls of descriptors. With a
-  // thread of the kernel's that submits, nobody knows when it reads time_.
+  // A ring that polls for completions has no polls of descriptors. If a kernel
+  // thread submits, there is no way to know when it reads time_.
   if ((ring.flags & (IORING_SETUP_IOPOLL | IORING_SETUP_SQPOLL)) != 0) {
     return absl::InvalidArgumentError(
         "UringLoop::Create: the ring has IORING_SETUP_IOPOLL or "
@@ -55,7 +55,7 @@ bool UringLoop::Poll() {
   io_uring_sqe* const sqe = NewRequest(ring_);
   if (sqe == nullptr) return false;
   // One shot: it looks at the descriptor's state, whatever came before. A
-  // multishot poll tells of changes only, and the kernel may end it.
+  // multishot poll reports changes only, and the kernel may end it.
   io_uring_prep_poll_add(sqe, notifier_->fd(), POLLIN);
   sqe->user_data = DataOf(Request::kPoll);
   return polling_ = true;
