@@ -126,7 +126,7 @@ Allocation UringWait::Begun(Allocation result, Time deadline) {
   // The wake-up may have been posted already; only this thread dispatches it.
   if (result == Allocation::kWaiting) {
     waiting_ = true;
-    loop_.deadlines().Add(*this, deadline);
+    if (deadline != Time::max()) loop_.deadlines().Add(*this, deadline);
   }
   return result;
 }
