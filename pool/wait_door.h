@@ -53,6 +53,11 @@ class WaitDoor {
     return !core_.central().ledger().Load().Pressed(n);
   }
 
+  // True if a buffer is left that no operation has reserved: one load.
+  bool HasFree() const {
+    return core_.central().ledger().Load().available() != 0;
+  }
+
   // True if a session waits that goes before an allocation of this class.
   bool MustWait(ClassId id) const { return core_.central().MustWait(id); }
 

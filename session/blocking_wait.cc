@@ -1,6 +1,7 @@
 #include "tandem/session/blocking_wait.h"
 
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -11,16 +12,28 @@
 #include <climits>
 #include <cstdint>
 
+#include "tandem/pool/platform.h"
+#include "tandem/session/waiter_record.h"
+
 namespace tandem {
 namespace {
 
+using Word = SleepWord<StdPlatform>;
+
+// How often a thread lets others run before it sleeps. All turns together cost
+// about as much as one sleep and its wake-up. They save these where buffers
+// come back within that time.
+constexpr int kTurns = 8;
+
 // The half of a wait's word that changes when the wait ends (WaiterState).
-uint32_t* LowHalf(void* word) {
+uint32_t* LowHalf(Word& word) {
   constexpr int kAt = std::endian::native == std::endian::little ? 0 : 1;
-  return static_cast<uint32_t*>(word) + kAt;
+  return reinterpret_cast<uint32_t*>(&word.state) + kAt;
 }
 
-void WakeSleeper(void* word) noexcept {
+void WakeSleeper(void* context) noexcept {
+  Word& word = *static_cast<Word*>(context);
+  if (!word.MaySleep()) return;
   const int saved_errno = errno;
   syscall(SYS_futex, LowHalf(word), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr,
           nullptr, 0);
@@ -46,11 +59,13 @@ WaitStatus BlockUntilServed(SessionBuffers& session,
                             std::chrono::steady_clock::time_point deadline) {
   const bool forever = deadline == std::chrono::steady_clock::time_point::max();
   const timespec until = ToTimespec(deadline);
+  int turns = session.WaitMayEndSoon(kTurns) ? kTurns : 0;
   for (;;) {
     // Read the word before the state of the wait: if the word has changed since
     // then, the kernel does not let the thread sleep.
-    auto* const word = session.wait_word();
-    const auto seen = word == nullptr ? 0 : static_cast<uint32_t>(word->load());
+    Word* const word = session.sleep_word();
+    const auto seen =
+        word == nullptr ? 0 : static_cast<uint32_t>(word->state.load());
     const WaitStatus status = session.FinishWait();
     if (status != WaitStatus::kWaiting) return status;
     if (std::chrono::steady_clock::now() >= deadline) {
@@ -58,7 +73,13 @@ WaitStatus BlockUntilServed(SessionBuffers& session,
       session.CancelWait();
       continue;
     }
-    syscall(SYS_futex, LowHalf(word), FUTEX_WAIT_BITSET_PRIVATE, seen,
+    if (turns > 0) {
+      --turns;
+      sched_yield();
+      continue;
+    }
+    word->AnnounceSleeper();
+    syscall(SYS_futex, LowHalf(*word), FUTEX_WAIT_BITSET_PRIVATE, seen,
             forever ? nullptr : &until, nullptr, FUTEX_BITSET_MATCH_ANY);
   }
 }

@@ -14,8 +14,11 @@ namespace tandem {
 //     status = BlockUntilServed(session, deadline);
 //   }
 //
-// The thread sleeps in the kernel (futex) on the wait's own word, which belongs
-// to the allocator. So no memory of the sleeping thread must outlive a wake-up.
+// While few sessions wait, the thread first lets other threads run, eight times
+// at most (sched_yield): if its buffers come within that time, no system call
+// wakes it. Then it sleeps in the kernel (futex) on the wait's own word, which
+// belongs to the allocator. So no memory of the sleeping thread must outlive a
+// wake-up.
 
 // The waker for a session that calls BlockUntilServed.
 Waker BlockingWaker();

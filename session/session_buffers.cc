@@ -156,7 +156,7 @@ void SessionBuffers::CheckNotAwaited(Side side, const char* what) {
   }
 }
 
-SessionAllocator::TicketWord* SessionBuffers::wait_word() {
+SleepWord<StdPlatform>* SessionBuffers::sleep_word() {
   const WaitTicket ticket{ticket_.load()};
   if (ticket == WaitTicket{}) return nullptr;
   return &allocator_.queue_.WordOf(ticket);

@@ -176,8 +176,13 @@ class SessionBuffers {
   friend WaitStatus BlockUntilServed(
       SessionBuffers& session, std::chrono::steady_clock::time_point deadline);
 
-  // The word whose low half changes when the wait ends; null without a wait.
-  SessionAllocator::TicketWord* wait_word();
+  // True if the waiting sessions are so few that the pool's buffers could serve
+  // all of them within `turns` turns, if each pair comes back after one turn.
+  bool WaitMayEndSoon(uint32_t turns) const {
+    return allocator_.waiting() <= turns * (allocator_.pool().capacity() / 2);
+  }
+  // What the thread sleeps on while it waits; null without a wait.
+  SleepWord<StdPlatform>* sleep_word();
 
   static size_t Int(Side side) { return static_cast<size_t>(side); }
 

@@ -237,10 +237,10 @@ class WaiterQueue final : public WaiterService {
     return true;
   }
 
-  // The word that a thread may sleep on for this ticket: its low half changes
-  // when the wait ends.
-  TicketWord& WordOf(WaitTicket ticket) {
-    return records_[ticket.index()].state;
+  // What a thread may sleep on for this ticket: the low half of its word
+  // changes when the wait ends.
+  SleepWord<Platform>& WordOf(WaitTicket ticket) {
+    return records_[ticket.index()];
   }
 
   // Implements WaiterService:
@@ -347,6 +347,7 @@ class WaiterQueue final : public WaiterService {
     record.on_cancel.store(waker.on_cancel, std::memory_order::relaxed);
     record.since_nanos.store(Platform::NowNanos(), std::memory_order::relaxed);
     record.class_id.store(Int(id), std::memory_order::relaxed);
+    record.sleeper.store(0, std::memory_order::relaxed);
     OwnCounts(queue).CountWait();
     // First the state, then the ticket: a thread that reads the ticket may
     // cancel the wait at once, and a refused cancel must mean that the wait is
@@ -378,7 +379,11 @@ class WaiterQueue final : public WaiterService {
   bool ServeAs(WaitTicket self) {
     bool served_self = false;
     ServeScope<Platform>::Run(this, [&] {
-      while (const std::optional<Candidate> next = Pick()) {
+      // Without a buffer no wait can be served. A thread that credits a buffer
+      // after this reading counts the waits, and serves.
+      while (door_.HasFree()) {
+        const std::optional<Candidate> next = Pick();
+        if (!next) return;
         std::array<std::byte*, 2> storage;
         const ClassRule& rule = queues_[next->class_id]->rule;
         const auto buffers = std::span(storage).first(rule.need);
@@ -442,7 +447,7 @@ class WaiterQueue final : public WaiterService {
                 record.wake_context.load(std::memory_order::relaxed),
                 record.on_cancel.load(std::memory_order::relaxed) != 0};
     if (waker.wake != nullptr && waker.context == nullptr) {
-      waker.context = &record.state;
+      waker.context = static_cast<SleepWord<Platform>*>(&record);
     }
     return waker;
   }

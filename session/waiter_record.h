@@ -53,6 +53,26 @@ struct WaiterState {
   uint64_t word;
 };
 
+// What a thread sleeps on until its wait is over. It is part of the record, so
+// it may belong to another wait when a late wake-up looks at it: then the first
+// thread does not sleep any more, and the other looks once for nothing.
+//
+// A thread that goes to sleep announces it, then looks at `state` once more
+// (futex(2) does this for it). A thread that ends the wait changes `state`,
+// then looks for an announcement. Each writes before it reads, all seq_cst, so
+// at least one sees the other: a wake-up needs no system call where no thread
+// sleeps.
+template <class Platform>
+struct SleepWord {
+  // Before the last look at `state`.
+  void AnnounceSleeper() { sleeper.store(1); }
+  // After the change of `state`. May be true where nobody sleeps.
+  bool MaySleep() const { return sleeper.load() != 0; }
+
+  typename Platform::template Atomic<uint64_t> state{0};    // WaiterState
+  typename Platform::template Atomic<uint32_t> sleeper{0};  // 1: announced
+};
+
 // One wait. Type-stable: records are not unmapped before their queue is
 // destroyed. So a thread may always follow a stale index, and reject what it
 // finds by version or tag.
@@ -61,11 +81,10 @@ struct WaiterState {
 // links the record. A serving thread reads them before its compare-and-swap on
 // `state`: if that succeeds, they belonged to this wait.
 template <class Platform>
-struct alignas(kCacheLine) WaiterRecord {
+struct alignas(kCacheLine) WaiterRecord : SleepWord<Platform> {
   template <class T>
   using Atomic = typename Platform::template Atomic<T>;
 
-  Atomic<uint64_t> state{0};
   Atomic<uint64_t> next{0};   // of WaiterList
   Atomic<uint32_t> holds{0};  // of WaiterRecordPool
   Atomic<int64_t> since_nanos{0};

@@ -163,7 +163,7 @@ class QueueWorld : public PoolWorld<kShape.pool> {
     const Observation now;
     const WaitTicket ticket{waiter.ticket.load()};
     if (ticket == WaitTicket{}) return false;
-    const WaiterState state{queue.WordOf(ticket).load()};
+    const WaiterState state{queue.WordOf(ticket).state.load()};
     return state.version() == ticket.version() && state.waiting();
   }
 
@@ -264,7 +264,7 @@ class QueueWorld : public PoolWorld<kShape.pool> {
     for (const uint64_t word : facts) {
       const WaitTicket ticket{word};
       if (ticket == WaitTicket{}) continue;
-      const WaiterState state{queue.WordOf(ticket).load()};
+      const WaiterState state{queue.WordOf(ticket).state.load()};
       Require(state.version() != ticket.version() || !state.waiting(),
               "no later allocation overtakes a waiter (S4)");
     }

@@ -7,6 +7,7 @@
 
 #include "tandem/pool/types.h"
 #include "tandem/session/waiter_queue.h"
+#include "tandem/session/waiter_record.h"
 #include "tandem/tests/schedule/explore.h"
 #include "tandem/tests/schedule/queue_world.h"
 #include "tandem/tests/schedule/relacy_platform.h"
@@ -119,6 +120,63 @@ struct StoppedAnywhere : ScheduleTest<StoppedAnywhere,
 // P4, S4
 TEST(WakeUpSchedule, StoppedThreadHoldsUpNoWakeUpButByWhatIsInItsHands) {
   ExploreAtRandom<StoppedAnywhere>(50'000);
+}
+
+// A thread goes to sleep on its wait's own word, as BlockUntilServed does,
+// while another ends the wait.
+struct SleepingThread
+    : ScheduleTest<SleepingThread, QueueWorld<kThreeBuffers>, 2> {
+  void before() {
+    world().ClaimCaches();
+    world().TakeFirst(buffers);
+    sleeping = this;
+    Require(world().queue.TakeOrJoin(nullptr, kComplete, one,
+                                     {.wake = Wake, .on_cancel = true},
+                                     ticket) == Queue::Joined::kWaiting,
+            "no buffer is left");
+  }
+  void thread(unsigned index) {
+    const WaitTicket wait{ticket.load()};
+    if (index == 1) {
+      if (rl::rand(2) == 0) return world().Release(std::span(buffers).first(1));
+      Require(world().queue.Cancel(wait), "nobody has served it");
+      cancelled = true;
+      return;
+    }
+    auto& word = world().queue.WordOf(wait);
+    const uint64_t seen = word.state.load();
+    if (!WaiterState{seen}.waiting()) return;
+    word.AnnounceSleeper();
+    sleeps = word.state.load() == seen;  // as futex(2) looks
+  }
+  void after() {
+    Require(!sleeps || woken, "nobody sleeps whose wait is over (S4, S5)");
+    if (cancelled) return world().Release(buffers);
+    Require(world().queue.Redeem(WaitTicket{ticket.load()}, one) ==
+                WaiterStatus::kGranted,
+            "it is served");
+    world().custody.Take(one);
+    world().Release(one);
+    world().Release(std::span(buffers).last(2));
+  }
+  static void Wake(void* word) noexcept {
+    sleeping->woken |=
+        static_cast<SleepWord<RelacyPlatform>*>(word)->MaySleep();
+  }
+
+  static SleepingThread* sleeping;
+  std::array<std::byte*, 3> buffers;
+  std::array<std::byte*, 1> one;
+  Queue::TicketWord ticket{0};
+  bool sleeps = false;
+  bool woken = false;
+  bool cancelled = false;
+};
+SleepingThread* SleepingThread::sleeping = nullptr;
+
+// S4, S5
+TEST(WakeUpSchedule, ThreadThatSleepsIsWoken) {
+  ExploreAtRandom<SleepingThread>(30'000);
 }
 
 // Signal handlers that release, cancel and allocate, in the middle of whatever

@@ -134,6 +134,12 @@ TEST_F(BlockingWaitTest, NeverMissesAReleaseOrACancel) {
   std::thread other([&] {
     for (int i = 1; i <= rounds; ++i) {
       while (begun < i) std::this_thread::yield();
+      // Each time a little later, so as to meet the other before it sleeps, on
+      // its way to sleep, and asleep.
+      const auto start =
+          steady_clock::now() + std::chrono::nanoseconds(i * 137 % 20'000);
+      while (steady_clock::now() < start) {
+      }
       if (i % 2 == 0) {
         service_.GiveBack(2);
       } else {
