@@ -32,7 +32,8 @@ void RegisterList(const char* peer) {
 }
 
 #ifdef TANDEM_BENCH_HAS_BOOST
-// Many are returned by one push of a chain; it has nothing that takes many.
+// Many buffers are returned by one push of a chain. There is no function that
+// takes many.
 class BoostStack {
  public:
   explicit BoostStack(int /*thread*/) : stack_(Shared()) {}
@@ -57,7 +58,7 @@ class BoostStack {
   }
 
  private:
-  // Its nodes are allocated at the start: `bounded_push` takes no others.
+  // Its nodes are allocated at the start: `bounded_push` allocates no others.
   using Stack = boost::lockfree::stack<std::byte*>;
   static Stack& Shared() {
     static Stack& stack = []() -> Stack& {
@@ -85,10 +86,11 @@ void RegisterBoost(std::vector<std::string>& missing) {
 #endif
 
 #ifdef TANDEM_BENCH_HAS_MOODYCAMEL
-// A queue for each thread that has returned something. Who takes looks into one
-// after the other, and may find each empty although there are thousands:
-// buffers move from one that it has not seen to one that it has. Hence the
-// tries. With tokens, which its manual recommends for speed.
+// It has a queue for each thread that has returned a buffer. A taking thread
+// looks into one queue after the other, and may find each empty although there
+// are thousands of buffers: buffers move from a queue that it has not seen to
+// one that it has. Hence the tries. It uses tokens, which the manual recommends
+// for speed.
 class Moodycamel {
  public:
   explicit Moodycamel(int /*thread*/) : queue_(Shared()), tokens_(Own()) {}

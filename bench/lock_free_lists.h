@@ -6,13 +6,13 @@
 
 namespace tandem::bench {
 
-// Free lists made of other projects' lock-free containers, which are what a
-// user would try first: boost::lockfree::stack and moodycamel::ConcurrentQueue.
-// All threads share one container of addresses. It keeps nothing for a thread,
-// so no buffer is out of reach; and it checks nothing.
+// Free lists made of other projects' lock-free containers, which a user would
+// try first: boost::lockfree::stack and moodycamel::ConcurrentQueue. All
+// threads share one container of addresses. It keeps nothing for a thread, so
+// no buffer is out of reach. It checks nothing.
 
-// Registers those that were there when this was built. For each that was not,
-// `missing` gets a line that says where it comes from.
+// Registers the containers that were installed at build time. For each of the
+// others, `missing` gets a line that says where it comes from.
 void RegisterLockFreeLists(std::vector<std::string>& missing);
 
 }  // namespace tandem::bench

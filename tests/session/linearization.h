@@ -26,13 +26,13 @@ namespace tandem {
 // waiter's joining and its wake-up (S4):
 //
 // - The first of a class is served, and no class is overtaken, except by a
-//   server that began before the overtaken one had surely joined: it may have
-//   chosen whom to serve.
-// - Whenever no operation is in progress, nobody waits who could be served.
+//   serving thread that began before the overtaken waiter had surely joined: it
+//   may already have chosen its waiter.
+// - Whenever no operation is in progress, no waiter waits that could be served.
 // - A class is due when it has been overtaken often enough (S8). The library
-//   counts that a moment after it happened, so where operations overlap, the
-//   count may be anything; as soon as it begins anew among operations of which
-//   each is alone, it is exact. Who came first may join later.
+//   counts that a moment after it happened. So where operations overlap, the
+//   count may be anything; once it starts again among operations of which each
+//   is alone, it is exact. A waiter that came first may join later.
 //
 // A look may fail although there are enough by the count, except for what may
 // be in the hands of operations in progress (P3): a batch of another thread's
