@@ -347,7 +347,7 @@ PoolSnapshot BufferPool::Snapshot() const noexcept {
     snapshot.cached += cache.size();
     if (!has_memory) continue;
     snapshot.threads.push_back({
-        .owned = cache.owner() != kNoThread,
+        .owned = cache.ownership.owner() != kNoThread,
         .cached = cache.size(),
         .limit = cache.limit(),
         .refills = counters.refills.Get(),

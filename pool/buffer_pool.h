@@ -73,7 +73,7 @@ class BufferPool {
  public:
   // InvalidArgument for a wrong option, as Validate says. The system's error if
   // memory cannot be mapped: the region, the states of the misuse check, 4
-  // bytes and two addresses for each buffer, and 5 KiB for each thread, all
+  // bytes and four addresses for each buffer, and 5 KiB for each thread, all
   // committed on first use. ResourceExhausted if operator new has no memory for
   // the rest, or if the process has no pthread key left; without a message if
   // there is no memory for one.

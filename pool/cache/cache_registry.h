@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <span>
 
+#include "tandem/pool/cache/ownership.h"
 #include "tandem/pool/cache/thread_cache.h"
 #include "tandem/pool/types.h"
 
@@ -42,7 +43,7 @@ class CacheRegistry {
   // The cache that `thread` owns; null if none.
   Cache* Find(ThreadToken thread) const {
     for (Cache& cache : InUse()) {
-      if (cache.owner() == thread) return &cache;
+      if (cache.ownership.owner() == thread) return &cache;
     }
     return nullptr;
   }
@@ -50,7 +51,7 @@ class CacheRegistry {
   // An empty cache for `thread`, which owns none; null if all are owned.
   Cache* Attach(ThreadToken thread) {
     for (uint32_t i = 0; i < caches_.size(); ++i) {
-      if (!caches_[i].TryOwn(thread)) continue;
+      if (!caches_[i].ownership.TryOwn(thread)) continue;
       owned_.fetch_add(1);
       uint32_t mark = high_water_.load();
       while (mark < i + 1 && !high_water_.compare_exchange_weak(mark, i + 1)) {
@@ -62,7 +63,7 @@ class CacheRegistry {
 
   // Gives up a cache that the caller owns.
   void Detach(Cache& cache) {
-    cache.Disown();
+    cache.ownership.Disown();
     owned_.fetch_sub(1);
   }
 
@@ -72,25 +73,8 @@ class CacheRegistry {
   // The number of caches with an owner, approximately.
   uint32_t owned() const { return owned_.load(); }
 
-  void HintFilled(const Cache& cache) {
-    if (hints_.empty()) return;
-    const size_t at = &cache - caches_.data();
-    MaybeFilledBits& word = hints_[at / kHintsPerWord];
-    const uint64_t bit = uint64_t{1} << at % kHintsPerWord;
-    // relaxed, here and below: hints.
-    if ((word.load(std::memory_order::relaxed) & bit) == 0) {
-      word.fetch_or(bit, std::memory_order::relaxed);
-    }
-  }
-  void HintEmpty(const Cache& cache) {
-    if (hints_.empty()) return;
-    const size_t at = &cache - caches_.data();
-    MaybeFilledBits& word = hints_[at / kHintsPerWord];
-    const uint64_t bit = uint64_t{1} << at % kHintsPerWord;
-    if ((word.load(std::memory_order::relaxed) & bit) != 0) {
-      word.fetch_and(~bit, std::memory_order::relaxed);
-    }
-  }
+  void HintFilled(const Cache& cache) { SetHint(cache, true); }
+  void HintEmpty(const Cache& cache) { SetHint(cache, false); }
 
   // Calls visit(caches) for up to `piece.size()` hinted caches at a time, which
   // it stores in `piece`, until visit returns true; returns whether it did.
@@ -123,6 +107,20 @@ class CacheRegistry {
   }
 
  private:
+  void SetHint(const Cache& cache, bool filled) {
+    if (hints_.empty()) return;
+    const size_t at = &cache - caches_.data();
+    MaybeFilledBits& word = hints_[at / kHintsPerWord];
+    const uint64_t bit = uint64_t{1} << at % kHintsPerWord;
+    // relaxed, all: hints. Written only where the bit changes.
+    if (((word.load(std::memory_order::relaxed) & bit) != 0) == filled) return;
+    if (filled) {
+      word.fetch_or(bit, std::memory_order::relaxed);
+    } else {
+      word.fetch_and(~bit, std::memory_order::relaxed);
+    }
+  }
+
   const std::span<Cache> caches_;
   const std::span<MaybeFilledBits> hints_;
   alignas(kCacheLine) typename Platform::template Atomic<uint32_t> high_water_;

@@ -9,10 +9,17 @@
 
 namespace tandem {
 
+// The number of a period in a cache's life: from one opening of its gate, or
+// renewal, to the next.
+enum class Epoch : uint32_t {};
+
 // The contents of `word` in a thread cache: {epoch 32, count 16, top 16}. Every
 // change adds one to the count, modulo 2^16.
 struct CacheWord {
   static_assert(kMaxCacheSize < 1u << 15);  // sections compare signed numbers
+
+  // A push begins a new epoch from this count on.
+  static constexpr uint32_t kRenewFrom = 1u << 15;
 
   static constexpr uint64_t Pack(uint32_t epoch, uint32_t count, uint32_t top) {
     return uint64_t{epoch} << 32 | (count & 0xFFFF) << 16 | top;

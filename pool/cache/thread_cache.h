@@ -12,19 +12,12 @@
 #include "tandem/pool/cache/cache_words.h"
 #include "tandem/pool/cache/handler_guard.h"
 #include "tandem/pool/cache/idle_watch.h"
+#include "tandem/pool/cache/ownership.h"
 #include "tandem/pool/cache/spare_magazines.h"
 #include "tandem/pool/cache/thread_counters.h"
 #include "tandem/pool/types.h"
 
 namespace tandem {
-
-// Names a living thread; may name another one after that thread has ended.
-enum class ThreadToken : uintptr_t {};
-inline constexpr ThreadToken kNoThread{0};
-
-// The number of a period in a cache's life: from one opening of its gate, or
-// renewal, to the next.
-enum class Epoch : uint32_t {};
 
 // The buffers that one thread keeps for itself: a small stack from which any
 // thread may take, and which its owner uses, while the gate is open, without
@@ -85,9 +78,8 @@ enum class Epoch : uint32_t {};
 // handler that finds it hidden goes past it, and neither opens the gate nor
 // moves the limit.
 //
-// Threads:   Close, SetClosed, Steal, size, gate, biased, owner, limit,
-//            TakeLimit, IsIdle: any. TryOwn: a thread that wants to be the
-//            owner. The rest: the owner and its handlers.
+// Threads:   Close, SetClosed, Steal, size, gate, biased, limit, TakeLimit,
+//            IsIdle, ownership: any. The rest: the owner and its handlers.
 // Progress:  lock-free; sections do not fail forever, as each restart means
 //            that the thread was preempted or interrupted.
 // Lifetime:  type-stable: records stay mapped until the pool is gone, and the
@@ -105,7 +97,7 @@ class alignas(kCacheLine) ThreadCache {
   CacheWords<Platform> words_;  // first: no offset, in one cache line
 
  public:
-  ThreadCache() : limit_(0), owner_(0) {
+  ThreadCache() : limit_(0) {
     // relaxed, all: published with the pool.
     words_.word.store(Word::Pack(1, 0, 0), std::memory_order::relaxed);
     words_.gate.store(CacheGate::Closed(1).bits(), std::memory_order::relaxed);
@@ -169,7 +161,7 @@ class alignas(kCacheLine) ThreadCache {
     for (;;) {
       const uint32_t top = Word::TopOf(word);
       if (top + count > limit()) return false;
-      if (Word::CountOf(word) >= kRenewFrom) word = Renew(word);
+      if (Word::CountOf(word) >= Word::kRenewFrom) word = Renew(word);
       for (uint32_t i = 0; i < count; ++i) {
         // relaxed: published by (2).
         words_.slots[Word::TopOf(word) + i].store(in[i],
@@ -323,17 +315,6 @@ class alignas(kCacheLine) ThreadCache {
   }
   bool biased() const { return gate().open(); }
 
-  // Ownership of the record, for CacheRegistry: its owner, kNoThread if it has
-  // none. seq_cst: what the last owner did comes before what the next one does.
-  bool TryOwn(ThreadToken thread) {
-    auto nobody = static_cast<uintptr_t>(kNoThread);
-    return owner_.load() == nobody &&
-           owner_.compare_exchange_strong(nobody,
-                                          static_cast<uintptr_t>(thread));
-  }
-  void Disown() { owner_.store(static_cast<uintptr_t>(kNoThread)); }
-  ThreadToken owner() const { return ThreadToken{owner_.load()}; }
-
   // A number that the owner counts up, for visiting other caches in turn.
   uint32_t NextVisit() { return visits_++; }
 
@@ -352,6 +333,9 @@ class alignas(kCacheLine) ThreadCache {
     idle_watch_.Start(words_.word.load(std::memory_order::relaxed), now);
   }
 
+  // For CacheRegistry.
+  Ownership<Platform> ownership;
+
   // For the owner alone, and its handlers. They stay in the record when the
   // owner leaves.
   SpareMagazines<Platform> spares;
@@ -367,9 +351,6 @@ class alignas(kCacheLine) ThreadCache {
   // Hides the cache from the owner's signal handlers. One that finds it hidden
   // must go past the cache.
   using HideScope = typename HandlerGuard<Platform>::Scope;
-
-  // A push begins a new epoch from this count on.
-  static constexpr uint32_t kRenewFrom = 1u << 15;
 
   // Moves a shared cache to a new epoch, which begins closed, as the gate is
   // and stays. Owner only. Returns the present word.
@@ -409,7 +390,6 @@ class alignas(kCacheLine) ThreadCache {
 
   Word32 limit_;
   HandlerGuard<Platform> guard_;
-  typename Platform::template OwnAtomic<uintptr_t> owner_;
   uint32_t visits_ = 0;
   alignas(kCacheLine) IdleWatch<Platform> idle_watch_;
 };

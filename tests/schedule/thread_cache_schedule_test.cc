@@ -229,7 +229,7 @@ TEST(ThreadCacheSchedule, HandlerMayPushAndPopInTheMiddleOfAPushOrPop) {
 struct OwnersInTurn : ScheduleTest<OwnersInTurn, CacheAndStack, 3> {
   void thread(unsigned index) {
     for (int attempt = 0; attempt < 2; ++attempt) {
-      if (!world().cache.TryOwn(ThreadToken{index + 1})) continue;
+      if (!world().cache.ownership.TryOwn(ThreadToken{index + 1})) continue;
       world().cache.counters.flushes.Add(1);
       ++expected_flushes;
       // Only an owner accesses this. It is a data race if two own at once, or
@@ -238,7 +238,7 @@ struct OwnersInTurn : ScheduleTest<OwnersInTurn, CacheAndStack, 3> {
       world().OwnerStep();
       world().OwnerStep();
       world().cache.CloseOwn();
-      world().cache.Disown();
+      world().cache.ownership.Disown();
     }
   }
   void after() {
