@@ -8,6 +8,15 @@
 #include "tandem/pool/section/rseq_registration.h"
 
 namespace tandem {
+namespace {
+
+int64_t NanosOf(clockid_t clock) {
+  timespec now;
+  clock_gettime(clock, &now);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+}  // namespace
 
 uint32_t StdPlatform::CurrentCore() {
   if (const int32_t core = CoreByRseqArea(); core >= 0) {
@@ -17,10 +26,7 @@ uint32_t StdPlatform::CurrentCore() {
   return cpu < 0 ? 0 : static_cast<uint32_t>(cpu);
 }
 
-int64_t StdPlatform::NowNanos() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-}
+int64_t StdPlatform::NowNanos() { return NanosOf(CLOCK_MONOTONIC); }
+int64_t StdPlatform::ThreadNanos() { return NanosOf(CLOCK_THREAD_CPUTIME_ID); }
 
 }  // namespace tandem

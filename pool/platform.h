@@ -105,6 +105,10 @@ struct StdPlatform {
   // Monotonic nanoseconds (CLOCK_MONOTONIC). Async-signal-safe.
   static int64_t NowNanos();
 
+  // Nanoseconds that the calling thread has run (CLOCK_THREAD_CPUTIME_ID): a
+  // system call. Async-signal-safe.
+  static int64_t ThreadNanos();
+
  private:
 #if defined(__x86_64__)
   // Copies pointers. Each is aligned, so each copy is single-copy atomic.

@@ -8,10 +8,12 @@ namespace tandem {
 
 // Decides when a thread cache goes back to bias: after a number of quiet shared
 // operations, its patience. Patience doubles with each revocation, up to a cap,
-// and halves when a bias has lasted long. The clock decides that, as biased
-// operations are not counted. So in the long run a pool that oscillates around
-// exhaustion makes at most one revocation for each kMostPatience operations of
-// a thread, and a pool that has settled is soon biased again.
+// and halves when a bias has lasted long. The time that the owner has run
+// decides that, as biased operations are not counted; time in which it slept
+// says nothing of how busy the pool was. So in the long run a pool that
+// oscillates around exhaustion makes at most one revocation for each
+// kMostPatience operations of a thread, and a pool that has settled is soon
+// biased again.
 //
 // Threads: the cache's owner; a signal handler may lose a count.
 class BiasPolicy {
@@ -36,7 +38,8 @@ class BiasPolicy {
   }
 
   // A shared operation: the bias is gone. True the first time after OnBias;
-  // only then does it read the clock, in nanoseconds.
+  // only then does it read the clock. All times are nanoseconds that the owner
+  // has run.
   template <class Clock>
   bool OnShared(Clock now) {
     if (!biased_) return false;

@@ -177,7 +177,7 @@ class SlowPath {
   // may be refusing barriers. Then only the owner can close the gate for good,
   // and empty the cache for allocations that had to pass it over.
   void OnShared(Cache& cache) {
-    if (cache.policy.OnShared([] { return Platform::NowNanos(); })) {
+    if (cache.policy.OnShared([] { return Platform::ThreadNanos(); })) {
       cache.counters.revocations.Add(1);
     }
     if (cache.gate().closing()) {
@@ -195,7 +195,7 @@ class SlowPath {
     const bool biased =
         cache.BeginBias([&] { return pressed = central_.Pressed(); });
     if (biased) {
-      cache.policy.OnBias(Platform::NowNanos());
+      cache.policy.OnBias(Platform::ThreadNanos());
       cache.counters.biases.Add(1);
       registry_.HintFilled(cache);
     } else if (pressed) {

@@ -229,6 +229,7 @@ struct RelacyPlatform {
     if (rl::ctx().is_random_sched() && rl::rand(2) == 0) now += kLong;
     return ++now;
   }
+  static int64_t ThreadNanos() { return NowNanos(); }
 };
 
 }  // namespace tandem
