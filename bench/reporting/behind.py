@@ -18,8 +18,8 @@ _GOLDEN = (pathlib.Path(__file__).resolve().parent.parent.parent /
 # The first pattern that matches counts.
 WHY = [
     ("throughput/waiting/*", """\
-Of {threads} threads' rounds, so many had to wait: {waits}. Who waits sleeps, and a sleep
-and a wake-up cost more than all else in a round. A list whose waiters may be overtaken
+Of {threads} threads' rounds, so many had to wait: {waits}. A switch to another thread
+costs more than all else in a round, a sleep and a wake-up most of all. A list whose waiters may be overtaken
 (mutex_list) sleeps less and serves in no order. The fair list keeps the order of one
 class by one lock; Tandem keeps that of all classes without one, and a round takes
 {waiting_rmw} read-modify-writes on words that threads share."""),
@@ -40,8 +40,8 @@ returned, of which {check_many} are the check, with a load, a compare and two st
 each buffer; {many_unchecked} without it. The peer checks nothing."""),
     ("throughput/hand_off/*", """\
 Each buffer's word of the misuse check moves with the buffer from one core to the
-other: one line for each hand-off, which is 1 of the 1.15 that move in
-all, while the rest takes {hand_off_rmw} shared read-modify-writes (docs/scaling.md). The peer keeps no such word. Tandem without the check moves 0.15."""),
+other: one line for each hand-off, which is 1 of the 1.14 that move in
+all, while the rest takes {hand_off_rmw} shared read-modify-writes (docs/scaling.md). The peer keeps no such word. Tandem without the check moves 0.14."""),
     ("throughput/*/rte_mempool", """\
 rte_mempool checks nothing: the check for misuse is {check_one} of the {one}
 instructions of one buffer."""),
@@ -53,7 +53,7 @@ words. The loop touches no buffer, so the check is most of what it measures.""")
 No check here. Within the cache the number of instructions decides: {one_unchecked} for
 one buffer, {pair_unchecked} for a pair, {many_unchecked} for 32, taken and returned. Of the
 first, 6 name a section to the kernel and 8 find the thread's cache of this pool.
-Past the cache Tandem moves at most 128 buffers for two shared read-modify-writes, so that
+Past the cache Tandem moves at most 256 buffers for two shared read-modify-writes, so that
 a stopped thread holds no more; rte_mempool moves 513 or more to refill and up to 768 to
 flush, which is what strands them (see there)."""),
     ("waiting/*", """\
