@@ -9,7 +9,8 @@
 // A session that has its pair keeps it for half a millisecond, as if it waited
 // for a peer, and returns it. The time runs from just before the release that
 // serves a session to the moment at which its event loop runs it. In a second
-// run every other session leaves after 20 ms if it still waits.
+// run every other session leaves after 20 ms if it still waits. A second table
+// shows threads that block (blocked_threads.h).
 
 #include <poll.h>
 
@@ -27,6 +28,7 @@
 #include <utility>
 #include <vector>
 
+#include "tandem/bench/blocked_threads.h"
 #include "tandem/bench/fair_list.h"
 #include "tandem/bench/peers.h"
 #include "tandem/pool/buffer_pool.h"
@@ -316,6 +318,7 @@ void Main() {
       "list %zu KiB in the sessions\n",
       (2 * (kSessions + kBuffers) + 512) * 68 / 1024,
       kSessions * sizeof(FairList::Waiter) / 1024);
+  MeasureBlockedThreads();
 }
 
 }  // namespace

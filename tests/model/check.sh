@@ -158,6 +158,7 @@ search ThePoolHoldsWhatIsCounted "${one_session[@]}" -DCREDIT_BEFORE_PUSH
 search "${margin}" "${one_session[@]}" -DRECEIVE_TAKES_RESERVE
 search "${beside}" pool_cache -DOPERATIONS=2 -DNO_SERVE_AFTER_SUBSCRIBE
 search "${beside}" pool_cache -DOPERATIONS=2 -DNO_SERVE_AFTER_CREDIT
+search "${beside}" "${one_session[@]}" -DOPERATIONS=2 -DNOBODY_SWEEPS
 
 boxes=EveryMagazineHasOneOwner
 search "${twice}" magazines -DCOPY_AFTER_SWAP
@@ -196,6 +197,7 @@ search "${dead}" levels -DCAPACITY=1
 search "${dead}" levels -DLEVELS=5 -DCAPACITY=4
 
 if "${long}"; then
+  search "${beside}" pool_cache -DOPERATIONS=2 -DJOIN_WHERE_NOBODY_WAITS
   echo "What must hold, in larger bounds:"
   search holds "${one_session[@]}" -DOPERATIONS=8 -DEPOCHS=4 -DROUNDS=2
   search holds magazines -DROUNDS=2

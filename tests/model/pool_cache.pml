@@ -9,9 +9,10 @@
  *             open gate, or by compare-and-swap while the gate is closed; opens
  *             the gate.
  *   Session   asks for a pair (needs 2, keeps 0) or a receive (needs 1, keeps
- *             the reserve): looks, raises a shortage, sweeps the cache, looks a
- *             last time, waits. Then it keeps the buffers forever, or gives
- *             them back and asks again.
+ *             the reserve): looks, and joins the sessions that wait before it;
+ *             or raises a shortage, sweeps the cache unless a session waits,
+ *             looks a last time, waits. Then it keeps the buffers forever, or
+ *             gives them back and asks again.
  *   Reclaimer takes the cache's limit, for good, and then its buffers
  *             (LockFreePool::Adapt). It replaces the second session.
  *   Watch     moves only if something is wrong.
@@ -44,7 +45,8 @@
  *   LIMIT_READ_FIRST, REFUSAL_TAKEN_FOR_DONE (with REFUSALS),
  *   NO_LOOK_AFTER_PUSH, NO_LOOK_AFTER_EPOCH, NO_LOOK_AFTER_CLOSING (with
  *   REFUSALS), PRESSURE_RAISED_LATE, CREDIT_BEFORE_PUSH, RECEIVE_TAKES_RESERVE,
- *   NO_SERVE_AFTER_SUBSCRIBE, NO_SERVE_AFTER_CREDIT.
+ *   NO_SERVE_AFTER_SUBSCRIBE, NO_SERVE_AFTER_CREDIT, NOBODY_SWEEPS,
+ *   JOIN_WHERE_NOBODY_WAITS.
  */
 #ifndef BUFFERS
 #define BUFFERS 3    /* at most 4 */
@@ -185,6 +187,7 @@ mtype = { Done, Unfit, Revoked, Gone };
   mtype result = Unfit;   \
   bool met = false;       \
   bool served = false;    \
+  bool swept = false;     \
   byte lot = 0;           \
   byte count = 0;         \
   byte whom = 0;          \
@@ -280,8 +283,14 @@ inline ReserveSwept(me, n, class) {
 /* WaiterQueue::ServeAs. One who loses the offer publishes and looks again. */
 inline Serve(me) {
   do
-  :: atomic { !SOMEBODY_WAITS -> break }
-  :: atomic { SOMEBODY_WAITS -> whom = NEXT; candidate[me] = whom }; /* Pick */
+  :: available == 0 -> break                        /* WaitDoor::HasFree */
+  :: available != 0 ->
+     atomic {                                       /* Pick */
+       if
+       :: SOMEBODY_WAITS -> whom = NEXT; candidate[me] = whom
+       :: else -> break
+       fi
+     };
      if
      :: atomic {                                    /* CentralPool::TakeForWaiter */
           available < NEED(CLASS(whom)) + KEEP(CLASS(whom)) -> break
@@ -488,12 +497,19 @@ inline Sweep(me, n, class) {
 
 /* LockFreePool::Shortage, as far as its destructor; tells by `met`. */
 inline Shortage(me, n, class) {
-#ifndef PRESSURE_RAISED_LATE
-  shortages++;                                      /* RaiseShortage */
-#endif
-  Sweep(me, n, class);
 #ifdef PRESSURE_RAISED_LATE
+  Sweep(me, n, class);
   shortages++;
+#else
+  /* RaiseShortage. While there is a wait, no cache holds a buffer. */
+  atomic { shortages++; swept = waiting != 0 };
+#ifdef NOBODY_SWEEPS
+  swept = true;
+#endif
+  if
+  :: swept -> swept = false
+  :: else -> Sweep(me, n, class)
+  fi;
 #endif
   if
   :: met
@@ -807,18 +823,39 @@ inline TakeOrWait(me, class) {
   if
   :: met -> Collect(me, NEED(class))
   :: else ->
-     Shortage(me, NEED(class), class);
+     /* WaiterQueue::TakeOrJoin: behind others, without a shortage, if any wait
+      * still. */
+     joined = MUST_WAIT(class);
      if
-     :: met -> Collect(me, NEED(class)); shortages--
-     :: else ->                                     /* WaiterQueue::Subscribe */
-        atomic { shortages--; waiting++ };          /* TryBecomeWait */
+     :: joined ->
+        atomic {                                    /* Ledger::TryJoinWait */
+#ifndef JOIN_WHERE_NOBODY_WAITS
+          joined = waiting != 0;
+#endif
+          waiting = waiting + joined
+        }
+     :: else
+     fi;
+     if
+     :: joined
+     :: else ->
+        Shortage(me, NEED(class), class);
+        if
+        :: met -> Collect(me, NEED(class)); shortages--
+        :: else -> atomic { shortages--; waiting++ } /* TryBecomeWait */
+        fi
+     fi;
+     if
+     :: met
+     :: else ->                                     /* WaiterQueue::Link */
+        joined = false;
         state[me] = Waiting;                        /* WaiterList::Append */
 #ifndef NO_SERVE_AFTER_SUBSCRIBE
         Serve(me);
 #endif
         asleep[me] = state[me] == Waiting;
 end_asleep:
-        atomic {                                    /* Collect */
+        atomic {                                    /* Redeem */
           state[me] == Granted ->
           hands[me] = hands[me] + granted[me];
           granted[me] = 0;
@@ -831,6 +868,7 @@ end_asleep:
 
 proctype Session(byte me; byte class) {
   LOCALS;
+  bool joined = false;
   byte rounds = 0;
   do
   :: rounds < ROUNDS ->

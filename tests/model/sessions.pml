@@ -225,7 +225,8 @@ inline EndWaitOf(who, how) {
 /* WaiterQueue::ServeAs. One who is late publishes, and looks again. */
 inline Serve(me) {
   do
-  :: true ->
+  :: available == 0 -> break                        /* WaitDoor::HasFree */
+  :: available != 0 ->
      Pick(me);
      if
      :: next == NOBODY -> break
@@ -435,9 +436,33 @@ inline TakeSpare(me) {
   counted = false
 }
 
-/* WaiterQueue::Subscribe. */
-inline Subscribe(me, class) {
-  waiting++;                                        /* TryBecomeWait */
+/* WaiterQueue::TakeOrJoin: waits behind others, if any wait still, without a
+ * look of its own. */
+inline Join(me, class) {
+  atomic {                                          /* WaitDoor::MustWait */
+    if
+    :: waiting != 0 -> MustWait(LINE(class))
+    :: else
+    fi;
+    i = 0; c = 0; first = 0
+  };
+  if
+  :: must_wait ->
+     atomic {                                       /* Ledger::TryJoinWait */
+       joined = waiting != 0;
+       waiting = waiting + joined;
+       must_wait = false
+     }
+  :: else
+  fi;
+  if
+  :: joined -> Link(me, class)
+  :: else
+  fi
+}
+
+/* WaiterQueue::Link, of one that the ledger counts. */
+inline Link(me, class) {
   atomic {
     line[me] = LINE(class);
     arrivals++;
@@ -459,18 +484,31 @@ inline Subscribe(me, class) {
 
 /* SessionBuffers::AllocateReceiveBuffer and AllocateBuffers. Who fails to
  * complete gives back the buffer it holds, if that is empty, and asks for a
- * pair; or else asks again. */
+ * pair, under the same shortage; or else asks again. */
 inline Ask(me, class) {
   do
-  :: Look(me, class);
+  :: true ->
+     if
+     :: again == (class == COMPLETE) -> Join(me, class)
+     :: else
+     fi;
+     if
+     :: joined -> break
+     :: else
+     fi;
+     Look(me, class);
      if
      :: met -> break
-     :: !met && class == COMPLETE && !again -> class = PAIR; Release(me, 1)
+     :: !met && class == COMPLETE && !again ->
+        class = PAIR; again = true; Release(me, 1)
      :: !met && class == COMPLETE && !again -> again = true
-     :: !met && (class != COMPLETE || again) -> Subscribe(me, class); break
+     :: !met && (class != COMPLETE || again) ->
+        waiting++;                                  /* TryBecomeWait */
+        Link(me, class);
+        break
      fi
   od;
-  atomic { met = false; again = false }
+  atomic { met = false; again = false; joined = false }
 }
 
 /* WaiterQueue::Cancel. */
@@ -524,7 +562,7 @@ proctype Session(byte me) {
   byte next = 0, its_line = 0, need = 0, passed = 0;
   byte seen_available = 0, seen_waiting = 0;
   bool met = false, must_wait = false, served = false, counted = false;
-  bool is_due = false, again = false, spare = false;
+  bool is_due = false, again = false, joined = false, spare = false;
   do
   :: atomic {
        if

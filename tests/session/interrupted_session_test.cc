@@ -1,6 +1,6 @@
 // P10, S4, S5: a handler that uses sessions, at every single instruction of a
-// session's operations. Random signals would hit some of these once in a
-// million times.
+// session's operations, those of its inlined paths included. Random signals
+// would hit some of these once in a million times.
 
 #include <array>
 #include <cstddef>

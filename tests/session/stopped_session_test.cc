@@ -1,5 +1,7 @@
 // P4, S4, S5, S8: a thread is stopped forever in an allocation, a release or a
-// cancel. stopped_wait_test has the rest of a session's operations.
+// cancel. stopped_wait_test has the rest of a session's operations. The stepper
+// stops a thread at each instruction, whatever function it belongs to, so at
+// those of a session's inlined paths, too (AllocateBothFast, TakeBackFast).
 
 #include "tandem/tests/session/stopped_session.h"
 
