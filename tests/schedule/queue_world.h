@@ -295,6 +295,88 @@ class QueueWorld : public PoolWorld<kShape.pool> {
   std::array<int, kMaxFibres> wakes_running_{};  // by thread
 };
 
+// Two caches, which may be biased.
+constexpr PoolShape TwoCaches(uint32_t capacity, uint32_t reserve) {
+  return {.capacity = capacity,
+          .caches = 2,
+          .reserve = reserve,
+          .cache_limit = 2,
+          .biased = true};
+}
+
+// What most tests of waiting begin and end with: all buffers are taken at
+// first, and in the end nobody sleeps on buffers and nothing is lost.
+template <class Derived, QueueShape kShape, int kThreads>
+struct QueueTest : ScheduleTest<Derived, QueueWorld<kShape>, kThreads> {
+  void before() {
+    this->world().ClaimCaches();
+    this->world().TakeFirst(buffers);
+  }
+  void after() {
+    this->world().RequireNobodySleepsOnBuffers();
+    this->world().RequireWholeAgain();
+  }
+
+  std::array<std::byte*, kShape.pool.capacity> buffers;
+};
+
+// A pair and kReceives receives wait. Thread 0 serves, whether it releases,
+// cancels or comes to wait itself, and is stopped at some step. It withholds
+// only what is in its hands: the buffers that it took for itself, and those
+// that it has reserved for the waiter that it was serving. Thread 1 releases
+// all others; then all must have been served.
+// kAsItIs: no cache goes back to bias (ReleaseAsItIs).
+template <QueueShape kShape, size_t kReceives, bool kAsItIs>
+struct StoppedServer
+    : QueueTest<StoppedServer<kShape, kReceives, kAsItIs>, kShape, 2> {
+  using Base = QueueTest<StoppedServer, kShape, 2>;
+  using Base::buffers;
+
+  void before() {
+    Base::before();
+    this->world().Allocate(this->world().waiters[0], kPair);
+    for (size_t i = 1; i <= kReceives; ++i) {
+      this->world().Allocate(this->world().waiters[i], kReceive);
+    }
+  }
+  void thread(unsigned index) {
+    if (index == 1) {
+      for (std::byte* const& buffer : std::span(buffers).subspan(1)) {
+        Release({&buffer, 1});
+      }
+      for (size_t i = 0; i <= kReceives; ++i) {
+        Require(!this->world().Waits(this->world().waiters[i]),
+                "all are served (P4)");
+      }
+      return;
+    }
+    switch (rl::rand(3)) {
+      case 0:
+        Release(std::span(buffers).first(1));
+        released = true;
+        break;
+      case 1:
+        this->world().Cancel(this->world().waiters[0]);
+        break;
+      default:
+        this->world().Allocate(this->world().waiters[3], kComplete);
+    }
+  }
+  void after() {
+    if (!released) Release(std::span(buffers).first(1));
+    Base::after();
+  }
+  void Release(std::span<std::byte* const> some) {
+    if constexpr (kAsItIs) {
+      this->world().ReleaseAsItIs(some);
+    } else {
+      this->world().Release(some);
+    }
+  }
+
+  bool released = false;
+};
+
 }  // namespace tandem
 
 #endif  // TANDEM_TESTS_SCHEDULE_QUEUE_WORLD_H_

@@ -16,19 +16,14 @@ namespace {
 
 using Fate = Waiter::Fate;
 
-constexpr QueueShape kFourBuffers{.pool = {.capacity = 4,
-                                           .caches = 2,
-                                           .reserve = 2,
-                                           .cache_limit = 2,
-                                           .biased = true}};
+constexpr QueueShape kFourBuffers{.pool = TwoCaches(4, 2)};
 
 // For every allocation that succeeds, and for every wake-up, QueueWorld
 // requires that the waiters that came before it began and go first have been
 // served. Here buffers arrive one by one while two threads ask for more.
-struct LateComers : ScheduleTest<LateComers, QueueWorld<kFourBuffers>, 3> {
+struct LateComers : QueueTest<LateComers, kFourBuffers, 3> {
   void before() {
-    world().ClaimCaches();
-    world().TakeFirst(buffers);
+    QueueTest::before();
     world().Allocate(world().waiters[0], ClassId(rl::rand(3)));
   }
   void thread(unsigned index) {
@@ -41,12 +36,6 @@ struct LateComers : ScheduleTest<LateComers, QueueWorld<kFourBuffers>, 3> {
     world().GiveBack(waiter);
     if (index == 1) world().Allocate(world().waiters[3], waiter.id);
   }
-  void after() {
-    world().RequireNobodySleepsOnBuffers();
-    world().RequireWholeAgain();
-  }
-
-  std::array<std::byte*, 4> buffers;
 };
 
 // S4
@@ -56,16 +45,10 @@ TEST(WaitOrderSchedule, LaterAllocationNeverOvertakesAWaiter) {
 
 // The cache of thread 1 is full when another thread runs short: its buffers go
 // to the waiter, and not to the cache's owner.
-struct OwnerComesLate : ScheduleTest<OwnerComesLate,
-                                     QueueWorld<{.pool = {.capacity = 3,
-                                                          .caches = 2,
-                                                          .reserve = 0,
-                                                          .cache_limit = 2,
-                                                          .biased = true}}>,
-                                     3> {
+struct OwnerComesLate
+    : QueueTest<OwnerComesLate, {.pool = TwoCaches(3, 0)}, 3> {
   void before() {
-    world().ClaimCaches();
-    world().TakeFirst(buffers);
+    QueueTest::before();
     world().custody.Give(std::span(buffers).first(2));
     world().core.Give(&world().CacheOf(1), std::span(buffers).first(2));
   }
@@ -84,12 +67,6 @@ struct OwnerComesLate : ScheduleTest<OwnerComesLate,
         world().Release(std::span(buffers).last(1));
     }
   }
-  void after() {
-    world().RequireNobodySleepsOnBuffers();
-    world().RequireWholeAgain();
-  }
-
-  std::array<std::byte*, 3> buffers;
 };
 
 // S4
@@ -98,16 +75,9 @@ TEST(WaitOrderSchedule, NotEvenOutOfItsOwnCache) {
 }
 
 // Two of each class wait, in any order of arrival.
-struct AllClasses : ScheduleTest<AllClasses,
-                                 QueueWorld<{.pool = {.capacity = 6,
-                                                      .caches = 2,
-                                                      .reserve = 2,
-                                                      .cache_limit = 2,
-                                                      .biased = true}}>,
-                                 2> {
+struct AllClasses : QueueTest<AllClasses, {.pool = TwoCaches(6, 2)}, 2> {
   void before() {
-    world().ClaimCaches();
-    world().TakeFirst(buffers);
+    QueueTest::before();
     for (Waiter& waiter : world().waiters) {
       waiter.on_wake = [](Waiter& woken, void* self) {
         static_cast<AllClasses*>(self)->RequireFirst(woken);
@@ -129,12 +99,6 @@ struct AllClasses : ScheduleTest<AllClasses,
               "complete before pair before receive, and who came first (S8)");
     }
   }
-  void after() {
-    world().RequireNobodySleepsOnBuffers();
-    world().RequireWholeAgain();
-  }
-
-  std::array<std::byte*, 6> buffers;
 };
 
 // S4, S8
@@ -144,14 +108,10 @@ TEST(WaitOrderSchedule, ClassesAreServedByRankAndWithinThemByArrival) {
 
 // A receive waits for the third of three buffers while two threads pass a pair
 // to and fro. Pairs go first, but not forever.
-struct OvertakenReceive : ScheduleTest<OvertakenReceive,
-                                       QueueWorld<{.pool = {.capacity = 3,
-                                                            .caches = 2,
-                                                            .reserve = 2,
-                                                            .cache_limit = 2,
-                                                            .biased = true},
-                                                   .max_overtakes = 1}>,
-                                       3> {
+struct OvertakenReceive
+    : ScheduleTest<OvertakenReceive,
+                   QueueWorld<{.pool = TwoCaches(3, 2), .max_overtakes = 1}>,
+                   3> {
   void before() {
     world().ClaimCaches();
     std::byte* buffer;
@@ -205,14 +165,10 @@ TEST(WaitOrderSchedule, LowerRankIsOvertakenABoundedNumberOfTimes) {
 
 // Sessions as S6 wants them: a session that was served gives all back before it
 // asks again, or asks for the other buffer.
-struct Sessions : ScheduleTest<Sessions,
-                               QueueWorld<{.pool = {.capacity = 3,
-                                                    .caches = 2,
-                                                    .reserve = 2,
-                                                    .cache_limit = 2,
-                                                    .biased = true},
-                                           .max_overtakes = 1}>,
-                               3> {
+struct Sessions
+    : ScheduleTest<Sessions,
+                   QueueWorld<{.pool = TwoCaches(3, 2), .max_overtakes = 1}>,
+                   3> {
   void before() { world().ClaimCaches(); }
   void thread(unsigned index) {
     for (int i = 0; i < 2; ++i) {

@@ -16,19 +16,18 @@ namespace {
 
 using Fate = Waiter::Fate;
 
-constexpr QueueShape kTwoBuffers{.pool = {.capacity = 2,
-                                          .caches = 2,
-                                          .reserve = 1,
-                                          .cache_limit = 2,
-                                          .biased = true}};
+constexpr QueueShape kTwoBuffers{.pool = TwoCaches(2, 1)};
+
+constexpr PoolShape OneCache(uint32_t capacity) {
+  return {.capacity = capacity,
+          .caches = 1,
+          .reserve = 1,
+          .cache_limit = 1,
+          .biased = true};
+}
 
 // One thread gives back two buffers, others come and want some.
-struct ReleaseAndSubscribe
-    : ScheduleTest<ReleaseAndSubscribe, QueueWorld<kTwoBuffers>, 3> {
-  void before() {
-    world().ClaimCaches();
-    world().TakeFirst(buffers);
-  }
+struct ReleaseAndSubscribe : QueueTest<ReleaseAndSubscribe, kTwoBuffers, 3> {
   void thread(unsigned index) {
     if (index != 0) {
       world().Allocate(world().waiters[index], ClassId(rl::rand(3)));
@@ -39,12 +38,6 @@ struct ReleaseAndSubscribe
       world().Release(std::span(buffers).last(1));
     }
   }
-  void after() {
-    world().RequireNobodySleepsOnBuffers();
-    world().RequireWholeAgain();
-  }
-
-  std::array<std::byte*, 2> buffers;
 };
 
 // S4, P3
@@ -54,10 +47,9 @@ TEST(WaiterQueueSchedule, NobodySleepsOnBuffersThatWereReleasedMeanwhile) {
 
 // Two threads give back a buffer each at the same time, and each serves; the
 // waiter needs both.
-struct TwoServers : ScheduleTest<TwoServers, QueueWorld<kTwoBuffers>, 3> {
+struct TwoServers : QueueTest<TwoServers, kTwoBuffers, 3> {
   void before() {
-    world().ClaimCaches();
-    world().TakeFirst(buffers);
+    QueueTest::before();
     world().Allocate(world().waiters[0], kPair);
   }
   void thread(unsigned index) {
@@ -66,12 +58,6 @@ struct TwoServers : ScheduleTest<TwoServers, QueueWorld<kTwoBuffers>, 3> {
       world().Allocate(world().waiters[1], ClassId(rl::rand(3)));
     }
   }
-  void after() {
-    world().RequireNobodySleepsOnBuffers();
-    world().RequireWholeAgain();
-  }
-
-  std::array<std::byte*, 2> buffers;
 };
 
 // S2, S4
@@ -82,18 +68,13 @@ TEST(WaiterQueueSchedule, ReleasersWhoServeAtOnceLeaveNobodyWaiting) {
 // A waiter and another behind it. One thread releases, one cancels the first:
 // without a reserve, one buffer is then enough for the second.
 template <uint32_t kReserve>
-struct CancelAndGrant : ScheduleTest<CancelAndGrant<kReserve>,
-                                     QueueWorld<{.pool = {.capacity = 2,
-                                                          .caches = 2,
-                                                          .reserve = kReserve,
-                                                          .cache_limit = 2,
-                                                          .biased = true}}>,
-                                     3> {
+struct CancelAndGrant
+    : QueueTest<CancelAndGrant<kReserve>, {.pool = TwoCaches(2, kReserve)}, 3> {
+  using CancelAndGrant::QueueTest::buffers;
   using CancelAndGrant::ScheduleTest::world;
 
   void before() {
-    world().ClaimCaches();
-    world().TakeFirst(buffers);
+    CancelAndGrant::QueueTest::before();
     world().Allocate(world().waiters[0], kPair);
   }
   void thread(unsigned index) {
@@ -113,11 +94,9 @@ struct CancelAndGrant : ScheduleTest<CancelAndGrant<kReserve>,
     Require(world().waiters[0].fate != Fate::kWaiting, "the first is through");
     world().RequireNobodySleepsOnBuffers();
     if (kept) world().Release(std::span(buffers).last(1));
-    world().RequireNobodySleepsOnBuffers();
-    world().RequireWholeAgain();
+    CancelAndGrant::QueueTest::after();
   }
 
-  std::array<std::byte*, 2> buffers;
   bool kept = false;
 };
 
@@ -128,8 +107,7 @@ TEST(WaiterQueueSchedule, OneOfCancelAndGrantWinsAndNothingLeaks) {
 }
 
 // A session is cancelled from another thread while it is about to wait.
-struct CancelAndSubscribe
-    : ScheduleTest<CancelAndSubscribe, QueueWorld<kTwoBuffers>, 2> {
+struct CancelAndSubscribe : QueueTest<CancelAndSubscribe, kTwoBuffers, 2> {
   void before() { world().TakeFirst(buffers); }
   void thread(unsigned index) {
     Waiter& waiter = world().waiters[0];
@@ -145,7 +123,6 @@ struct CancelAndSubscribe
     world().RequireWholeAgain();
   }
 
-  std::array<std::byte*, 2> buffers;
   bool refused = false;
 };
 
@@ -156,14 +133,8 @@ TEST(WaiterQueueSchedule, WaitCanBeCancelledAsSoonAsItHasATicket) {
 
 // Waits come and go while no buffer is free, in few records, which are used
 // again in one class and another.
-struct ComeAndGo : ScheduleTest<ComeAndGo,
-                                QueueWorld<{.pool = {.capacity = 3,
-                                                     .caches = 1,
-                                                     .reserve = 1,
-                                                     .cache_limit = 1,
-                                                     .biased = true},
-                                            .records = 5}>,
-                                3> {
+struct ComeAndGo
+    : QueueTest<ComeAndGo, {.pool = OneCache(3), .records = 5}, 3> {
   void before() { world().TakeFirst(buffers); }
   void thread(unsigned index) {
     Waiter& waiter = world().waiters[index];
@@ -180,11 +151,8 @@ struct ComeAndGo : ScheduleTest<ComeAndGo,
     Require(world().overloads == 0, "records do not leak (S5)");
     world().RequireNobodySleepsOnBuffers();
     for (std::byte* const& buffer : buffers) world().Release({&buffer, 1});
-    world().RequireNobodySleepsOnBuffers();
-    world().RequireWholeAgain();
+    QueueTest::after();
   }
-
-  std::array<std::byte*, 3> buffers;
 };
 
 // S5
@@ -193,14 +161,8 @@ TEST(WaiterQueueSchedule, RecordsAreUsedAgainInAnyClassAndNoneIsLost) {
 }
 
 // Too many want to wait: some are told so at once, and leave no trace.
-struct TooMany : ScheduleTest<TooMany,
-                              QueueWorld<{.pool = {.capacity = 2,
-                                                   .caches = 1,
-                                                   .reserve = 1,
-                                                   .cache_limit = 1,
-                                                   .biased = true},
-                                          .max_waiters = 2}>,
-                              3> {
+struct TooMany
+    : QueueTest<TooMany, {.pool = OneCache(2), .max_waiters = 2}, 3> {
   void before() { world().TakeFirst(buffers); }
   void thread(unsigned index) {
     world().Allocate(world().waiters[index], ClassId(rl::rand(3)));
@@ -209,11 +171,8 @@ struct TooMany : ScheduleTest<TooMany,
     Require(world().overloads == 1, "the bound is exact (S7)");
     Require(world().core.central().ledger().Load().waiting() == 2, "two wait");
     world().Release(buffers);
-    world().RequireNobodySleepsOnBuffers();
-    world().RequireWholeAgain();
+    QueueTest::after();
   }
-
-  std::array<std::byte*, 2> buffers;
 };
 
 // S7
@@ -222,13 +181,7 @@ TEST(WaiterQueueSchedule, AsManyWaitAsMayAndTheRestAreToldAtOnce) {
 }
 
 // Sessions join and leave while another thread counts them.
-struct Count : ScheduleTest<Count,
-                            QueueWorld<{.pool = {.capacity = 2,
-                                                 .caches = 1,
-                                                 .reserve = 1,
-                                                 .cache_limit = 1,
-                                                 .biased = true}}>,
-                            3> {
+struct Count : QueueTest<Count, {.pool = OneCache(2)}, 3> {
   void before() { world().TakeFirst(buffers); }
   void thread(unsigned index) {
     if (index == 2) {
@@ -247,8 +200,6 @@ struct Count : ScheduleTest<Count,
     world().Release(buffers);
     world().RequireWholeAgain();
   }
-
-  std::array<std::byte*, 2> buffers;
 };
 
 // P8
@@ -258,15 +209,10 @@ TEST(WaiterQueueSchedule, WhoCountsThemFindsNoMoreGoneThanCame) {
 
 // There is one place for a waiter; sessions that hold a buffer have places of
 // their own.
-struct CompletesBesides : ScheduleTest<CompletesBesides,
-                                       QueueWorld<{.pool = {.capacity = 3,
-                                                            .caches = 1,
-                                                            .reserve = 1,
-                                                            .cache_limit = 1,
-                                                            .biased = true},
-                                                   .max_waiters = 1,
-                                                   .max_completes = 2}>,
-                                       3> {
+struct CompletesBesides
+    : QueueTest<CompletesBesides,
+                {.pool = OneCache(3), .max_waiters = 1, .max_completes = 2},
+                3> {
   void before() {
     world().TakeFirst(buffers);
     Require(!world().Allocate(world().waiters[3], kPair), "none is free");
@@ -280,11 +226,8 @@ struct CompletesBesides : ScheduleTest<CompletesBesides,
             "who holds what others wait for is not turned away (S6)");
     Require(world().overloads == 1, "but who holds nothing is (S7)");
     world().Release(buffers);
-    world().RequireNobodySleepsOnBuffers();
-    world().RequireWholeAgain();
+    QueueTest::after();
   }
-
-  std::array<std::byte*, 3> buffers;
 };
 
 // S6, S7

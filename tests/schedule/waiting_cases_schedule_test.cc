@@ -31,26 +31,18 @@ constexpr QueueShape Small(uint32_t capacity) {
 }
 
 // One thread gives back the only buffer; another comes and wants it.
-struct ReleaseAndSubscribe
-    : ScheduleTest<ReleaseAndSubscribe, QueueWorld<Small(1)>, 2> {
-  void before() {
-    world().ClaimCaches();
-    world().TakeFirst({&buffer, 1});
-  }
+struct ReleaseAndSubscribe : QueueTest<ReleaseAndSubscribe, Small(1), 2> {
   void thread(unsigned index) {
     if (index == 0) {
-      world().ReleaseAsItIs({&buffer, 1});
+      world().ReleaseAsItIs(buffers);
     } else {
       world().Allocate(world().waiters[0], kReceive);
     }
   }
   void after() {
     Require(world().waiters[0].fate != Fate::kNone, "it has it or waits");
-    world().RequireNobodySleepsOnBuffers();
-    world().RequireWholeAgain();
+    QueueTest::after();
   }
-
-  std::byte* buffer;
 };
 
 // S4
@@ -61,11 +53,9 @@ TEST(WaitingCases, ReleaseAgainstSubscribe) {
 
 // The releaser's cache goes back to bias with the first buffer; the second goes
 // in with that bias, if it is not lost before. The newcomer needs both.
-struct BackToBiasAndSubscribe
-    : ScheduleTest<BackToBiasAndSubscribe, QueueWorld<Small(2)>, 2> {
+struct BackToBiasAndSubscribe : QueueTest<BackToBiasAndSubscribe, Small(2), 2> {
   void before() {
-    world().ClaimCaches();
-    world().TakeFirst(buffers);
+    QueueTest::before();
     world().Hurry(&world().CacheOf(0));
   }
   void thread(unsigned index) {
@@ -77,12 +67,6 @@ struct BackToBiasAndSubscribe
       world().Allocate(world().waiters[0], kPair);
     }
   }
-  void after() {
-    world().RequireNobodySleepsOnBuffers();
-    world().RequireWholeAgain();
-  }
-
-  std::array<std::byte*, 2> buffers;
 };
 
 // S4, P3
@@ -94,23 +78,16 @@ TEST(WaitingCases, BackToBiasAgainstSubscribe) {
 }
 
 // The releaser uses the pool for the first time.
-struct NewCacheAndSubscribe
-    : ScheduleTest<NewCacheAndSubscribe, QueueWorld<Small(1)>, 2> {
-  void before() { world().TakeFirst({&buffer, 1}); }
+struct NewCacheAndSubscribe : QueueTest<NewCacheAndSubscribe, Small(1), 2> {
+  void before() { world().TakeFirst(buffers); }
   void thread(unsigned index) {
     if (index == 0) {
       world().ClaimCache();
-      world().ReleaseAsItIs({&buffer, 1});
+      world().ReleaseAsItIs(buffers);
     } else {
       world().Allocate(world().waiters[0], kReceive);
     }
   }
-  void after() {
-    world().RequireNobodySleepsOnBuffers();
-    world().RequireWholeAgain();
-  }
-
-  std::byte* buffer;
 };
 
 // S4, P3, P6
@@ -121,10 +98,9 @@ TEST(WaitingCases, NewCacheAgainstSubscribe) {
 
 // A pair waits, and a receive behind it. One thread gives back one buffer or
 // both, the other cancels the pair.
-struct CancelAndGrant : ScheduleTest<CancelAndGrant, QueueWorld<Small(2)>, 2> {
+struct CancelAndGrant : QueueTest<CancelAndGrant, Small(2), 2> {
   void before() {
-    world().ClaimCaches();
-    world().TakeFirst(buffers);
+    QueueTest::before();
     world().Allocate(world().waiters[0], kPair);
     world().Allocate(world().waiters[1], kReceive);
   }
@@ -148,7 +124,6 @@ struct CancelAndGrant : ScheduleTest<CancelAndGrant, QueueWorld<Small(2)>, 2> {
     world().RequireWholeAgain();
   }
 
-  std::array<std::byte*, 2> buffers;
   unsigned released = 0;
 };
 
@@ -158,59 +133,14 @@ TEST(WaitingCases, CancelAgainstGrant) {
   ExploreAll<CancelAndGrant>({1, 1});
 }
 
-// A pair and a receive wait. One thread serves, whether it releases, cancels or
-// comes to wait itself, and is stopped at some step. The other releases as much
-// as the waiters need and the first may have in its hands, and looks.
-struct StoppedDrainer : ScheduleTest<StoppedDrainer, QueueWorld<Small(6)>, 2> {
-  void before() {
-    world().ClaimCaches();
-    world().TakeFirst(buffers);
-    world().Allocate(world().waiters[0], kPair);
-    world().Allocate(world().waiters[1], kReceive);
-  }
-  void thread(unsigned index) {
-    if (index == 1) {
-      for (size_t i = 1; i < 6; ++i) world().ReleaseAsItIs({&buffers[i], 1});
-      for (size_t i = 0; i < 2; ++i) {
-        Require(!world().Waits(world().waiters[i]), "all are served (P4)");
-      }
-      return;
-    }
-    switch (rl::rand(3)) {
-      case 0:
-        world().ReleaseAsItIs(std::span(buffers).first(1));
-        released = true;
-        break;
-      case 1:
-        world().Cancel(world().waiters[0]);
-        break;
-      default:
-        world().Allocate(world().waiters[3], kComplete);
-    }
-  }
-  void after() {
-    if (!released) world().Release(std::span(buffers).first(1));
-    world().RequireNobodySleepsOnBuffers();
-    world().RequireWholeAgain();
-  }
-
-  std::array<std::byte*, 6> buffers;
-  bool released = false;
-};
-
 // P4, S4: one preemption stops it at each step, until the other has done.
 TEST(WaitingCases, DrainerStoppedInEveryStep) {
-  ExploreAll<StoppedDrainer>({1, 0});
+  ExploreAll<StoppedServer<Small(6), 1, true>>({1, 0});
 }
 
 // A release is interrupted by a handler that wants a buffer, while another
 // thread comes to wait for it.
-struct InterruptedPush
-    : ScheduleTest<InterruptedPush, QueueWorld<Small(1)>, 2> {
-  void before() {
-    world().ClaimCaches();
-    world().TakeFirst({&buffer, 1});
-  }
+struct InterruptedPush : QueueTest<InterruptedPush, Small(1), 2> {
   void thread(unsigned index) {
     if (index != 0) {
       world().Allocate(world().waiters[0], kReceive);
@@ -223,15 +153,9 @@ struct InterruptedPush
           test.world().Allocate(test.world().waiters[1], kReceive);
         },
         this);
-    world().ReleaseAsItIs({&buffer, 1});
+    world().ReleaseAsItIs(buffers);
     DisarmSignal();
   }
-  void after() {
-    world().RequireNobodySleepsOnBuffers();
-    world().RequireWholeAgain();
-  }
-
-  std::byte* buffer;
 };
 
 // S4, P10: not even what lies in the cache between a push and its look.

@@ -15,20 +15,13 @@
 namespace tandem {
 namespace {
 
-using Fate = Waiter::Fate;
-
-constexpr QueueShape kThreeBuffers{.pool = {.capacity = 3,
-                                            .caches = 2,
-                                            .reserve = 1,
-                                            .cache_limit = 2,
-                                            .biased = true}};
+constexpr QueueShape kThreeBuffers{.pool = TwoCaches(3, 1)};
 
 // A woken session gives all back at once, in the wake-up, or asks for
 // more there.
-struct BusyWakeUps : ScheduleTest<BusyWakeUps, QueueWorld<kThreeBuffers>, 2> {
+struct BusyWakeUps : QueueTest<BusyWakeUps, kThreeBuffers, 2> {
   void before() {
-    world().ClaimCaches();
-    world().TakeFirst(buffers);
+    QueueTest::before();
     for (Waiter& waiter : world().waiters) {
       waiter.on_wake = [](Waiter& woken, void* self) {
         static_cast<BusyWakeUps*>(self)->OnWake(woken);
@@ -55,11 +48,9 @@ struct BusyWakeUps : ScheduleTest<BusyWakeUps, QueueWorld<kThreeBuffers>, 2> {
       Require(world().waiters[i].wakes == 1, "each was woken once (S4)");
     }
     Require(!world().Waits(world().waiters[3]), "who asked late as well");
-    world().RequireNobodySleepsOnBuffers();
-    world().RequireWholeAgain();
+    QueueTest::after();
   }
 
-  std::array<std::byte*, 3> buffers;
   bool asked = false;
 };
 
@@ -68,58 +59,15 @@ TEST(WakeUpSchedule, WhatAWakeUpFreesIsServedAfterItAndNotLost) {
   ExploreAtRandom<BusyWakeUps>(50'000);
 }
 
-// A thread that is stopped anywhere, forever, in a release, an allocation or a
-// cancel, withholds only what is in its hands: the buffers that it took for
-// itself, and those that it has reserved for the waiter it was serving, three
-// at most. Once another thread has released as many buffers more than the
-// waiters need, all are served.
-struct StoppedAnywhere : ScheduleTest<StoppedAnywhere,
-                                      QueueWorld<{.pool = {.capacity = 8,
-                                                           .caches = 2,
-                                                           .reserve = 0,
-                                                           .cache_limit = 1,
-                                                           .biased = true}}>,
-                                      2> {
-  void before() {
-    world().ClaimCaches();
-    world().TakeFirst(buffers);
-    for (size_t i = 0; i < 3; ++i) {
-      world().Allocate(world().waiters[i], i == 0 ? kPair : kReceive);
-    }
-  }
-  void thread(unsigned index) {
-    if (index == 1) {
-      for (size_t i = 1; i < 8; ++i) world().Release({&buffers[i], 1});
-      for (size_t i = 0; i < 3; ++i) {
-        Require(!world().Waits(world().waiters[i]), "all are served (P4)");
-      }
-      return;
-    }
-    switch (rl::rand(3)) {
-      case 0:
-        world().Release(std::span(buffers).first(1));
-        released = true;
-        break;
-      case 1:
-        world().Cancel(world().waiters[0]);
-        break;
-      default:
-        world().Allocate(world().waiters[3], kComplete);
-    }
-  }
-  void after() {
-    if (!released) world().Release(std::span(buffers).first(1));
-    world().RequireNobodySleepsOnBuffers();
-    world().RequireWholeAgain();
-  }
-
-  std::array<std::byte*, 8> buffers;
-  bool released = false;
-};
+constexpr QueueShape kEightBuffers{.pool = {.capacity = 8,
+                                            .caches = 2,
+                                            .reserve = 0,
+                                            .cache_limit = 1,
+                                            .biased = true}};
 
 // P4, S4
 TEST(WakeUpSchedule, StoppedThreadHoldsUpNoWakeUpButByWhatIsInItsHands) {
-  ExploreAtRandom<StoppedAnywhere>(50'000);
+  ExploreAtRandom<StoppedServer<kEightBuffers, 2, false>>(50'000);
 }
 
 // A thread goes to sleep on its wait's own word, as BlockUntilServed does,
@@ -181,11 +129,9 @@ TEST(WakeUpSchedule, ThreadThatSleepsIsWoken) {
 
 // Signal handlers that release, cancel and allocate, in the middle of whatever
 // the thread was doing: serving and waking others included.
-struct InterruptedSessions
-    : ScheduleTest<InterruptedSessions, QueueWorld<kThreeBuffers>, 2> {
+struct InterruptedSessions : QueueTest<InterruptedSessions, kThreeBuffers, 2> {
   void before() {
-    world().ClaimCaches();
-    world().TakeFirst(buffers);
+    QueueTest::before();
     world().Allocate(world().waiters[2], ClassId(rl::rand(3)));
   }
   void thread(unsigned index) {
@@ -225,8 +171,7 @@ struct InterruptedSessions
     for (size_t i = 0; i < buffers.size(); ++i) {
       if (!released[i]) Release(i);
     }
-    world().RequireNobodySleepsOnBuffers();
-    world().RequireWholeAgain();
+    QueueTest::after();
   }
 
   void Release(size_t i) {
@@ -234,7 +179,6 @@ struct InterruptedSessions
     world().Release({&buffers[i], 1});
   }
 
-  std::array<std::byte*, 3> buffers;
   std::array<bool, 3> released{};
 };
 
