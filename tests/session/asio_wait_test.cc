@@ -26,6 +26,7 @@
 
 #include "gtest/gtest.h"
 #include "tandem/session/session_buffers.h"
+#include "tandem/tests/session/full_service.h"
 #include "tandem/tests/session/session_test_util.h"
 
 namespace tandem {
@@ -36,8 +37,9 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-class AsioWaitTest : public ::testing::Test {
+class AsioWaitTest : public FullServiceTest {
  protected:
+  AsioWaitTest() : FullServiceTest(4) {}
   void SetUp() override {
     auto loop = AsioLoop::Create(context_);
     ASSERT_TRUE(loop.ok()) << loop.status();
@@ -69,16 +71,6 @@ class AsioWaitTest : public ::testing::Test {
     context_.poll();
   }
 
-  // Capital letters for those that were served.
-  void Note(char name, Allocation result) {
-    if (result == Allocation::kGranted) {
-      log_ += static_cast<char>(name - 'a' + 'A');
-    } else {
-      log_ += name;
-      log_ += result == Allocation::kOverloaded ? '!' : '.';
-    }
-  }
-
   // Runs the loop until the log has this length.
   void RunUntil(size_t letters) {
     while (log_.size() < letters) context_.run_one();
@@ -86,7 +78,6 @@ class AsioWaitTest : public ::testing::Test {
 
   asio::io_context context_;
   std::unique_ptr<AsioLoop> loop_;
-  std::string log_;
 };
 
 TEST_F(AsioWaitTest, GoesOnAtOnceIfItsBuffersAreThere) {
@@ -99,17 +90,13 @@ TEST_F(AsioWaitTest, GoesOnAtOnceIfItsBuffersAreThere) {
 }
 
 TEST_F(AsioWaitTest, S4IsResumedByItsLoopWithItsBuffers) {
-  Service service({.capacity = 4});
-  service.TakeAllBut(0);
-  SessionBuffers session(service.sessions());
-  Pair(session, 'a');
-  std::thread([&] { service.GiveBack(2); }).join();
+  Pair(session_, 'a');
+  std::thread([&] { service_.GiveBack(2); }).join();
   EXPECT_EQ(log_, "");
   RunUntil(1);
   EXPECT_EQ(log_, "A");
-  EXPECT_TRUE(session.has_buffer(Side::kRequest));
-  EXPECT_TRUE(session.has_buffer(Side::kResponse));
-  service.GiveBackAll();
+  EXPECT_TRUE(session_.has_buffer(Side::kRequest));
+  EXPECT_TRUE(session_.has_buffer(Side::kResponse));
 }
 
 TEST_F(AsioWaitTest, S1AwaitsAReceiveBufferThatLeavesTheReserve) {
@@ -139,16 +126,14 @@ TEST_F(AsioWaitTest, S4ResumesInOrder) {
 }
 
 TEST_F(AsioWaitTest, S7EndsAtItsDeadline) {
-  Service service({.capacity = 4});
-  service.TakeAllBut(0);
-  SessionBuffers hasty(service.sessions());
-  SessionBuffers patient(service.sessions());
+  SessionBuffers hasty(service_.sessions());
+  SessionBuffers patient(service_.sessions());
   Pair(patient, 'p', steady_clock::now() + hours(1));
   Pair(hasty, 'h', steady_clock::now() + milliseconds(1));
   RunUntil(2);
   EXPECT_EQ(log_, "h.");
-  EXPECT_EQ(service.Waiting(), 1u);
-  service.GiveBackAll();
+  EXPECT_EQ(service_.Waiting(), 1u);
+  service_.GiveBackAll();
   RunUntil(3);
   EXPECT_EQ(log_, "h.P");
 }
@@ -174,48 +159,39 @@ TEST_F(AsioWaitTest, ADeadlineIsForgottenWithItsWait) {
 }
 
 TEST_F(AsioWaitTest, S5IsCancelledByAnotherThread) {
-  Service service({.capacity = 4});
-  service.TakeAllBut(0);
-  SessionBuffers session(service.sessions());
-  Pair(session, 'a');
-  std::thread([&] { EXPECT_TRUE(session.CancelWait()); }).join();
+  Pair(session_, 'a');
+  std::thread([&] { EXPECT_TRUE(session_.CancelWait()); }).join();
   RunUntil(2);
   EXPECT_EQ(log_, "a.");
-  service.GiveBackAll();
-  Pair(session, 'b');
+  service_.GiveBackAll();
+  Pair(session_, 'b');
   EXPECT_EQ(log_, "a.B");
 }
 
 TEST_F(AsioWaitTest, S5IsCancelledThroughItsSlot) {
-  Service service({.capacity = 4});
-  service.TakeAllBut(0);
-  SessionBuffers session(service.sessions());
-  AsioWait wait(*loop_, session);
+  AsioWait wait(*loop_, session_);
   asio::cancellation_signal cancel;
-  ASSERT_EQ(session.AllocateBuffers(wait.waker()), Allocation::kWaiting);
+  ASSERT_EQ(session_.AllocateBuffers(wait.waker()), Allocation::kWaiting);
   wait.AsyncFinish(asio::bind_cancellation_slot(
       cancel.slot(), [&](Allocation got) { Note('a', got); }));
   cancel.emit(asio::cancellation_type::terminal);
   RunUntil(2);
   EXPECT_EQ(log_, "a.");
   // A finished wait stays finished: a late signal does not reach the next wait.
-  ASSERT_EQ(session.AllocateBuffers(wait.waker()), Allocation::kWaiting);
+  ASSERT_EQ(session_.AllocateBuffers(wait.waker()), Allocation::kWaiting);
   wait.AsyncFinish([&](Allocation got) { Note('b', got); });
   cancel.emit(asio::cancellation_type::terminal);
-  service.GiveBackAll();
+  service_.GiveBackAll();
   RunUntil(3);
   EXPECT_EQ(log_, "a.B");
 }
 
 TEST_F(AsioWaitTest, S5ACancelledCoroutineGetsAnAnswer) {
-  Service service({.capacity = 4});
-  service.TakeAllBut(0);
-  SessionBuffers session(service.sessions());
   asio::cancellation_signal cancel;
   asio::co_spawn(
       context_,
       [&]() -> asio::awaitable<void> {
-        const Allocation got = co_await BuffersFor(session, *loop_);
+        const Allocation got = co_await BuffersFor(session_, *loop_);
         Note('a', got);
       },
       asio::bind_cancellation_slot(cancel.slot(), asio::detached));
@@ -223,8 +199,7 @@ TEST_F(AsioWaitTest, S5ACancelledCoroutineGetsAnAnswer) {
   cancel.emit(asio::cancellation_type::terminal);
   RunUntil(2);
   EXPECT_EQ(log_, "a.");
-  EXPECT_EQ(service.Waiting(), 0u);
-  service.GiveBackAll();
+  EXPECT_EQ(service_.Waiting(), 0u);
 }
 
 TEST_F(AsioWaitTest, S7SaysAtOnceThatTooManyWait) {
@@ -243,18 +218,15 @@ TEST_F(AsioWaitTest, S7SaysAtOnceThatTooManyWait) {
 }
 
 TEST_F(AsioWaitTest, CompletesInTheContextOfItsHandler) {
-  Service service({.capacity = 4});
-  service.TakeAllBut(0);
-  SessionBuffers session(service.sessions());
-  AsioWait wait(*loop_, session);
+  AsioWait wait(*loop_, session_);
   asio::io_context other;
-  ASSERT_EQ(session.AllocateBuffers(wait.waker()), Allocation::kWaiting);
+  ASSERT_EQ(session_.AllocateBuffers(wait.waker()), Allocation::kWaiting);
   wait.AsyncFinish(asio::bind_executor(
       other.get_executor(), [&](Allocation got) { Note('a', got); }));
   // The context has work until the handler has been called.
   EXPECT_EQ(other.poll(), 0u);
   EXPECT_FALSE(other.stopped());
-  service.GiveBackAll();
+  service_.GiveBackAll();
   while (other.poll() == 0) context_.run_one();
   EXPECT_EQ(log_, "A");
 }
@@ -287,10 +259,8 @@ TEST_F(AsioWaitTest, FieldWhatAHandlerThrowsLeavesRun) {
 }
 
 TEST_F(AsioWaitTest, FieldWhatACoroutineThrowsLeavesRun) {
-  Service service({.capacity = 4});
-  service.TakeAllBut(0);
-  SessionBuffers first(service.sessions());
-  SessionBuffers second(service.sessions());
+  SessionBuffers first(service_.sessions());
+  SessionBuffers second(service_.sessions());
   asio::co_spawn(
       context_,
       [&]() -> asio::awaitable<void> {
@@ -301,22 +271,20 @@ TEST_F(AsioWaitTest, FieldWhatACoroutineThrowsLeavesRun) {
         if (error) std::rethrow_exception(error);
       });
   Pair(second, 'b');
-  service.GiveBackAll();
+  service_.GiveBackAll();
   EXPECT_THROW(context_.run(), std::runtime_error);
   RunUntil(1);
   EXPECT_EQ(log_, "B");
 }
 
 TEST_F(AsioWaitTest, FieldStopEndsTheWaits) {
-  Service service({.capacity = 4});
-  service.TakeAllBut(0);
-  SessionBuffers first(service.sessions());
-  SessionBuffers second(service.sessions());
+  SessionBuffers first(service_.sessions());
+  SessionBuffers second(service_.sessions());
   Pair(first, 'a');
   Pair(second, 'b', steady_clock::now() + hours(1));
   loop_->Stop();
   EXPECT_EQ(log_, "");
-  EXPECT_EQ(service.Waiting(), 0u);
+  EXPECT_EQ(service_.Waiting(), 0u);
   context_.run();
   EXPECT_EQ(log_, "a.b.");
   // So do waits that begin later.
@@ -324,23 +292,20 @@ TEST_F(AsioWaitTest, FieldStopEndsTheWaits) {
   Pair(first, 'a');
   EXPECT_EQ(log_, "a.b.a.");
   loop_->Stop();
-  service.GiveBackAll();
-  EXPECT_EQ(service.Free(), 4u);
+  service_.GiveBackAll();
+  EXPECT_EQ(service_.Free(), 4u);
 }
 
 TEST_F(AsioWaitTest, FieldStopLeavesBuffersToWhoWasServed) {
-  Service service({.capacity = 4});
-  service.TakeAllBut(0);
-  SessionBuffers first(service.sessions());
-  SessionBuffers second(service.sessions());
+  SessionBuffers first(service_.sessions());
+  SessionBuffers second(service_.sessions());
   Pair(first, 'a');
   Pair(second, 'b');
-  service.GiveBack(2);
+  service_.GiveBack(2);
   loop_->Stop();
   context_.run();
   EXPECT_EQ(log_, "Ab.");
   EXPECT_TRUE(first.has_buffer(Side::kRequest));
-  service.GiveBackAll();
 }
 
 // Nothing is touched after its end, although the context still has to run a
@@ -398,30 +363,27 @@ TEST(AsioEndTest, FieldLoopAndContextMayGoWhileCoroutinesWait) {
 }
 
 TEST_F(AsioWaitTest, FieldDestroyedWhileItWaitsItEndsTheWait) {
-  Service service({.capacity = 4});
-  service.TakeAllBut(0);
-  SessionBuffers session(service.sessions());
   asio::cancellation_signal cancel;
   {
-    AsioWait wait(*loop_, session);
-    ASSERT_EQ(session.AllocateBuffers(wait.waker()), Allocation::kWaiting);
+    AsioWait wait(*loop_, session_);
+    ASSERT_EQ(session_.AllocateBuffers(wait.waker()), Allocation::kWaiting);
     wait.AsyncFinish(
         asio::bind_cancellation_slot(cancel.slot(),
                                      [&](Allocation got) { Note('a', got); }),
         steady_clock::now() + hours(1));
   }
-  EXPECT_EQ(service.Waiting(), 0u);
+  EXPECT_EQ(service_.Waiting(), 0u);
   EXPECT_EQ(log_, "");
 
   // Its slot no longer cancels: the session waits again.
-  AsioWait next(*loop_, session);
-  ASSERT_EQ(session.AllocateBuffers(next.waker()), Allocation::kWaiting);
+  AsioWait next(*loop_, session_);
+  ASSERT_EQ(session_.AllocateBuffers(next.waker()), Allocation::kWaiting);
   cancel.emit(asio::cancellation_type::terminal);
-  EXPECT_EQ(service.Waiting(), 1u);
+  EXPECT_EQ(service_.Waiting(), 1u);
   next.AsyncFinish([&](Allocation got) { Note('b', got); });
   RunUntil(2);
   EXPECT_EQ(log_, "a.");
-  service.GiveBackAll();
+  service_.GiveBackAll();
   RunUntil(3);
   EXPECT_EQ(log_, "a.B");
 }
@@ -471,16 +433,13 @@ TEST_F(AsioWaitTest, StopLetsTheContextEnd) {
 }
 
 TEST_F(AsioWaitTest, StopByWhoWasServedLetsTheContextEnd) {
-  Service service({.capacity = 4});
-  service.TakeAllBut(0);
-  SessionBuffers session(service.sessions());
-  AsioWait wait(*loop_, session);
-  ASSERT_EQ(session.AllocateBuffers(wait.waker()), Allocation::kWaiting);
+  AsioWait wait(*loop_, session_);
+  ASSERT_EQ(session_.AllocateBuffers(wait.waker()), Allocation::kWaiting);
   wait.AsyncFinish([&](Allocation got) {
     Note('a', got);
     loop_->Stop();
   });
-  service.GiveBackAll();
+  service_.GiveBackAll();
   context_.run();
   EXPECT_EQ(log_, "A");
 }

@@ -19,6 +19,7 @@
 #include "tandem/session/event_notifier.h"
 #include "tandem/session/session_buffers.h"
 #include "tandem/tests/session/coroutines.h"
+#include "tandem/tests/session/full_service.h"
 #include "tandem/tests/session/session_test_util.h"
 
 namespace tandem {
@@ -27,8 +28,9 @@ namespace {
 using std::chrono::seconds;
 using std::chrono::steady_clock;
 
-class CoroutineTest : public ::testing::Test {
+class CoroutineTest : public FullServiceTest {
  protected:
+  CoroutineTest() : FullServiceTest(8) {}
   void SetUp() override {
     auto notifier = EventNotifier::Create();
     ASSERT_TRUE(notifier.ok()) << notifier.status();
@@ -66,19 +68,8 @@ class CoroutineTest : public ::testing::Test {
     Note(name, co_await awaitable);
   }
 
-  // Capital letters for those that were served.
-  void Note(char name, Allocation result) {
-    if (result == Allocation::kGranted) {
-      log_ += static_cast<char>(name - 'a' + 'A');
-    } else {
-      log_ += name;
-      log_ += result == Allocation::kOverloaded ? '!' : '.';
-    }
-  }
-
   std::unique_ptr<EventNotifier> notifier_;
   DeadlineList deadlines_;
-  std::string log_;
 };
 
 TEST_F(CoroutineTest, GoesOnAtOnceIfItsBuffersAreThere) {
@@ -91,69 +82,55 @@ TEST_F(CoroutineTest, GoesOnAtOnceIfItsBuffersAreThere) {
 }
 
 TEST_F(CoroutineTest, IsResumedByItsLoopAndNotInPlace) {
-  Service service({.capacity = 8});
-  service.TakeAllBut(0);
-  SessionBuffers session(service.sessions());
-  Pair(session, 'a');
+  Pair(session_, 'a');
   EXPECT_EQ(log_, "");
-  service.GiveBackAll();
+  service_.GiveBackAll();
   EXPECT_EQ(log_, "");
   EXPECT_EQ(notifier_->Dispatch(), 1u);
   EXPECT_EQ(log_, "A");
-  EXPECT_TRUE(session.has_buffer(Side::kRequest));
-  EXPECT_TRUE(session.has_buffer(Side::kResponse));
+  EXPECT_TRUE(session_.has_buffer(Side::kRequest));
+  EXPECT_TRUE(session_.has_buffer(Side::kResponse));
 }
 
 TEST_F(CoroutineTest, IsResumedOnItsLoopsThread) {
-  Service service({.capacity = 8});
-  service.TakeAllBut(0);
-  SessionBuffers session(service.sessions());
-  Receive(session, Side::kResponse, 'a');
-  std::thread([&] { service.GiveBackAll(); }).join();
+  Receive(session_, Side::kResponse, 'a');
+  std::thread([&] { service_.GiveBackAll(); }).join();
   EXPECT_EQ(log_, "");
   EXPECT_EQ(notifier_->Dispatch(), 1u);
   EXPECT_EQ(log_, "A");
-  EXPECT_TRUE(session.has_buffer(Side::kResponse));
+  EXPECT_TRUE(session_.has_buffer(Side::kResponse));
 }
 
 TEST_F(CoroutineTest, ManyAreResumedInTheOrderOfService) {
-  Service service({.capacity = 8});
-  service.TakeAllBut(0);
   std::deque<SessionBuffers> sessions;
   for (const char name : {'a', 'b', 'c', 'd'}) {
-    Pair(sessions.emplace_back(service.sessions()), name);
+    Pair(sessions.emplace_back(service_.sessions()), name);
   }
-  service.GiveBackAll();
+  service_.GiveBackAll();
   EXPECT_EQ(notifier_->Dispatch(), 4u);
   EXPECT_EQ(log_, "ABCD");
 }
 
 TEST_F(CoroutineTest, GoesOnWithoutBuffersAtItsDeadline) {
-  Service service({.capacity = 8});
-  service.TakeAllBut(0);
-  SessionBuffers session(service.sessions());
   const auto start = steady_clock::now();
-  PairUntil(session, 'a', start + seconds(100));
+  PairUntil(session_, 'a', start + seconds(100));
   EXPECT_EQ(deadlines_.earliest(), start + seconds(100));
   EXPECT_EQ(deadlines_.Expire(start + seconds(99)), 0u);
-  EXPECT_EQ(service.Waiting(), 1u);
+  EXPECT_EQ(service_.Waiting(), 1u);
   EXPECT_EQ(deadlines_.Expire(start + seconds(100)), 1u);
-  EXPECT_EQ(service.Waiting(), 0u);
+  EXPECT_EQ(service_.Waiting(), 0u);
   EXPECT_EQ(log_, "");
   EXPECT_EQ(notifier_->Dispatch(), 1u);
   EXPECT_EQ(log_, "a.");
-  service.GiveBackAll();
-  EXPECT_FALSE(session.has_buffer(Side::kRequest));
-  EXPECT_EQ(service.Free(), 8u);
+  service_.GiveBackAll();
+  EXPECT_FALSE(session_.has_buffer(Side::kRequest));
+  EXPECT_EQ(service_.Free(), 8u);
 }
 
 TEST_F(CoroutineTest, KeepsItsBuffersIfTheyCameBeforeTheDeadline) {
-  Service service({.capacity = 8});
-  service.TakeAllBut(0);
-  SessionBuffers session(service.sessions());
   const auto start = steady_clock::now();
-  PairUntil(session, 'a', start + seconds(100));
-  service.GiveBackAll();
+  PairUntil(session_, 'a', start + seconds(100));
+  service_.GiveBackAll();
   deadlines_.Expire(start + seconds(100));
   EXPECT_EQ(notifier_->Dispatch(), 1u);
   EXPECT_EQ(log_, "A");
@@ -170,18 +147,19 @@ TEST_F(CoroutineTest, LeavesNoDeadlineBehind) {
 }
 
 TEST_F(CoroutineTest, DeadlinesExpireEachInItsTurn) {
-  Service service({.capacity = 8});
-  service.TakeAllBut(0);
   std::deque<SessionBuffers> sessions;
   const auto start = steady_clock::now();
-  PairUntil(sessions.emplace_back(service.sessions()), 'a', start + seconds(3));
-  PairUntil(sessions.emplace_back(service.sessions()), 'b', start + seconds(1));
-  PairUntil(sessions.emplace_back(service.sessions()), 'c', start + seconds(2));
+  PairUntil(sessions.emplace_back(service_.sessions()), 'a',
+            start + seconds(3));
+  PairUntil(sessions.emplace_back(service_.sessions()), 'b',
+            start + seconds(1));
+  PairUntil(sessions.emplace_back(service_.sessions()), 'c',
+            start + seconds(2));
   EXPECT_EQ(deadlines_.Expire(start + seconds(2)), 2u);
   EXPECT_EQ(deadlines_.earliest(), start + seconds(3));
   EXPECT_EQ(notifier_->Dispatch(), 2u);
   EXPECT_EQ(log_, "b.c.");
-  service.GiveBackAll();
+  service_.GiveBackAll();
   EXPECT_EQ(notifier_->Dispatch(), 1u);
   EXPECT_EQ(log_, "b.c.A");
 }
@@ -200,93 +178,75 @@ TEST_F(CoroutineTest, AnswersOverloadedAtOnce) {
 }
 
 TEST_F(CoroutineTest, CancelFromAnotherThreadLetsItGoOn) {
-  Service service({.capacity = 8});
-  service.TakeAllBut(0);
-  SessionBuffers session(service.sessions());
-  auto awaitable = BuffersFor(session, *notifier_);
+  auto awaitable = BuffersFor(session_, *notifier_);
   Await(awaitable, 'a');
   std::thread([&] {
-    EXPECT_TRUE(session.CancelWait());
-    EXPECT_FALSE(session.CancelWait());
+    EXPECT_TRUE(session_.CancelWait());
+    EXPECT_FALSE(session_.CancelWait());
   }).join();
   EXPECT_EQ(log_, "");
   EXPECT_EQ(notifier_->Dispatch(), 1u);
   EXPECT_EQ(log_, "a.");
-  service.GiveBackAll();
+  service_.GiveBackAll();
   EXPECT_EQ(notifier_->Dispatch(), 0u);
 }
 
 TEST_F(CoroutineTest, CancelThatComesTooLateChangesNothing) {
-  Service service({.capacity = 8});
-  service.TakeAllBut(0);
-  SessionBuffers session(service.sessions());
-  auto awaitable = BuffersFor(session, *notifier_);
+  auto awaitable = BuffersFor(session_, *notifier_);
   Await(awaitable, 'a');
-  service.GiveBackAll();
-  EXPECT_FALSE(session.CancelWait());
+  service_.GiveBackAll();
+  EXPECT_FALSE(session_.CancelWait());
   EXPECT_EQ(notifier_->Dispatch(), 1u);
   EXPECT_EQ(log_, "A");
 }
 
 // A coroutine that is destroyed while it waits ends its wait.
 TEST_F(CoroutineTest, FieldDestroyedWhileItWaitsItLeavesTheQueue) {
-  Service service({.capacity = 8});
-  service.TakeAllBut(0);
-  SessionBuffers session(service.sessions());
-  SessionBuffers next(service.sessions());
+  SessionBuffers next(service_.sessions());
   {
-    const Owned coroutine = OwnedPair(session, 'a');
+    const Owned coroutine = OwnedPair(session_, 'a');
     Pair(next, 'b');
-    EXPECT_EQ(service.Waiting(), 2u);
+    EXPECT_EQ(service_.Waiting(), 2u);
   }
-  EXPECT_EQ(service.Waiting(), 1u);
-  service.GiveBackAll();
+  EXPECT_EQ(service_.Waiting(), 1u);
+  service_.GiveBackAll();
   EXPECT_EQ(notifier_->Dispatch(), 1u);
   EXPECT_EQ(log_, "B");
-  EXPECT_FALSE(session.has_buffer(Side::kRequest));
+  EXPECT_FALSE(session_.has_buffer(Side::kRequest));
   // The session is usable as before.
-  EXPECT_EQ(session.AllocateBuffers(), Allocation::kGranted);
+  EXPECT_EQ(session_.AllocateBuffers(), Allocation::kGranted);
 }
 
 TEST_F(CoroutineTest, FieldDestroyedAfterItWasServedItLeavesItsBuffers) {
-  Service service({.capacity = 8});
-  service.TakeAllBut(0);
-  SessionBuffers session(service.sessions());
-  SessionBuffers next(service.sessions());
+  SessionBuffers next(service_.sessions());
   {
-    const Owned coroutine = OwnedPair(session, 'a');
+    const Owned coroutine = OwnedPair(session_, 'a');
     Pair(next, 'b');
-    service.GiveBackAll();
+    service_.GiveBackAll();
   }
-  EXPECT_TRUE(session.has_buffer(Side::kRequest));
-  EXPECT_TRUE(session.has_buffer(Side::kResponse));
+  EXPECT_TRUE(session_.has_buffer(Side::kRequest));
+  EXPECT_TRUE(session_.has_buffer(Side::kResponse));
   EXPECT_EQ(notifier_->Dispatch(), 1u);
   EXPECT_EQ(log_, "B");
-  session.ReleaseBuffers();
+  session_.ReleaseBuffers();
   next.ReleaseBuffers();
-  EXPECT_EQ(service.Free(), 8u);
+  EXPECT_EQ(service_.Free(), 8u);
 }
 
 TEST_F(CoroutineTest, FieldDestroyedItLeavesNoDeadlineBehind) {
-  Service service({.capacity = 8});
-  service.TakeAllBut(0);
   const auto start = steady_clock::now();
-  SessionBuffers session(service.sessions());
   {
-    const Owned coroutine = OwnedPairUntil(session, 'a', start + seconds(100));
+    const Owned coroutine = OwnedPairUntil(session_, 'a', start + seconds(100));
   }
   EXPECT_EQ(deadlines_.Expire(start + seconds(100)), 0u);
   EXPECT_EQ(notifier_->Dispatch(), 0u);
   EXPECT_EQ(log_, "");
-  service.GiveBackAll();
 }
 
 // One is served, and destroys the other, which was served as well.
 TEST_F(CoroutineTest, FieldDestroyedByAnotherItIsNotResumed) {
-  Service service({.capacity = 8});
-  service.TakeAllBut(0);
-  SessionBuffers first(service.sessions());
-  SessionBuffers second(service.sessions());
+  SessionBuffers first(service_.sessions());
+  SessionBuffers second(service_.sessions());
   std::optional<Owned> victim;
   [](auto& t, SessionBuffers& session,
      std::optional<Owned>& other) -> Detached {
@@ -295,7 +255,7 @@ TEST_F(CoroutineTest, FieldDestroyedByAnotherItIsNotResumed) {
     other.reset();
   }(*this, first, victim);
   victim.emplace(OwnedPair(second, 'b'));
-  service.GiveBackAll();
+  service_.GiveBackAll();
   EXPECT_EQ(notifier_->Dispatch(), 1u);
   EXPECT_EQ(notifier_->Dispatch(), 0u);
   EXPECT_EQ(log_, "A");
