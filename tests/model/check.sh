@@ -159,6 +159,8 @@ search "${margin}" "${one_session[@]}" -DRECEIVE_TAKES_RESERVE
 search "${beside}" pool_cache -DOPERATIONS=2 -DNO_SERVE_AFTER_SUBSCRIBE
 search "${beside}" pool_cache -DOPERATIONS=2 -DNO_SERVE_AFTER_CREDIT
 search "${beside}" "${one_session[@]}" -DOPERATIONS=2 -DNOBODY_SWEEPS
+search "${beside}" pool_cache -DOPERATIONS=2 -DJOIN_WHERE_NOBODY_WAITS \
+  -DREVERSE -DT_REVERSE
 
 boxes=EveryMagazineHasOneOwner
 search "${twice}" magazines -DCOPY_AFTER_SWAP
@@ -197,7 +199,6 @@ search "${dead}" levels -DCAPACITY=1
 search "${dead}" levels -DLEVELS=5 -DCAPACITY=4
 
 if "${long}"; then
-  search "${beside}" pool_cache -DOPERATIONS=2 -DJOIN_WHERE_NOBODY_WAITS
   echo "What must hold, in larger bounds:"
   search holds "${one_session[@]}" -DOPERATIONS=8 -DEPOCHS=4 -DROUNDS=2
   search holds magazines -DROUNDS=2
