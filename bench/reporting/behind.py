@@ -38,6 +38,10 @@ Without the check it is {many_unchecked}. With two threads the list's lock is fo
 Tandem checks each buffer for misuse: {many} instructions for 32 taken and
 returned, of which {check_many} are the check, with a load, a compare and two stores for
 each buffer; {many_unchecked} without it. The peer checks nothing."""),
+    ("throughput/hand_off/[!2]*", """\
+With more threads than cores, most of the processor time goes to polling for a partner
+that does not run at the moment, which is the scheduler's and not the pool's: Tandem's own
+part is {hand_off_rmw} shared read-modify-writes, and 3 to 17 ns with a core for each."""),
     ("throughput/hand_off/*", """\
 Each buffer's word of the misuse check moves with the buffer from one core to the
 other: one line for each hand-off, which is 1 of the 1.14 that move in

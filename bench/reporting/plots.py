@@ -64,7 +64,8 @@ def dots(title, unit, rows):
     for power in range(low, high + 1):
         x = at(10 ** power)
         shapes.append(f'<path d="M{x:.1f} {_TOP - 6}V{bottom}" class="grid"/>')
-        shapes.append(_text(x, bottom + 15, f"{10 ** power:,g}", "axis", "middle"))
+        if high - low < 5 or (power - low) % 2 == 0:  # else they run into each other
+            shapes.append(_text(x, bottom + 15, f"{10 ** power:,g}", "axis", "middle"))
     for i, (name, value, kind) in enumerate(rows):
         y = _TOP + _ROW * i + 8
         x = at(value)
