@@ -1,3 +1,6 @@
+#include <sys/uio.h>
+
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -16,12 +19,15 @@
 #include "tandem/pool/die.h"
 #include "tandem/pool/options.h"
 #include "tandem/pool/snapshot.h"
+#include "tandem/pool/trimmer.h"
 #include "tandem/pool/types.h"
 
 using tandem::BufferIndex;
 using tandem::BufferPool;
 using tandem::PoolOptions;
 using tandem::PoolSnapshot;
+using tandem::Trimmer;
+using tandem::TrimmerOptions;
 using tandem::c::Of;
 using tandem::c::OrNoMemory;
 using tandem::c::ReadOptions;
@@ -48,12 +54,11 @@ absl::Status CheckEnum(const char* option, uint32_t value, uint32_t last) {
       kType, ".", option, " is ", value, "; allowed: 0 to ", last));
 }
 
-absl::Status CheckReserved(const tandem_pool_options& options) {
-  for (const bool& reserved : options.reserved) {
-    if (!reserved) continue;
+absl::Status CheckReserved(const char* type, std::span<const bool> reserved) {
+  for (size_t i = 0; i < reserved.size(); ++i) {
+    if (!reserved[i]) continue;
     return absl::InvalidArgumentError(
-        absl::StrCat(kType, ".reserved[", &reserved - options.reserved,
-                     "] is true; allowed: false"));
+        absl::StrCat(type, ".reserved[", i, "] is true; allowed: false"));
   }
   return absl::OkStatus();
 }
@@ -67,7 +72,7 @@ absl::StatusOr<PoolOptions> OptionsOf(const tandem_pool_options* given) {
       CheckEnum("huge_pages", read->huge_pages, TANDEM_HUGE_PAGES_EXPLICIT));
   status.Update(CheckEnum("numa_policy", read->numa_policy, TANDEM_NUMA_BIND));
   status.Update(CheckEnum("numa_node", read->numa_node, 1'023));
-  status.Update(CheckReserved(*read));
+  status.Update(CheckReserved(kType, read->reserved));
   if (!status.ok()) return status;
 
   PoolOptions options;
@@ -84,6 +89,8 @@ absl::StatusOr<PoolOptions> OptionsOf(const tandem_pool_options* given) {
   options.numa_node = static_cast<int>(read->numa_node);
   options.prefault = read->prefault;
   options.pinned = read->pinned;
+  options.lock_memory = read->lock_memory;
+  options.exclude_from_core_dumps = read->exclude_from_core_dumps;
   options.zero_on_release = read->zero_on_release;
   options.detect_misuse = !read->no_misuse_check;
   options.debug = {.fail_one_in = read->fail_one_in,
@@ -95,6 +102,31 @@ absl::StatusOr<PoolOptions> OptionsOf(const tandem_pool_options* given) {
                    .record_caller = read->record_caller,
                    .strict_misuse = read->strict_misuse};
   return options;
+}
+
+// Opens the trigger, which the result owns, if the options ask for it.
+absl::StatusOr<TrimmerOptions> OptionsOf(const tandem_trimmer_options* given) {
+  constexpr const char* kTrimmer = "tandem_trimmer_options";
+  const absl::StatusOr<tandem_trimmer_options> read =
+      ReadOptions(kTrimmer, given);
+  if (!read.ok()) return read.status();
+  absl::Status status = CheckReserved(kTrimmer, read->reserved);
+  if (!status.ok()) return status;
+  TrimmerOptions options{.every = std::chrono::milliseconds(read->every_ms)};
+  if (read->on_pressure) {
+    const absl::StatusOr<int> trigger = tandem::OpenPressureTrigger(
+        read->pressure_file != nullptr ? read->pressure_file : "");
+    if (!trigger.ok()) return trigger.status();
+    options.pressure_trigger = *trigger;
+  }
+  return options;
+}
+
+Trimmer& Of(tandem_trimmer* trimmer) {
+  return *reinterpret_cast<Trimmer*>(trimmer);
+}
+const Trimmer& Of(const tandem_trimmer* trimmer) {
+  return *reinterpret_cast<const Trimmer*>(trimmer);
 }
 
 // The enumerations have the same order.
@@ -189,10 +221,49 @@ void* tandem_address_of(const tandem_pool* pool, uint32_t index) noexcept {
   return Of(pool).AddressOf(BufferIndex{index});
 }
 
+size_t tandem_pool_piece_count(const tandem_pool* pool) noexcept {
+  return Of(pool).piece_count();
+}
+
+iovec tandem_pool_piece(const tandem_pool* pool, size_t i) noexcept {
+  const std::span<std::byte> piece = Of(pool).piece(i);
+  return {.iov_base = piece.data(), .iov_len = piece.size()};
+}
+
+size_t tandem_piece_of(const tandem_pool* pool, uint32_t index) noexcept {
+  return Of(pool).PieceOf(BufferIndex{index});
+}
+
 int tandem_trim(tandem_pool* pool, size_t* bytes) noexcept {
   const absl::StatusOr<size_t> trimmed = Of(pool).Trim();
   if (trimmed.ok() && bytes != nullptr) *bytes = *trimmed;
   return Report(trimmed.status(), nullptr, 0);
+}
+
+int tandem_trimmer_create(tandem_trimmer** trimmer, tandem_pool* pool,
+                          const tandem_trimmer_options* options, char* message,
+                          size_t message_size) noexcept {
+  return OrNoMemory(message, message_size, [&] {
+    const absl::StatusOr<TrimmerOptions> known = OptionsOf(options);
+    if (!known.ok()) return Report(known.status(), message, message_size);
+    absl::StatusOr<std::unique_ptr<Trimmer>> created =
+        Trimmer::Create(&Of(pool), *known);
+    if (created.ok()) {
+      *trimmer = reinterpret_cast<tandem_trimmer*>(created->release());
+    }
+    return Report(created.status(), message, message_size);
+  });
+}
+
+void tandem_trimmer_destroy(tandem_trimmer* trimmer) noexcept {
+  if (trimmer != nullptr) delete &Of(trimmer);
+}
+
+uint64_t tandem_trimmer_trims(const tandem_trimmer* trimmer) noexcept {
+  return Of(trimmer).trims();
+}
+uint64_t tandem_trimmer_bytes(const tandem_trimmer* trimmer) noexcept {
+  return Of(trimmer).bytes();
 }
 
 int tandem_pool_snapshot(const tandem_pool* pool,

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -13,6 +14,7 @@
 #include "tandem/c/conversions.h"
 #include "tandem/c/tandem.h"
 #include "tandem/c/versioned.h"
+#include "tandem/pool/no_throw.h"
 #include "tandem/session/ring_buffer.h"
 #include "tandem/session/session_allocator.h"
 #include "tandem/session/session_buffers.h"
@@ -90,8 +92,13 @@ void tandem_allocator_destroy(tandem_allocator* allocator) noexcept {
 
 tandem_class tandem_find_class(const tandem_allocator* allocator,
                                const char* name) noexcept {
-  const absl::StatusOr<ClassId> id = Of(allocator).FindClass(name);
-  return id.ok() ? static_cast<int>(*id) : TANDEM_NO_CLASS;
+  int found = TANDEM_NO_CLASS;
+  // Only the message that there is none takes memory.
+  (void)tandem::HasMemoryFor([&] {
+    const absl::StatusOr<ClassId> id = Of(allocator).FindClass(name);
+    if (id.ok()) found = static_cast<int>(*id);
+  });
+  return found;
 }
 
 void* tandem_acquire_as(tandem_allocator* allocator, tandem_class id) noexcept {
@@ -104,7 +111,10 @@ uint32_t tandem_waiting(const tandem_allocator* allocator) noexcept {
 
 int tandem_allocator_waits(const tandem_allocator* allocator,
                            tandem_allocator_snapshot* out) noexcept {
-  const SessionSnapshot snapshot = Of(allocator).Snapshot();
+  SessionSnapshot snapshot;
+  if (!tandem::HasMemoryFor([&] { snapshot = Of(allocator).Snapshot(); })) {
+    return ENOMEM;
+  }
   tandem_allocator_snapshot known = {};
   known.class_count = snapshot.classes.size();
   for (size_t i = 0; i < snapshot.classes.size(); ++i) {

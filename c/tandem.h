@@ -152,8 +152,14 @@ typedef struct tandem_pool_options {
   bool record_caller;  // messages name the last taking or releasing caller
   bool strict_misuse;  // detect even two releases that race each other
 
+  // No buffer's memory is ever swapped out (mlock(2)); all of it is committed
+  // at creation. tandem_trim is refused.
+  bool lock_memory;
+  // Core dumps leave the buffers out.
+  bool exclude_from_core_dumps;
+
   // For future options: must be false.
-  bool reserved[5];
+  bool reserved[3];
 } tandem_pool_options;
 
 // Creates a pool; NULL as `options` means all defaults. The caller destroys it.
@@ -207,10 +213,53 @@ uint32_t tandem_index_of(const tandem_pool* pool,
 void* tandem_address_of(const tandem_pool* pool,
                         uint32_t index) TANDEM_NOEXCEPT;
 
+// The same memory in pieces that the kernel can register (io_uring's fixed
+// buffers, at most 1 GiB each). Each piece holds whole buffers; the buffer of
+// an index is in piece tandem_piece_of. There are none with `guard_pages`. Set
+// `pinned`, so that the pool never replaces a page that has been registered.
+size_t tandem_pool_piece_count(const tandem_pool* pool) TANDEM_NOEXCEPT;
+struct iovec tandem_pool_piece(const tandem_pool* pool,
+                               size_t i) TANDEM_NOEXCEPT;
+size_t tandem_piece_of(const tandem_pool* pool, uint32_t index) TANDEM_NOEXCEPT;
+
 // Gives the memory of idle buffers back to the system; stops under pressure.
 // Returns 0, with the number of bytes in `bytes` unless it is NULL, or EPERM if
-// the pool is pinned.
+// the pool is pinned or its memory locked.
 int tandem_trim(tandem_pool* pool, size_t* bytes) TANDEM_NOEXCEPT;
+
+// Trims a pool in a thread of its own: at once, then at intervals, and when the
+// system reports that memory is short. Pools do none of this by themselves.
+typedef struct tandem_trimmer tandem_trimmer;
+
+typedef struct tandem_trimmer_options {
+  // sizeof(tandem_trimmer_options).
+  size_t size;
+  // The file for the trigger of `on_pressure`. Default: the memory.pressure of
+  // the process's control group, or else /proc/pressure/memory.
+  const char* pressure_file;
+  // The interval: 1 to 86,400,000. Default: no trims by time.
+  uint32_t every_ms;
+  // Trim when tasks have waited for memory for 150 ms within 2 s (PSI, Linux
+  // 4.20; needs CAP_SYS_RESOURCE before 6.5). Creation fails with the system's
+  // error if there is no such trigger.
+  bool on_pressure;
+  // For future options: must be false.
+  bool reserved[3];
+} tandem_trimmer_options;
+
+// At least one of `every_ms` and `on_pressure` must be set. EPERM if the pool
+// refuses tandem_trim.
+int tandem_trimmer_create(tandem_trimmer** trimmer, tandem_pool* pool,
+                          const tandem_trimmer_options* options, char* message,
+                          size_t message_size) TANDEM_NOEXCEPT;
+
+// Must be called before the pool is destroyed. Waits for a trim in progress.
+// NULL is allowed.
+void tandem_trimmer_destroy(tandem_trimmer* trimmer) TANDEM_NOEXCEPT;
+
+// The trims and the bytes given back so far.
+uint64_t tandem_trimmer_trims(const tandem_trimmer* trimmer) TANDEM_NOEXCEPT;
+uint64_t tandem_trimmer_bytes(const tandem_trimmer* trimmer) TANDEM_NOEXCEPT;
 
 // The current state of the pool. Each number was true at some moment of the
 // call; together they are consistent only if no thread used the pool.
@@ -317,7 +366,7 @@ typedef struct tandem_allocator_snapshot {
   tandem_class_snapshot classes[TANDEM_MAX_CLASSES];  // in order of rank
 } tandem_allocator_snapshot;
 
-// As tandem_pool_snapshot.
+// As tandem_pool_snapshot; ENOMEM if there is no memory for it.
 int tandem_allocator_waits(const tandem_allocator* allocator,
                            tandem_allocator_snapshot* out) TANDEM_NOEXCEPT;
 
@@ -471,6 +520,62 @@ void session_commit(tandem_session* session, tandem_side side,
                     size_t n) TANDEM_NOEXCEPT;
 void session_consume(tandem_session* session, tandem_side side,
                      size_t n) TANDEM_NOEXCEPT;
+
+// Extra buffers for one side of a session, for when its own buffer is full,
+// more data has arrived, and the pool has plenty: one visit then moves 64 KiB
+// by one readv(2) and one writev(2).
+//
+//   struct iovec room[TANDEM_MAX_SPARES];
+//   if (session_space(&c->buffers, side) == 0 &&
+//       tandem_spares_take(&c->spares, TANDEM_MAX_SPARES)) {
+//     const int n = tandem_spares_writable(&c->spares, room);
+//     const ssize_t got = readv(c->fd, room, n);
+//     if (got > 0) tandem_spares_commit(&c->spares, got);
+//   }
+//   send the bytes of the session's side, then those of the spares
+//   tandem_spares_release(&c->spares);  // at the end of the visit
+//
+// The spares form one row of bytes, filled from its start and sent from there.
+// A session never waits for spares, and under shortage it is as if they did not
+// exist. For the promise above, a spare that holds data counts as a buffer that
+// a slow peer keeps: a server that bounds those must include the spares.
+//
+// A server embeds this structure, and must not move or copy it. It belongs to
+// one thread at a time, as the session.
+#define TANDEM_MAX_SPARES 3
+typedef struct tandem_spares {
+  uint64_t opaque[6];
+} tandem_spares;
+
+void tandem_spares_init(tandem_spares* spares,
+                        tandem_allocator* allocator) TANDEM_NOEXCEPT;
+// Gives back all buffers, with or without data.
+void tandem_spares_destroy(tandem_spares* spares) TANDEM_NOEXCEPT;
+
+// Takes `count` buffers, 1 to TANDEM_MAX_SPARES, all or nothing, if no session
+// waits, and a quarter of the pool and the reserve remain free. Requires that
+// there are none yet.
+bool tandem_spares_take(tandem_spares* spares, uint32_t count) TANDEM_NOEXCEPT;
+
+// Gives back each buffer that holds no data.
+void tandem_spares_release(tandem_spares* spares) TANDEM_NOEXCEPT;
+// Gives back all buffers; their data is lost.
+void tandem_spares_clear(tandem_spares* spares) TANDEM_NOEXCEPT;
+
+// The number of buffers, of buffers that hold data, and of bytes in them.
+uint32_t tandem_spares_count(const tandem_spares* spares) TANDEM_NOEXCEPT;
+uint32_t tandem_spares_kept(const tandem_spares* spares) TANDEM_NOEXCEPT;
+size_t tandem_spares_size(const tandem_spares* spares) TANDEM_NOEXCEPT;
+
+// As session_readable and session_writable, over all spares.
+int tandem_spares_readable(const tandem_spares* spares,
+                           struct iovec out[TANDEM_MAX_SPARES]) TANDEM_NOEXCEPT;
+int tandem_spares_writable(const tandem_spares* spares,
+                           struct iovec out[TANDEM_MAX_SPARES]) TANDEM_NOEXCEPT;
+
+// As session_commit and session_consume.
+void tandem_spares_commit(tandem_spares* spares, size_t n) TANDEM_NOEXCEPT;
+void tandem_spares_consume(tandem_spares* spares, size_t n) TANDEM_NOEXCEPT;
 
 // ---------------------------------------------------------------------------
 // Ready ways to wait

@@ -63,6 +63,8 @@ inline int ErrnoOf(const absl::Status& status) {
     case absl::StatusCode::kFailedPrecondition:
     case absl::StatusCode::kPermissionDenied:
       return EPERM;
+    case absl::StatusCode::kNotFound:
+      return ENOENT;
     case absl::StatusCode::kUnavailable:
       return EAGAIN;
     case absl::StatusCode::kUnimplemented:
@@ -78,15 +80,18 @@ inline int Report(const absl::Status& status, char* message,
                   size_t message_size) {
   if (!status.ok() && message_size != 0) {
     const std::string text = absl::StrReplaceAll(
-        status.message(), {{"PoolOptions.debug.", "tandem_pool_options."},
-                           {"PoolOptions.", "tandem_pool_options."},
-                           {"SessionOptions.", "tandem_allocator_options."},
-                           {"classes.size()", "class_count"},
-                           {"kAuto", "TANDEM_BIAS_AUTO"},
-                           {"kBiased", "TANDEM_BIAS_BIASED"},
-                           {"kShared", "TANDEM_BIAS_SHARED"},
-                           {"kExplicit", "TANDEM_HUGE_PAGES_EXPLICIT"},
-                           {"kBind", "TANDEM_NUMA_BIND"}});
+        status.message(),
+        {{"PoolOptions.debug.", "tandem_pool_options."},
+         {"PoolOptions.", "tandem_pool_options."},
+         {"SessionOptions.", "tandem_allocator_options."},
+         {"TrimmerOptions.every", "tandem_trimmer_options.every_ms"},
+         {"pressure_trigger is -1", "on_pressure is false"},
+         {"classes.size()", "class_count"},
+         {"kAuto", "TANDEM_BIAS_AUTO"},
+         {"kBiased", "TANDEM_BIAS_BIASED"},
+         {"kShared", "TANDEM_BIAS_SHARED"},
+         {"kExplicit", "TANDEM_HUGE_PAGES_EXPLICIT"},
+         {"kBind", "TANDEM_NUMA_BIND"}});
     const size_t length = std::min(text.size(), message_size - 1);
     std::memcpy(message, text.data(), length);
     message[length] = '\0';

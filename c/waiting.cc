@@ -15,6 +15,7 @@
 
 using tandem::EventNotifier;
 using tandem::c::Of;
+using tandem::c::OrNoMemory;
 using tandem::c::Report;
 using tandem::c::ToC;
 
@@ -78,12 +79,14 @@ void tandem_node_init(tandem_node* node, void (*on_ready)(void*) noexcept,
 
 int tandem_notifier_create(tandem_notifier** notifier, char* message,
                            size_t message_size) noexcept {
-  absl::StatusOr<std::unique_ptr<EventNotifier>> created =
-      EventNotifier::Create();
-  if (created.ok()) {
-    *notifier = reinterpret_cast<tandem_notifier*>(created->release());
-  }
-  return Report(created.status(), message, message_size);
+  return OrNoMemory(message, message_size, [&] {
+    absl::StatusOr<std::unique_ptr<EventNotifier>> created =
+        EventNotifier::Create();
+    if (created.ok()) {
+      *notifier = reinterpret_cast<tandem_notifier*>(created->release());
+    }
+    return Report(created.status(), message, message_size);
+  });
 }
 
 void tandem_notifier_destroy(tandem_notifier* notifier) noexcept {

@@ -25,6 +25,9 @@ static_assert(sizeof(tandem_pool_options) ==
                   sizeof(tandem_pool_options::reserved));
 static_assert(sizeof(tandem_allocator_options) ==
               offsetof(tandem_allocator_options, class_count) + sizeof(size_t));
+static_assert(sizeof(tandem_trimmer_options) ==
+              offsetof(tandem_trimmer_options, reserved) +
+                  sizeof(tandem_trimmer_options::reserved));
 // E1
 static_assert(noexcept(tandem_acquire(nullptr)));
 static_assert(noexcept(session_alloc_buffers(nullptr, nullptr)));

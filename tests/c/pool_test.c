@@ -235,6 +235,139 @@ static void trim_gives_memory_back_unless_it_is_pinned(void) {
   tandem_pool_destroy(pool);
 }
 
+// P1
+static void locked_memory_stays(void) {
+  const tandem_pool_options options = {.size = sizeof(options),
+                                       .capacity = 2,
+                                       .lock_memory = true,
+                                       .exclude_from_core_dumps = true};
+  tandem_pool* pool;
+  char why[TANDEM_MESSAGE_SIZE];
+  const int error = tandem_pool_create(&pool, &options, why, sizeof(why));
+  if (error != 0) {
+    // RLIMIT_MEMLOCK allows less here.
+    CHECK(strstr(why, "tandem_pool_options.lock_memory") != NULL);
+    return;
+  }
+  CHECK(tandem_trim(pool, NULL) == EPERM);
+  // What the kernel has on the region: lo, locked; dd, not in core dumps.
+  const uintptr_t base = (uintptr_t)tandem_pool_region(pool).base;
+  FILE* const maps = fopen("/proc/self/smaps", "r");
+  CHECK(maps != NULL);
+  char line[512];
+  bool in_region = false, found = false;
+  while (fgets(line, sizeof(line), maps) != NULL) {
+    unsigned long from, to;
+    if (sscanf(line, "%lx-%lx ", &from, &to) == 2) {
+      in_region = from <= base && base < to;
+    } else if (in_region && strncmp(line, "VmFlags:", 8) == 0) {
+      found = true;
+      CHECK(strstr(line, " lo") != NULL && strstr(line, " dd") != NULL);
+    }
+  }
+  fclose(maps);
+  CHECK(found);
+  tandem_pool_destroy(pool);
+}
+
+// E6
+static void pieces_cover_all_buffers(void) {
+  enum { kCapacity = 4096 };
+  const tandem_pool_options options = {.size = sizeof(options),
+                                       .buffer_size = 1u << 20,
+                                       .capacity = kCapacity,
+                                       .pinned = true};
+  tandem_pool* pool;
+  CHECK(tandem_pool_create(&pool, &options, NULL, 0) == 0);
+  const size_t count = tandem_pool_piece_count(pool);
+  CHECK(count >= 4);
+  for (uint32_t i = 0; i < kCapacity; ++i) {
+    const size_t at = tandem_piece_of(pool, i);
+    CHECK(at < count);
+    const struct iovec piece = tandem_pool_piece(pool, at);
+    CHECK(piece.iov_len <= 1u << 30);
+    const char* const buffer = tandem_address_of(pool, i);
+    const char* const from = piece.iov_base;
+    CHECK(from <= buffer && buffer + (1u << 20) <= from + piece.iov_len);
+  }
+  tandem_pool_destroy(pool);
+  const tandem_pool_options guarded = {
+      .size = sizeof(guarded), .capacity = 2, .guard_pages = true};
+  CHECK(tandem_pool_create(&pool, &guarded, NULL, 0) == 0);
+  CHECK(tandem_pool_piece_count(pool) == 0);
+  tandem_pool_destroy(pool);
+}
+
+static void trimmer_trims_at_intervals(void) {
+  const tandem_pool_options options = {.size = sizeof(options)};
+  tandem_pool* pool;
+  CHECK(tandem_pool_create(&pool, &options, NULL, 0) == 0);
+  const tandem_trimmer_options every_ms = {.size = sizeof(every_ms),
+                                           .every_ms = 1};
+  tandem_trimmer* trimmer;
+  CHECK(tandem_trimmer_create(&trimmer, pool, &every_ms, NULL, 0) == 0);
+  // The creating function has trimmed once, which is not counted.
+  void* const buffer = tandem_acquire(pool);
+  memset(buffer, 1, tandem_buffer_size(pool));
+  tandem_release(pool, buffer);
+  while (tandem_trimmer_trims(trimmer) < 2 ||
+         tandem_trimmer_bytes(trimmer) < tandem_buffer_size(pool)) {
+    usleep(1000);
+  }
+  tandem_trimmer_destroy(trimmer);
+  tandem_trimmer_destroy(NULL);
+  tandem_pool_destroy(pool);
+}
+
+static void trimmer_that_cannot_be_had_is_named(void) {
+  const size_t size = sizeof(tandem_trimmer_options);
+  const struct {
+    tandem_trimmer_options options;
+    bool pinned;
+    int error;
+    const char* words;
+  } wrong[] = {
+      {{.size = size},
+       false,
+       EINVAL,
+       "tandem_trimmer_options.every_ms is 0 and on_pressure is false"},
+      {{.size = size, .every_ms = 86400001},
+       false,
+       EINVAL,
+       "tandem_trimmer_options.every_ms is 86400001 ms; allowed: 0 to "
+       "86400000"},
+      {{.size = size, .reserved = {0, true}},
+       false,
+       EINVAL,
+       "tandem_trimmer_options.reserved[1] is true; allowed: false"},
+      {{.size = size, .on_pressure = true, .pressure_file = "/none/such"},
+       false,
+       ENOENT,
+       "/none/such"},
+      {{.size = size, .every_ms = 1}, true, EPERM, "Trim is refused"},
+      {{.size = 0, .every_ms = 1},
+       false,
+       EINVAL,
+       "tandem_trimmer_options.size is 0"},
+  };
+  for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); ++i) {
+    const tandem_pool_options options = {.size = sizeof(options),
+                                         .pinned = wrong[i].pinned};
+    tandem_pool* pool;
+    CHECK(tandem_pool_create(&pool, &options, NULL, 0) == 0);
+    tandem_trimmer* trimmer = NULL;
+    char why[TANDEM_MESSAGE_SIZE];
+    CHECK(tandem_trimmer_create(&trimmer, pool, &wrong[i].options, why,
+                                sizeof(why)) == wrong[i].error);
+    CHECK(trimmer == NULL);
+    if (strstr(why, wrong[i].words) == NULL) {
+      fprintf(stderr, "\"%s\" is not in \"%s\"\n", wrong[i].words, why);
+      abort();
+    }
+    tandem_pool_destroy(pool);
+  }
+}
+
 static void* attach(void* pool) {
   return (void*)(intptr_t)tandem_thread_attach(pool);
 }
@@ -299,6 +432,10 @@ int main(void) {
   RUN(wrong_allocator_options_are_named);
   RUN(pool_hands_out_all_its_buffers_and_not_one_more);
   RUN(trim_gives_memory_back_unless_it_is_pinned);
+  RUN(locked_memory_stays);
+  RUN(pieces_cover_all_buffers);
+  RUN(trimmer_trims_at_intervals);
+  RUN(trimmer_that_cannot_be_had_is_named);
   RUN(thread_without_a_cache_is_told_so);
   RUN(misuse_is_told_to_the_servers_handler);
   return 0;

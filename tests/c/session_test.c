@@ -432,6 +432,95 @@ static void buffer_may_be_had_in_a_class_without_a_session(void) {
   service_destroy(&service);
 }
 
+// Fills the spares behind what they hold, and empties them from the start.
+static void put_spares(tandem_spares* spares, const char* bytes, size_t n) {
+  struct iovec room[TANDEM_MAX_SPARES];
+  const int count = tandem_spares_writable(spares, room);
+  size_t done = 0;
+  for (int i = 0; i < count && done < n; ++i) {
+    const size_t left = n - done;
+    const size_t part = room[i].iov_len < left ? room[i].iov_len : left;
+    memcpy(room[i].iov_base, bytes + done, part);
+    done += part;
+  }
+  CHECK(done == n);
+  tandem_spares_commit(spares, n);
+}
+static void get_spares(tandem_spares* spares, const char* bytes, size_t n) {
+  struct iovec data[TANDEM_MAX_SPARES];
+  const int count = tandem_spares_readable(spares, data);
+  size_t done = 0;
+  for (int i = 0; i < count && done < n; ++i) {
+    const size_t left = n - done;
+    const size_t part = data[i].iov_len < left ? data[i].iov_len : left;
+    CHECK(memcmp(data[i].iov_base, bytes + done, part) == 0);
+    done += part;
+  }
+  CHECK(done == n);
+  tandem_spares_consume(spares, n);
+}
+
+static void spares_are_one_row_of_bytes(void) {
+  struct service service = service_create(64, 2, NULL);
+  char bytes[3 * 256];
+  for (size_t i = 0; i < sizeof(bytes); ++i)
+    bytes[i] = (char)(i * 31 + i / 256);
+  tandem_spares spares;
+  tandem_spares_init(&spares, service.allocator);
+  CHECK(tandem_spares_count(&spares) == 0 && tandem_spares_size(&spares) == 0);
+  struct iovec parts[TANDEM_MAX_SPARES];
+  CHECK(tandem_spares_writable(&spares, parts) == 0);
+  CHECK(tandem_spares_take(&spares, TANDEM_MAX_SPARES));
+  CHECK(tandem_spares_count(&spares) == 3);
+  CHECK(tandem_spares_writable(&spares, parts) == 3);
+  put_spares(&spares, bytes, 200);
+  put_spares(&spares, bytes + 200, 400);
+  CHECK(tandem_spares_size(&spares) == 600 && tandem_spares_kept(&spares) == 3);
+  get_spares(&spares, bytes, 300);
+  // A release keeps the two buffers that hold data, and their bytes.
+  CHECK(tandem_spares_kept(&spares) == 2);
+  tandem_spares_release(&spares);
+  CHECK(tandem_spares_count(&spares) == 2);
+  CHECK(service_free(&service) == 62);
+  get_spares(&spares, bytes + 300, 300);
+  tandem_spares_release(&spares);
+  CHECK(tandem_spares_count(&spares) == 0 && service_free(&service) == 64);
+  // Both ends give back what holds data.
+  CHECK(tandem_spares_take(&spares, 1));
+  put_spares(&spares, bytes, 1);
+  tandem_spares_clear(&spares);
+  CHECK(tandem_spares_size(&spares) == 0 && service_free(&service) == 64);
+  CHECK(tandem_spares_take(&spares, 2));
+  put_spares(&spares, bytes, 257);
+  tandem_spares_destroy(&spares);
+  service_destroy(&service);
+}
+
+// S4
+static void spares_are_not_had_under_shortage(void) {
+  struct service service = service_create(16, 2, NULL);
+  tandem_spares spares;
+  tandem_spares_init(&spares, service.allocator);
+  void* buffers[15];
+  // The reserve, a quarter of the pool and the spare itself: 7.
+  CHECK(tandem_acquire_many(service.pool, buffers, 10));
+  CHECK(!tandem_spares_take(&spares, 1));
+  CHECK(tandem_acquire_many(service.pool, buffers + 10, 5));
+  tandem_session waiter;
+  int wakes = 0;
+  const tandem_waker waker = counting(&wakes);
+  tandem_session_init(&waiter, service.allocator);
+  CHECK(session_alloc_buffers(&waiter, &waker) == TANDEM_WAITING);
+  CHECK(!tandem_spares_take(&spares, 1));
+  tandem_release_many(service.pool, buffers, 15);
+  CHECK(wakes == 1);
+  CHECK(session_finish_wait(&waiter) == TANDEM_WAIT_GRANTED);
+  CHECK(tandem_spares_take(&spares, 1));
+  tandem_spares_destroy(&spares);
+  tandem_session_destroy(&waiter);
+  service_destroy(&service);
+}
+
 int main(void) {
   RUN(sessions_that_hold_one_each_do_not_dead_lock);
   RUN(receive_leaves_the_reserve_and_pairs_take_it);
@@ -448,5 +537,7 @@ int main(void) {
   RUN(buffer_moves_with_its_bytes);
   RUN(server_decides_what_is_empty);
   RUN(buffer_may_be_had_in_a_class_without_a_session);
+  RUN(spares_are_one_row_of_bytes);
+  RUN(spares_are_not_had_under_shortage);
   return 0;
 }
