@@ -40,9 +40,9 @@ step() { steps+=("$@"); }
 
 test="bazel test --cache_test_results=no"
 step tests-tsan "" "${test} --config=tsan --build_tests_only \
-  --test_tag_filters=-schedule //tests/..."
+  --test_tag_filters=-schedule,-unsanitized //tests/..."
 step tests-asan "" "${test} --config=asan --build_tests_only \
-  --test_tag_filters=-schedule //tests/..."
+  --test_tag_filters=-schedule,-unsanitized //tests/..."
 # Ten times what `bazel test` explores.
 schedules="$(awk -v s="${scale}" 'BEGIN { print 10 * s / 100 }')"
 step schedules "" "${test} -c opt --test_timeout=14400 --test_output=all \
