@@ -1,7 +1,8 @@
 // The example of README.md: a thread for each connection, which takes both of
-// its buffers before it reads. thread_server.cc holds fewer buffers for less
-// time.
+// its buffers when there is something to read. thread_server.cc holds fewer
+// buffers for less time.
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -33,6 +34,8 @@ bool Send(int fd, tandem::SessionBuffers& session) {
 void Serve(tandem::SessionAllocator& allocator, int fd) {
   tandem::SessionBuffers session(allocator);  // one for each connection
   for (ssize_t n = 1; n > 0;) {
+    pollfd readable = {.fd = fd, .events = POLLIN, .revents = 0};
+    poll(&readable, 1, -1);  // a silent client holds no buffer
     const auto got = session.AllocateBuffers(tandem::BlockingWaker());
     if (got == tandem::Allocation::kOverloaded) break;  // too many wait already
     if (got == tandem::Allocation::kWaiting) {
@@ -42,7 +45,7 @@ void Serve(tandem::SessionAllocator& allocator, int fd) {
     const std::span<std::byte> room = request.writable()[0];
     n = read(fd, room.data(), room.size());
     if (n > 0) request.Commit(n);
-    tandem::Process(session);  // fills session.ring(tandem::Side::kResponse)
+    tandem::Process(session);  // yours: fills session.ring(tandem::Side::kResponse)
     if (!Send(fd, session)) break;
     session.ReleaseBuffers();  // each buffer that holds no data goes back
   }
