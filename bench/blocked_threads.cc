@@ -66,6 +66,7 @@ class FairThreads {
    public:
     explicit Session(FairThreads& peer) : list_(peer.list_) {}
     bool Take() {
+      // relaxed: the list's mutex orders it before the wake-up's store.
       woken_.store(0, std::memory_order::relaxed);
       if (list_.TakeOrWait(*this)) return false;
       woken_.wait(0);

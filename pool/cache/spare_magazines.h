@@ -45,6 +45,7 @@ class SpareMagazines {
   // Keeps a magazine that the caller owns. False if there is no room.
   bool TryPut(uint32_t number) {
     const typename HandlerGuard<Platform>::Scope scope(guard_);
+    // relaxed, all: as in Take.
     const uint32_t count = count_.load(std::memory_order::relaxed);
     if (!scope.hides() || count == kMost) return false;
     numbers_[count].store(number, std::memory_order::relaxed);
