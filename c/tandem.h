@@ -257,7 +257,7 @@ int tandem_trimmer_create(tandem_trimmer** trimmer, tandem_pool* pool,
 // NULL is allowed.
 void tandem_trimmer_destroy(tandem_trimmer* trimmer) TANDEM_NOEXCEPT;
 
-// The trims and the bytes given back so far.
+// The trims and the bytes given back so far, with those of the creation.
 uint64_t tandem_trimmer_trims(const tandem_trimmer* trimmer) TANDEM_NOEXCEPT;
 uint64_t tandem_trimmer_bytes(const tandem_trimmer* trimmer) TANDEM_NOEXCEPT;
 

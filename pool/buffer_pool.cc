@@ -50,17 +50,6 @@ CacheRules RulesOf(const PoolOptions& options) {
   return {.most = std::min(total, most), .total = total, .adaptive = true};
 }
 
-// The result of `work`, or ResourceExhausted if operator new throws in it; with
-// this message, if there is memory for it.
-template <class Result, class Work>
-Result WithoutThrowing(const char* message, Work work) noexcept {
-  Result result = absl::Status(absl::StatusCode::kResourceExhausted, {});
-  if (!HasMemoryFor([&] { result = work(); })) {
-    (void)HasMemoryFor([&] { result = absl::ResourceExhaustedError(message); });
-  }
-  return result;
-}
-
 // True if the options change the results of allocations.
 bool InjectsFaults(const DebugOptions& debug) {
   return debug.fail_one_in != 0 || debug.cold_first;

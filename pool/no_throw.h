@@ -3,6 +3,8 @@
 
 #include <new>
 
+#include "absl/status/status.h"
+
 namespace tandem {
 
 // Runs `work`, which may use operator new; false if that has thrown. So no
@@ -21,6 +23,22 @@ template <class Work>
   work();
 #endif
   return true;
+}
+
+// ResourceExhausted without a message: a message needs memory.
+inline absl::Status NoMemory() noexcept {
+  return absl::Status(absl::StatusCode::kResourceExhausted, "");
+}
+
+// The result of `work`, or ResourceExhausted if operator new throws in it; with
+// this message, if there is memory for it.
+template <class Result, class Work>
+Result WithoutThrowing(const char* message, Work work) noexcept {
+  Result result = NoMemory();
+  if (!HasMemoryFor([&] { result = work(); })) {
+    (void)HasMemoryFor([&] { result = absl::ResourceExhaustedError(message); });
+  }
+  return result;
 }
 
 }  // namespace tandem

@@ -90,28 +90,26 @@ absl::Status CheckOptions(const TrimmerOptions& options) {
 }  // namespace
 
 absl::StatusOr<int> OpenPressureTrigger(const std::string& path) noexcept {
-  absl::StatusOr<int> result =
-      absl::Status(absl::StatusCode::kResourceExhausted, {});
-  (void)HasMemoryFor([&] { result = OpenOrThrow(path); });
-  return result;
+  return WithoutThrowing<absl::StatusOr<int>>(
+      "no memory to open a pressure file", [&] { return OpenOrThrow(path); });
 }
 
 absl::StatusOr<std::unique_ptr<Trimmer>> Trimmer::Create(
     BufferPool* pool, const TrimmerOptions& options) noexcept {
-  absl::Status started(absl::StatusCode::kResourceExhausted, {});
   std::unique_ptr<Trimmer> trimmer(new (std::nothrow) Trimmer(*pool, options));
   if (trimmer == nullptr) {
     if (options.pressure_trigger >= 0) close(options.pressure_trigger);
-    return started;
+    return NoMemory();
   }
-  (void)HasMemoryFor([&] { started = trimmer->Start(options); });
+  absl::Status started = WithoutThrowing<absl::Status>(
+      "no memory for a Trimmer", [&] { return trimmer->Start(options); });
   if (!started.ok()) return started;
   return trimmer;
 }
 
 absl::Status Trimmer::Start(const TrimmerOptions& options) {
   if (absl::Status valid = CheckOptions(options); !valid.ok()) return valid;
-  if (absl::Status trims = pool_.Trim().status(); !trims.ok()) return trims;
+  if (absl::Status trimmed = Trim(); !trimmed.ok()) return trimmed;
   stop_ = eventfd(0, EFD_CLOEXEC);
   if (stop_ < 0) return absl::ErrnoToStatus(errno, "an eventfd for a Trimmer");
   // Signals must not be delivered to this thread.
@@ -170,17 +168,19 @@ void Trimmer::Run() {
     const bool pressed = (events[1].revents & POLLPRI) != 0;
     const bool is_due = Clock::now() >= due;
     if (!pressed && !is_due) continue;
-    Trim();
+    (void)Trim();  // only memory can be missing here
     if (pressed) listen_from = Clock::now() + kPause;
     if (is_due) due = Clock::now() + every_;
   }
 }
 
-void Trimmer::Trim() {
+absl::Status Trimmer::Trim() {
   const absl::StatusOr<size_t> given_back = pool_.Trim();
+  if (!given_back.ok()) return given_back.status();
   // relaxed, both: see the header.
-  bytes_.fetch_add(given_back.value_or(0), std::memory_order::relaxed);
+  bytes_.fetch_add(*given_back, std::memory_order::relaxed);
   trims_.fetch_add(1, std::memory_order::relaxed);
+  return absl::OkStatus();
 }
 
 }  // namespace tandem

@@ -1,6 +1,10 @@
 #ifndef TANDEM_POOL_TRIMMER_H_
 #define TANDEM_POOL_TRIMMER_H_
 
+#if __cplusplus < 202002L
+#error "Tandem needs C++20: compile with -std=c++20"
+#endif
+
 #include <pthread.h>
 
 #include <atomic>
@@ -59,7 +63,8 @@ class Trimmer {
   Trimmer(const Trimmer&) = delete;
   Trimmer& operator=(const Trimmer&) = delete;
 
-  // The trims and the bytes given back so far. relaxed: statistics.
+  // The trims and the bytes given back so far, with those of Create. relaxed:
+  // statistics.
   uint64_t trims() const { return trims_.load(std::memory_order::relaxed); }
   uint64_t bytes() const { return bytes_.load(std::memory_order::relaxed); }
 
@@ -74,7 +79,7 @@ class Trimmer {
 
   // The thread's function: runs until the destructor writes to stop_.
   void Run();
-  void Trim();
+  absl::Status Trim();
 
   BufferPool& pool_;
   const std::chrono::milliseconds every_;

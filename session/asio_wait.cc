@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "tandem/pool/no_throw.h"
 
 namespace tandem {
 
@@ -24,8 +25,7 @@ absl::StatusOr<std::unique_ptr<AsioLoop>> AsioLoop::Create(
   } catch (const asio::system_error& error) {
     return absl::ErrnoToStatus(error.code().value(), "watching an eventfd");
   } catch (const std::bad_alloc&) {
-    // No message: a message needs memory.
-    return absl::Status(absl::StatusCode::kResourceExhausted, "");
+    return NoMemory();
   }
 }
 

@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "tandem/pool/platform.h"
+#include "tandem/session/deadline_list.h"
 #include "tandem/session/waiter_record.h"
 
 namespace tandem {
@@ -38,15 +39,6 @@ void WakeSleeper(void* context) noexcept {
   syscall(SYS_futex, LowHalf(word), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr,
           nullptr, 0);
   errno = saved_errno;
-}
-
-// steady_clock is CLOCK_MONOTONIC, the clock that the kernel compares with.
-timespec ToTimespec(std::chrono::steady_clock::time_point time) {
-  using std::chrono::nanoseconds, std::chrono::seconds;
-  const auto since =
-      std::chrono::duration_cast<nanoseconds>(time.time_since_epoch());
-  const auto whole = std::chrono::duration_cast<seconds>(since);
-  return {.tv_sec = whole.count(), .tv_nsec = (since - whole).count()};
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 #error "Tandem needs C++20: compile with -std=c++20"
 #endif
 
+#include <time.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
@@ -114,6 +116,16 @@ class DeadlineList {
   Node due_;
   Time earliest_ = Time::max();
 };
+
+// A deadline as the kernel takes it: steady_clock is CLOCK_MONOTONIC. Times
+// before that clock's start, which are due, become 0: the kernel refuses them.
+inline timespec ToTimespec(DeadlineList::Time deadline) {
+  using std::chrono::nanoseconds, std::chrono::seconds;
+  const nanoseconds since =
+      std::max(nanoseconds(0), nanoseconds(deadline.time_since_epoch()));
+  return {.tv_sec = std::chrono::duration_cast<seconds>(since).count(),
+          .tv_nsec = (since % seconds(1)).count()};
+}
 
 }  // namespace tandem
 

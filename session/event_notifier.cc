@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "tandem/pool/no_throw.h"
 
 namespace tandem {
 
@@ -24,8 +25,7 @@ absl::StatusOr<std::unique_ptr<EventNotifier>> EventNotifier::Create() {
   std::unique_ptr<EventNotifier> notifier(new (std::nothrow) EventNotifier(fd));
   if (notifier != nullptr) return notifier;
   close(fd);
-  // No message: a message needs memory.
-  return absl::Status(absl::StatusCode::kResourceExhausted, "");
+  return NoMemory();
 }
 
 EventNotifier::~EventNotifier() {

@@ -101,17 +101,10 @@ SessionAllocator::RankClasses(const BufferPool& pool,
 
 absl::StatusOr<std::unique_ptr<SessionAllocator>> SessionAllocator::Create(
     BufferPool* pool, const SessionOptions& options) noexcept {
-  absl::StatusOr<std::unique_ptr<SessionAllocator>> sessions =
-      absl::Status(absl::StatusCode::kResourceExhausted, {});
-  if (!HasMemoryFor([&] { sessions = CreateOrThrow(pool, options); })) {
-    // The message needs memory as well.
-    (void)HasMemoryFor([&] {
-      sessions = absl::ResourceExhaustedError(
-          "no memory for a session layer, most of it for "
-          "SessionOptions.max_waiters");
-    });
-  }
-  return sessions;
+  return WithoutThrowing<absl::StatusOr<std::unique_ptr<SessionAllocator>>>(
+      "no memory for a session layer, most of it for "
+      "SessionOptions.max_waiters",
+      [&] { return CreateOrThrow(pool, options); });
 }
 
 absl::StatusOr<std::unique_ptr<SessionAllocator>>

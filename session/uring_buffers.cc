@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "tandem/pool/die.h"
+#include "tandem/pool/no_throw.h"
 #include "tandem/pool/session_door.h"
 
 namespace tandem {
@@ -25,9 +26,7 @@ absl::Status RegisterRegion(io_uring& ring, const BufferPool& pool) {
   }
   const size_t count = pool.piece_count();
   const std::unique_ptr<iovec[]> pieces(new (std::nothrow) iovec[count]);
-  if (pieces == nullptr) {
-    return absl::Status(absl::StatusCode::kResourceExhausted, "");
-  }
+  if (pieces == nullptr) return NoMemory();
   for (size_t i = 0; i < count; ++i) {
     const std::span<std::byte> piece = pool.piece(i);
     pieces[i] = {.iov_base = piece.data(), .iov_len = piece.size()};

@@ -2,9 +2,8 @@
 
 #include <liburing.h>
 #include <poll.h>
+#include <time.h>
 
-#include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <new>
@@ -12,12 +11,11 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "tandem/pool/no_throw.h"
+#include "tandem/session/deadline_list.h"
 
 namespace tandem {
 namespace {
-
-using std::chrono::nanoseconds;
-using std::chrono::seconds;
 
 // Null if the queue is full and nothing of it can be submitted.
 io_uring_sqe* NewRequest(io_uring& ring) {
@@ -41,8 +39,7 @@ absl::StatusOr<std::unique_ptr<UringLoop>> UringLoop::Create(io_uring& ring) {
   std::unique_ptr<UringLoop> loop(new (std::nothrow)
                                       UringLoop(ring, *std::move(notifier)));
   if (loop != nullptr) return loop;
-  // No message: a message needs memory.
-  return absl::Status(absl::StatusCode::kResourceExhausted, "");
+  return NoMemory();
 }
 
 bool UringLoop::Prepare() {
@@ -64,11 +61,8 @@ bool UringLoop::Poll() {
 bool UringLoop::SetTimeout(DeadlineList::Time end) {
   io_uring_sqe* const sqe = NewRequest(ring_);
   if (sqe == nullptr) return false;
-  // steady_clock is CLOCK_MONOTONIC, as is the clock of a timeout. The kernel
-  // refuses negative times, such as that of deadlines that are due.
-  const nanoseconds since = std::max(nanoseconds(0), end.time_since_epoch());
-  time_ = {.tv_sec = std::chrono::duration_cast<seconds>(since).count(),
-           .tv_nsec = (since % seconds(1)).count()};
+  const timespec time = ToTimespec(end);
+  time_ = {.tv_sec = time.tv_sec, .tv_nsec = time.tv_nsec};
   if (timeout_ == DeadlineList::Time::max()) {
     io_uring_prep_timeout(sqe, &time_, 0, IORING_TIMEOUT_ABS);
     sqe->user_data = DataOf(Request::kTimeout);

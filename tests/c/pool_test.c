@@ -309,7 +309,8 @@ static void trimmer_trims_at_intervals(void) {
                                            .every_ms = 1};
   tandem_trimmer* trimmer;
   CHECK(tandem_trimmer_create(&trimmer, pool, &every_ms, NULL, 0) == 0);
-  // The creating function has trimmed once, which is not counted.
+  // The creating function has trimmed once, when there was nothing to give
+  // back.
   void* const buffer = tandem_acquire(pool);
   memset(buffer, 1, tandem_buffer_size(pool));
   tandem_release(pool, buffer);
