@@ -35,7 +35,7 @@ asio::awaitable<void> Serve(tcp::socket client, SessionAllocator& allocator,
         asio::buffer(room.data(), room.size()), use_awaitable));
 
     if (co_await BuffersFor(session, loop) != Allocation::kGranted) co_return;
-    Process(session);
+    AnswerInCapitals(session);
     session.ReleaseBuffers();  // the request's buffer
 
     const RingBuffer response = session.ring(Side::kResponse);

@@ -44,7 +44,7 @@ class Connection : private EventNotifier::Node {
         if (n > 0) response.Consume(n);
       } else if (!request.empty()) {
         got = session_.AllocateBuffers(notifier_.WakerFor(*this));
-        if (got == Allocation::kGranted) Process(session_);
+        if (got == Allocation::kGranted) AnswerInCapitals(session_);
       } else {
         session_.ReleaseBuffers();
         got = session_.AllocateReceiveBuffer(Side::kRequest,

@@ -45,7 +45,7 @@ void Serve(tandem::SessionAllocator& allocator, int fd) {
     const std::span<std::byte> room = request.writable()[0];
     n = read(fd, room.data(), room.size());
     if (n > 0) request.Commit(n);
-    tandem::Process(session);  // yours: fills the response's ring
+    AnswerInCapitals(session);  // yours: fills the response's ring
     if (!Send(fd, session)) break;
     session.ReleaseBuffers();  // each buffer that holds no data goes back
   }

@@ -45,7 +45,7 @@ bool Turn(SessionBuffers& session, int fd) {
   if (!HasBuffers(session, session.AllocateBuffers(BlockingWaker()))) {
     return false;
   }
-  Process(session);
+  AnswerInCapitals(session);
   session.ReleaseBuffers();  // the request's buffer
 
   const RingBuffer response = session.ring(Side::kResponse);

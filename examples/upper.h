@@ -44,8 +44,9 @@ inline int Listen(int flags = 0) {
   return fd;
 }
 
-// Turns the request's bytes into the response's. The session has both buffers.
-inline void Process(SessionBuffers& session) {
+// Takes bytes out of the request's ring, and puts their capitals into the
+// response's. The session has both buffers.
+inline void AnswerInCapitals(SessionBuffers& session) {
   const RingBuffer request = session.ring(Side::kRequest);
   const RingBuffer response = session.ring(Side::kResponse);
   const std::span<const std::byte> from = request.readable()[0];

@@ -25,7 +25,7 @@ static tandem_notifier* notifier;
 static tandem_allocator* allocator;
 
 // Turns the request's bytes into the response's. The response must be empty.
-static void process(tandem_session* s) {
+static void answer_in_capitals(tandem_session* s) {
   struct iovec from[2], to[2];
   session_readable(s, TANDEM_REQUEST, from);
   session_writable(s, TANDEM_RESPONSE, to);
@@ -50,7 +50,7 @@ static void go_on(void* context) {
       if (n > 0) session_consume(s, TANDEM_RESPONSE, n);
     } else if (session_size(s, TANDEM_REQUEST) != 0) {
       got = session_alloc_buffers(s, &waker);
-      if (got == TANDEM_GRANTED) process(s);
+      if (got == TANDEM_GRANTED) answer_in_capitals(s);
     } else {
       session_release_buffers(s);
       got = session_alloc_recv_buffer(s, TANDEM_REQUEST, &waker);
