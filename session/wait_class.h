@@ -1,10 +1,6 @@
 #ifndef TANDEM_SESSION_WAIT_CLASS_H_
 #define TANDEM_SESSION_WAIT_CLASS_H_
 
-#if __cplusplus < 202002L
-#error "Tandem needs C++20: compile with -std=c++20"
-#endif
-
 #include <cstdint>
 #include <string>
 
