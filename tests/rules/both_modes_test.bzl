@@ -1,9 +1,10 @@
 """A test that runs with biased thread caches, and once more without."""
 
-load("@rules_cc//cc:defs.bzl", "cc_library", "cc_test")
+load("@rules_cc//cc:defs.bzl", "cc_test")
+load(":program_test.bzl", "program_test")
 
-def both_modes_test(name, srcs, deps, copts = [], tags = [], own_rseq = False, **kwargs):
-    """A GoogleTest program that runs as two tests, or three.
+def both_modes_test(name, size, own_rseq = False, tags = [], **kwargs):
+    """A test program that runs as two tests, or three.
 
     NAME runs as the system lets it: biased, where there are restartable
     sequences. NAME_shared runs with TANDEM_BIAS=shared, so every pool is in
@@ -12,41 +13,26 @@ def both_modes_test(name, srcs, deps, copts = [], tags = [], own_rseq = False, *
 
     Args:
       name: name of the first target.
-      srcs: its sources, compiled once.
-      deps: what it needs, gtest_main included.
-      copts: flags to compile them with.
-      tags: of all; the second has `shared` as well, and is left out where the
-        first is shared too (under ThreadSanitizer).
+      size: of each.
       own_rseq: whether there is a third.
-      **kwargs: whatever else all cc_tests take.
+      tags: of all; the second and third have `shared` as well, and are left out
+        where the first is shared too (under ThreadSanitizer).
+      **kwargs: whatever else a cc_test takes, gtest_main among its deps.
     """
-    cc_library(
-        name = name + "_program",
-        testonly = True,
-        srcs = srcs,
-        copts = copts,
-        visibility = ["//visibility:private"],
-        deps = deps,
-        alwayslink = True,
-    )
     cc_test(
         name = name,
+        size = size,
         tags = tags,
-        deps = [":" + name + "_program"],
         **kwargs
     )
-    cc_test(
-        name = name + "_shared",
-        env = {"TANDEM_BIAS": "shared"},
-        tags = tags + ["shared"],
-        deps = [":" + name + "_program"],
-        **kwargs
-    )
+    environments = {"shared": {"TANDEM_BIAS": "shared"}}
     if own_rseq:
-        cc_test(
-            name = name + "_own_rseq",
-            env = {"GLIBC_TUNABLES": "glibc.pthread.rseq=0"},
+        environments["own_rseq"] = {"GLIBC_TUNABLES": "glibc.pthread.rseq=0"}
+    for suffix, env in environments.items():
+        program_test(
+            name = name + "_" + suffix,
+            size = size,
+            env = env,
+            program = ":" + name,
             tags = tags + ["shared"],
-            deps = [":" + name + "_program"],
-            **kwargs
         )
