@@ -94,8 +94,7 @@ TEST_F(BiasTest, OwnerFindsItsBiasTakenAndGoesOn) {
 
 // P2: portable everywhere, on demand.
 TEST(BiasOptionTest, SharedPoolIsNeverBiased) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 64, .bias = Bias::kShared});
+  const auto pool = NewPool({.capacity = 64, .bias = Bias::kShared});
   for (int i = 0; i < 2'000; ++i) pool->Release(pool->Acquire());
   const PoolSnapshot snapshot = pool->Snapshot();
   EXPECT_FALSE(snapshot.biased);
@@ -132,8 +131,7 @@ TEST(BiasOptionTest, FieldPoolIsBiasedWhoeverRegistersSequences) {
     GTEST_SKIP() << "the C library does here";
   }
   if (kTsan) GTEST_SKIP() << "never biased with it";
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.cache_size = 8, .bias = Bias::kBiased});
+  const auto pool = NewPool({.cache_size = 8, .bias = Bias::kBiased});
   FillCache(*pool);
   EXPECT_TRUE(pool->Snapshot().threads.at(0).biased);
   Companion other;

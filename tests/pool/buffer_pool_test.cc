@@ -4,7 +4,6 @@
 #include <array>
 #include <cstddef>
 #include <cstring>
-#include <memory>
 #include <set>
 #include <vector>
 
@@ -17,7 +16,7 @@ namespace {
 
 // P1
 TEST(BufferPoolTest, HandsOutCapacityBuffersAndNotOneMore) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 100});
+  const auto pool = NewPool({.capacity = 100});
   const std::vector<std::byte*> all = TakeAll(*pool);
   EXPECT_EQ(all.size(), 100u);
   EXPECT_EQ(std::set(all.begin(), all.end()).size(), 100u);
@@ -27,7 +26,7 @@ TEST(BufferPoolTest, HandsOutCapacityBuffersAndNotOneMore) {
 
 // P3
 TEST(BufferPoolTest, ReleasedBufferCanBeTakenAgainAtOnce) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 10});
+  const auto pool = NewPool({.capacity = 10});
   std::vector<std::byte*> all = TakeAll(*pool);
   for (std::byte* const buffer : all) {
     pool->Release(buffer);
@@ -40,8 +39,7 @@ TEST(BufferPoolTest, ReleasedBufferCanBeTakenAgainAtOnce) {
 // S8, P3: a caller that takes single buffers may also take the reserve.
 TEST(BufferPoolTest, AcquireMayTakeTheReserve) {
   for (const uint32_t reserve : {0u, 1u, 2u, 7u, 8u}) {
-    const std::unique_ptr<BufferPool> pool =
-        NewPool({.capacity = 8, .reserve = reserve});
+    const auto pool = NewPool({.capacity = 8, .reserve = reserve});
     EXPECT_EQ(pool->reserve(), reserve);
     ExpectCanTake(*pool, 8);
   }
@@ -49,14 +47,13 @@ TEST(BufferPoolTest, AcquireMayTakeTheReserve) {
 
 // P1
 TEST(BufferPoolTest, PoolOfOneBufferWorks) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 1, .reserve = 0});
+  const auto pool = NewPool({.capacity = 1, .reserve = 0});
   for (int i = 0; i < 10; ++i) ExpectCanTake(*pool, 1);
 }
 
 // Section 3, batches: all or none.
 TEST(BufferPoolTest, AcquireManyGivesAllOrNothing) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 20});
+  const auto pool = NewPool({.capacity = 20});
   std::vector<std::byte*> most(15);
   ASSERT_TRUE(pool->AcquireMany(most));
   std::vector<std::byte*> too_many(6);
@@ -74,7 +71,7 @@ class BatchTest : public ::testing::TestWithParam<size_t> {};
 // P1: batches of every size; large ones in pieces.
 TEST_P(BatchTest, BatchHoldsDifferentBuffersAndComesBackWhole) {
   const size_t count = GetParam();
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 1'000});
+  const auto pool = NewPool({.capacity = 1'000});
   for (int round = 0; round < 5; ++round) {
     std::vector<std::byte*> batch(count);
     ASSERT_TRUE(pool->AcquireMany(batch));
@@ -93,7 +90,7 @@ INSTANTIATE_TEST_SUITE_P(BufferPool, BatchTest,
 
 // P1
 TEST(BufferPoolTest, BatchLargerThanThePoolFails) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 200});
+  const auto pool = NewPool({.capacity = 200});
   std::vector<std::byte*> batch(201);
   EXPECT_FALSE(pool->AcquireMany(batch));
   batch.resize(5'000'000);
@@ -103,7 +100,7 @@ TEST(BufferPoolTest, BatchLargerThanThePoolFails) {
 
 // P3: a batch larger than a piece digs into caches and the reserve too.
 TEST(BufferPoolTest, LargeBatchTakesWhatLiesInTheOwnCache) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 200});
+  const auto pool = NewPool({.capacity = 200});
   FillCache(*pool);
   ASSERT_NE(pool->Snapshot().cached, 0u);
   std::vector<std::byte*> all(200);
@@ -113,7 +110,7 @@ TEST(BufferPoolTest, LargeBatchTakesWhatLiesInTheOwnCache) {
 
 // P6
 TEST(BufferPoolTest, AnyThreadMayReleaseWhatAnotherHasAcquired) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
+  const auto pool = NewPool({.capacity = 64});
   Companion consumer;
   for (int i = 0; i < 1'000; ++i) {
     std::byte* const buffer = pool->Acquire();
@@ -126,9 +123,8 @@ TEST(BufferPoolTest, AnyThreadMayReleaseWhatAnotherHasAcquired) {
 
 // P6
 TEST(BufferPoolTest, PoolsDoNotMix) {
-  const std::unique_ptr<BufferPool> small = NewPool({.capacity = 4});
-  const std::unique_ptr<BufferPool> large =
-      NewPool({.buffer_size = 4'096, .capacity = 32});
+  const auto small = NewPool({.capacity = 4});
+  const auto large = NewPool({.buffer_size = 4'096, .capacity = 32});
   const std::vector<std::byte*> all = TakeAll(*small);
   EXPECT_EQ(all.size(), 4u);
   ExpectCanTake(*large, 32);
@@ -138,8 +134,7 @@ TEST(BufferPoolTest, PoolsDoNotMix) {
 
 // Section 5: the region is one span, and a buffer knows its place in it.
 TEST(BufferPoolTest, RegionSpansAllBuffersByTheirIndex) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.buffer_size = 4'096, .capacity = 32});
+  const auto pool = NewPool({.buffer_size = 4'096, .capacity = 32});
   EXPECT_EQ(pool->region().size(), 32u * 4'096);
   EXPECT_EQ(pool->stride(), 4'096u);
   const std::vector<std::byte*> all = TakeAll(*pool);
@@ -155,8 +150,7 @@ TEST(BufferPoolTest, RegionSpansAllBuffersByTheirIndex) {
 
 // P5: the pool never touches a buffer's memory.
 TEST(BufferPoolTest, BuffersKeepTheirContentsFromOneOwnerToTheNext) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.buffer_size = 64, .capacity = 500});
+  const auto pool = NewPool({.buffer_size = 64, .capacity = 500});
   std::vector<std::byte*> all = TakeAll(*pool);
   for (std::byte* const buffer : all) {
     std::memset(buffer, static_cast<int>(pool->IndexOf(buffer)) % 251, 64);
@@ -174,7 +168,7 @@ TEST(BufferPoolTest, BuffersKeepTheirContentsFromOneOwnerToTheNext) {
 
 // P1: fresh memory is zero.
 TEST(BufferPoolTest, FreshBuffersReadAsZeros) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 16});
+  const auto pool = NewPool({.capacity = 16});
   const std::vector<std::byte*> all = TakeAll(*pool);
   for (std::byte* const buffer : all) {
     EXPECT_TRUE(std::all_of(buffer, buffer + pool->buffer_size(),
@@ -185,7 +179,7 @@ TEST(BufferPoolTest, FreshBuffersReadAsZeros) {
 
 // P2 in its portable form: a hot buffer is taken again, off the thread's cache.
 TEST(BufferPoolTest, MostRecentlyReleasedBufferIsTakenFirst) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 256});
+  const auto pool = NewPool({.capacity = 256});
   std::array<std::byte*, 3> three;
   ASSERT_TRUE(pool->AcquireMany(three));
   for (std::byte* const buffer : three) pool->Release(buffer);

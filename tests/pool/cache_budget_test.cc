@@ -61,7 +61,7 @@ uint32_t GreatestLimit(const BufferPool& pool) {
 
 // P2: no more than the thread uses, and that soon.
 TEST_P(CacheBudgetTest, CacheGrowsToWhatItsThreadNeeds) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 4'096});
+  const auto pool = NewPool({.capacity = 4'096});
   Churn(*pool, 1);
   EXPECT_LE(GreatestLimit(*pool), 4u);
   Churn(*pool, 64);
@@ -77,8 +77,7 @@ TEST_P(CacheBudgetTest, CacheGrowsToWhatItsThreadNeeds) {
 // P1, P3: from 8 buffers up, and however many threads, without tuning.
 TEST_P(CacheBudgetTest, ManyThreadsStayWithinTheBudgetOfAnyPool) {
   for (const uint32_t capacity : {3u, 8u, 100u, 5'000u, 1'000'000u}) {
-    const std::unique_ptr<BufferPool> pool =
-        NewPool({.buffer_size = 64, .capacity = capacity});
+    const auto pool = NewPool({.buffer_size = 64, .capacity = capacity});
     std::array<Companion, 24> threads;
     for (Companion& thread : threads) {
       thread.Run([&] { Churn(*pool, 100); });
@@ -101,8 +100,7 @@ TEST_P(CacheBudgetTest, ManyThreadsStayWithinTheBudgetOfAnyPool) {
 
 // The more threads there are, the less each may keep.
 TEST_P(CacheBudgetTest, CacheShrinksToItsShareWhenOthersCome) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 322, .reserve = 2});
+  const auto pool = NewPool({.capacity = 322, .reserve = 2});
   Companion first;
   first.Run([&] { Churn(*pool, 100); });
   EXPECT_GE(pool->Snapshot().threads[0].limit, 100u);
@@ -115,8 +113,7 @@ TEST_P(CacheBudgetTest, CacheShrinksToItsShareWhenOthersCome) {
 
 // And the part of a limit that a cache still fills is not given away.
 TEST_P(CacheBudgetTest, ShareThatIsInUseIsNotGivenToOthers) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 322, .reserve = 2});
+  const auto pool = NewPool({.capacity = 322, .reserve = 2});
   Companion first;
   first.Run([&] { Churn(*pool, 128); });
   const uint32_t cached = pool->Snapshot().threads[0].cached;
@@ -138,8 +135,7 @@ TEST_P(CacheBudgetTest, ShareThatIsInUseIsNotGivenToOthers) {
 
 // The limits of idle threads go to threads that can use them.
 TEST_P(CacheBudgetTest, IdleCacheGivesUpItsLimit) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 130, .reserve = 2});
+  const auto pool = NewPool({.capacity = 130, .reserve = 2});
   Companion idle;
   idle.Run([&] { Churn(*pool, 60); });
   EXPECT_GE(pool->Snapshot().threads[0].limit, 60u);
@@ -162,7 +158,7 @@ TEST_P(CacheBudgetTest, IdleCacheGivesUpItsLimit) {
 // result makes no more barriers than it must.
 TEST_P(CacheBudgetTest, EveryBufferInAThousandCachesIsFound) {
   constexpr size_t kThreads = kTsan ? 150 : 1'000;
-  const std::unique_ptr<BufferPool> pool =
+  const auto pool =
       NewPool({.buffer_size = 64, .capacity = 4'002, .reserve = 2});
   std::vector<std::unique_ptr<Companion>> threads;
   for (size_t i = 0; i < kThreads; ++i) {

@@ -79,12 +79,7 @@ class ConcurrencyTest : public ::testing::TestWithParam<std::tuple<Mix, Bias>> {
   void Take(size_t count, uint64_t name, std::vector<std::byte*>& held) {
     std::array<std::byte*, 12> storage;
     const std::span<std::byte*> out(storage.data(), count);
-    if (count == 1) {
-      out[0] = pool_->Acquire();
-      if (out[0] == nullptr) return;
-    } else if (!pool_->AcquireMany(out)) {
-      return;
-    }
+    if (!AcquireInto(*pool_, out)) return;
     for (std::byte* const buffer : out) {
       EXPECT_TRUE(Mark(buffer, name)) << "in two hands";
       held.push_back(buffer);
@@ -96,11 +91,7 @@ class ConcurrencyTest : public ::testing::TestWithParam<std::tuple<Mix, Bias>> {
     for (std::byte* const buffer : out) {
       EXPECT_TRUE(Unmark(buffer, name)) << "in two hands";
     }
-    if (count == 1) {
-      pool_->Release(out[0]);
-    } else {
-      pool_->ReleaseMany(out);
-    }
+    ReleaseAll(*pool_, out);
     held.resize(held.size() - count);
   }
 
@@ -159,35 +150,17 @@ TEST_P(ConcurrencyTest, NoBufferIsInTwoHandsAndNoneIsLost) {
 // P3: the bias of a cache is taken while its owner is at work.
 TEST(BiasConcurrencyTest, OwnerAtWorkAndThiefNeverGetTheSameBuffer) {
   if (!NewPool({})->Snapshot().biased) GTEST_SKIP() << "no bias here";
-  Companion owner;
   for (int round = 0; round < 200; ++round) {
-    const std::unique_ptr<BufferPool> pool =
+    const auto pool =
         NewPool({.buffer_size = 64, .capacity = 16, .max_threads = 4});
     std::atomic<bool> biased = false;
-    std::atomic<bool> stop = false;
-    owner.Start([&] {
+    BusyOwner owner(*pool, [&] {
       for (int i = 0; i < 200; ++i) pool->Release(pool->Acquire());
       biased = pool->Snapshot().biased;
-      while (!stop) {
-        std::byte* const buffer = pool->Acquire();
-        if (buffer == nullptr) continue;
-        EXPECT_TRUE(Mark(buffer, 1)) << "in two hands";
-        EXPECT_TRUE(Unmark(buffer, 1)) << "in two hands";
-        pool->Release(buffer);
-      }
     });
     while (!biased) std::this_thread::yield();
-    const std::vector<std::byte*> taken = TakeAll(*pool);
-    EXPECT_GE(taken.size(), 15u);
-    for (std::byte* const buffer : taken) {
-      EXPECT_TRUE(Mark(buffer, 2)) << "in two hands";
-    }
-    for (std::byte* const buffer : taken) {
-      EXPECT_TRUE(Unmark(buffer, 2)) << "in two hands";
-    }
-    pool->ReleaseMany(taken);
-    stop = true;
-    owner.Wait();
+    EXPECT_GE(TakeAllFromOwners(*pool), 15u);
+    owner.Stop();
     ExpectAtRest(*pool, 0);
     ExpectCanTake(*pool, 16);
     if (::testing::Test::HasFailure()) break;

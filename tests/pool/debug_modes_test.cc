@@ -9,7 +9,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <semaphore>
 #include <string>
 #include <vector>
@@ -30,8 +29,7 @@ bool IsAll(const std::byte* buffer, size_t size, int value) {
 
 // P9
 TEST(FailOneInTest, FailsAboutOneInSoMany) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 64, .debug = {.fail_one_in = 10}});
+  const auto pool = NewPool({.capacity = 64, .debug = {.fail_one_in = 10}});
   int failures = 0;
   for (int i = 0; i < 10'000; ++i) {
     std::byte* const buffer = pool->Acquire();
@@ -47,8 +45,7 @@ TEST(FailOneInTest, FailsAboutOneInSoMany) {
 
 // P9
 TEST(FailOneInTest, OneFailsAlways) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 256, .debug = {.fail_one_in = 1}});
+  const auto pool = NewPool({.capacity = 256, .debug = {.fail_one_in = 1}});
   std::vector<std::byte*> few(3);
   std::vector<std::byte*> many(200);
   for (int i = 0; i < 100; ++i) {
@@ -61,8 +58,7 @@ TEST(FailOneInTest, OneFailsAlways) {
 
 // P9
 TEST(FailOneInTest, ZeroNeverFails) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 64, .debug = {.fail_one_in = 0}});
+  const auto pool = NewPool({.capacity = 64, .debug = {.fail_one_in = 0}});
   for (int i = 0; i < 10'000; ++i) {
     std::byte* const buffer = pool->Acquire();
     ASSERT_NE(buffer, nullptr);
@@ -72,7 +68,7 @@ TEST(FailOneInTest, ZeroNeverFails) {
 
 // P9
 TEST(NoCacheTest, NothingIsEverCached) {
-  const std::unique_ptr<BufferPool> pool =
+  const auto pool =
       NewPool({.capacity = 64, .cache_size = 32, .debug = {.no_cache = true}});
   EXPECT_EQ(pool->Snapshot().cache_limit, 0u);
   for (int i = 0; i < 100; ++i) {
@@ -86,7 +82,7 @@ TEST(NoCacheTest, NothingIsEverCached) {
 
 // P9
 TEST(ColdFirstTest, BufferThatHasLainLongestIsTakenFirst) {
-  const std::unique_ptr<BufferPool> pool = NewPool(
+  const auto pool = NewPool(
       {.capacity = 256, .cache_size = 32, .debug = {.cold_first = true}});
   std::array<std::byte*, 32> all;
   ASSERT_TRUE(pool->AcquireMany(all));
@@ -102,8 +98,7 @@ TEST(ColdFirstTest, BufferThatHasLainLongestIsTakenFirst) {
 
 // P3, P9
 TEST(ColdFirstTest, AllCanBeTaken) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 100, .debug = {.cold_first = true}});
+  const auto pool = NewPool({.capacity = 100, .debug = {.cold_first = true}});
   Companion other;
   for (int i = 0; i < 10; ++i) {
     other.Run([&] { FillCache(*pool); });
@@ -113,8 +108,7 @@ TEST(ColdFirstTest, AllCanBeTaken) {
 
 // P7, P9
 TEST(ZeroOnReleaseTest, NextOwnerSeesZeros) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 200, .zero_on_release = true});
+  const auto pool = NewPool({.capacity = 200, .zero_on_release = true});
   std::vector<std::byte*> all = TakeAll(*pool);
   for (std::byte* const buffer : all) std::memset(buffer, 0x5A, 16 * 1024);
   pool->ReleaseMany(all);
@@ -138,7 +132,7 @@ class DebugDeathTest : public ::testing::Test {
 
 // P9
 TEST_F(DebugDeathTest, IntegrityTellsOfAWriteAfterRelease) {
-  const std::unique_ptr<BufferPool> pool =
+  const auto pool =
       NewPool({.name = "bits", .capacity = 16, .debug = {.integrity = true}});
   for (const size_t at : {size_t{0}, size_t{1'000}, size_t{16 * 1024 - 1}}) {
     std::byte* const buffer = pool->Acquire();
@@ -156,7 +150,7 @@ TEST_F(DebugDeathTest, IntegrityTellsOfAWriteAfterRelease) {
 
 // P9
 TEST_F(DebugDeathTest, IntegrityTellsOfACopyOfAnotherIdleBuffer) {
-  const std::unique_ptr<BufferPool> pool = NewPool(
+  const auto pool = NewPool(
       {.buffer_size = 64, .capacity = 16, .debug = {.integrity = true}});
   std::array<std::byte*, 2> two;
   ASSERT_TRUE(pool->AcquireMany(two));
@@ -172,7 +166,7 @@ TEST_F(DebugDeathTest, IntegrityTellsOfACopyOfAnotherIdleBuffer) {
 
 // P1, P9: memory that was given back to the system has no pattern to check.
 TEST_F(DebugDeathTest, IntegrityGivesNoFalseAlarm) {
-  const std::unique_ptr<BufferPool> pool = NewPool(
+  const auto pool = NewPool(
       {.capacity = 200, .zero_on_release = true, .debug = {.integrity = true}});
   for (int round = 0; round < 5; ++round) {
     const std::vector<std::byte*> all = TakeAll(*pool);
@@ -187,7 +181,7 @@ TEST_F(DebugDeathTest, IntegrityGivesNoFalseAlarm) {
 
 // P9
 TEST_F(DebugDeathTest, CanariesTellOfAWritePastTheEnd) {
-  const std::unique_ptr<BufferPool> pool = NewPool(
+  const auto pool = NewPool(
       {.buffer_size = 256, .capacity = 16, .debug = {.canaries = true}});
   std::byte* const buffer = pool->Acquire();
   for (const size_t past : {size_t{0}, size_t{1}, size_t{63}}) {
@@ -203,7 +197,7 @@ TEST_F(DebugDeathTest, CanariesTellOfAWritePastTheEnd) {
 
 // P9: every byte of the buffer itself is its owner's.
 TEST_F(DebugDeathTest, CanariesGiveNoFalseAlarm) {
-  const std::unique_ptr<BufferPool> pool =
+  const auto pool =
       NewPool({.capacity = 64, .debug = {.integrity = true, .canaries = true}});
   for (int round = 0; round < 5; ++round) {
     const std::vector<std::byte*> all = TakeAll(*pool);
@@ -215,8 +209,7 @@ TEST_F(DebugDeathTest, CanariesGiveNoFalseAlarm) {
 
 // P9
 TEST_F(DebugDeathTest, GuardPagesStopAccessesOutside) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 4, .debug = {.guard_pages = true}});
+  const auto pool = NewPool({.capacity = 4, .debug = {.guard_pages = true}});
   const std::vector<std::byte*> all = TakeAll(*pool);
   ASSERT_EQ(all.size(), 4u);
   for (std::byte* const buffer : all) {
@@ -229,7 +222,7 @@ TEST_F(DebugDeathTest, GuardPagesStopAccessesOutside) {
 
 // P1, P9
 TEST_F(DebugDeathTest, GuardPagesStayThroughTrim) {
-  const std::unique_ptr<BufferPool> pool =
+  const auto pool =
       NewPool({.capacity = 4, .cache_size = 0, .debug = {.guard_pages = true}});
   const std::vector<std::byte*> all = TakeAll(*pool);
   for (std::byte* const buffer : all) std::memset(buffer, 1, 16 * 1024);
@@ -278,8 +271,7 @@ MATCHER(NamesACallerInTheTest, "") {
 
 // P9
 TEST_F(DebugDeathTest, CallerOfTheFirstReleaseIsNamed) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 16, .debug = {.record_caller = true}});
+  const auto pool = NewPool({.capacity = 16, .debug = {.record_caller = true}});
   std::byte* const buffer = pool->Acquire();
   ReleaseHere(*pool, buffer);
   EXPECT_DEATH(pool->Release(buffer), NamesACallerInTheTest());
@@ -287,8 +279,7 @@ TEST_F(DebugDeathTest, CallerOfTheFirstReleaseIsNamed) {
 
 // P9
 TEST_F(DebugDeathTest, CallerOfABatchIsNamed) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 16, .debug = {.record_caller = true}});
+  const auto pool = NewPool({.capacity = 16, .debug = {.record_caller = true}});
   std::byte* const buffer = pool->Acquire();
   ReleaseManyHere(*pool, buffer);
   EXPECT_DEATH(pool->Release(buffer), NamesACallerInTheTest());
@@ -296,7 +287,7 @@ TEST_F(DebugDeathTest, CallerOfABatchIsNamed) {
 
 // P9
 TEST_F(DebugDeathTest, CallerWhoTookAnOverrunBufferIsNamed) {
-  const std::unique_ptr<BufferPool> pool = NewPool(
+  const auto pool = NewPool(
       {.capacity = 16, .debug = {.canaries = true, .record_caller = true}});
   std::byte* const buffer = AcquireHere(*pool);
   Scribble(buffer + pool->buffer_size());
@@ -315,7 +306,7 @@ TEST_F(DebugDeathTest, CallerWhoTookAnOverrunBufferIsNamed) {
 // instructions: one of the two is reported.
 TEST_F(DebugDeathTest, StrictMisuseTellsOfReleasesThatRace) {
   if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
-  const std::unique_ptr<BufferPool> pool = NewPool(
+  const auto pool = NewPool(
       {.buffer_size = 64, .capacity = 16, .debug = {.strict_misuse = true}});
   pool->Release(pool->Acquire());
   std::byte* const buffer = pool->Acquire();
@@ -334,16 +325,15 @@ TEST_F(DebugDeathTest, StrictMisuseTellsOfReleasesThatRace) {
 
 // P9: all of them at once.
 TEST(DebugModesTest, AllTogetherLoseNothing) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 128,
-               .zero_on_release = true,
-               .debug = {.fail_one_in = 50,
-                         .cold_first = true,
-                         .integrity = true,
-                         .canaries = true,
-                         .guard_pages = true,
-                         .record_caller = true,
-                         .strict_misuse = true}});
+  const auto pool = NewPool({.capacity = 128,
+                             .zero_on_release = true,
+                             .debug = {.fail_one_in = 50,
+                                       .cold_first = true,
+                                       .integrity = true,
+                                       .canaries = true,
+                                       .guard_pages = true,
+                                       .record_caller = true,
+                                       .strict_misuse = true}});
   std::array<Companion, 3> threads;
   for (Companion& thread : threads) {
     thread.Start([&] {

@@ -11,7 +11,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
-#include <memory>
 #include <string>
 
 #include "gtest/gtest.h"
@@ -102,8 +101,7 @@ TEST(DieTest, TellsWhichHandlerItReplaces) {
 TEST(DieTest, MisuseInASignalHandlerIsToldTheSameWay) {
   static BufferPool* used = nullptr;
   static std::byte* buffer = nullptr;
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.name = "signalled", .capacity = 8});
+  const auto pool = NewPool({.name = "signalled", .capacity = 8});
   used = pool.get();
   buffer = pool->Acquire();
   pool->Release(buffer);

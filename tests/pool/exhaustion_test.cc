@@ -1,8 +1,6 @@
 // P3: exhaustion is exact. A thread that needs buffers finds them in other
 // threads' caches, whatever those threads are doing.
 
-#include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <array>
@@ -10,7 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
-#include <memory>
 #include <random>
 #include <string>
 #include <thread>
@@ -37,30 +34,11 @@ void WaitUntilAsleep(pid_t thread) {
   }
 }
 
-class Pipe {
- public:
-  Pipe() { EXPECT_EQ(pipe(ends_.data()), 0); }
-  ~Pipe() {
-    close(ends_[0]);
-    close(ends_[1]);
-  }
-  // Both async-signal-safe.
-  void BlockInRead() {
-    char byte;
-    while (read(ends_[0], &byte, 1) != 1) {
-    }
-  }
-  void Unblock() { EXPECT_EQ(write(ends_[1], "x", 1), 1); }
-
- private:
-  std::array<int, 2> ends_;
-};
-
 using ExhaustionTest = BothWaysTest;
 
 // P3: OpenDataPlane's case (odp-dpdk issue 194).
 TEST_P(ExhaustionTest, OfThirtyTwoBuffersThirtyOneAreLeftWhenAThreadTakesOne) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 32});
+  const auto pool = NewPool({.capacity = 32});
   Companion first;
   std::byte* one = nullptr;
   first.Run([&] { one = pool->Acquire(); });
@@ -72,8 +50,7 @@ TEST_P(ExhaustionTest, OfThirtyTwoBuffersThirtyOneAreLeftWhenAThreadTakesOne) {
 
 // P3: the other way round: what the first has returned is in its cache.
 TEST_P(ExhaustionTest, OneThreadTakesAllThatLiesInParkedThreadsCaches) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 100, .cache_size = 16});
+  const auto pool = NewPool({.capacity = 100, .cache_size = 16});
   std::array<Companion, 6> others;
   for (Companion& other : others) {
     other.Run([&] { FillCache(*pool); });
@@ -87,7 +64,7 @@ TEST_P(ExhaustionTest, OneThreadTakesAllWhateverTheDistribution) {
   std::mt19937_64 random(TestSeed());
   for (int round = 0; round < 100; ++round) {
     const auto capacity = static_cast<uint32_t>(1 + random() % 200);
-    const std::unique_ptr<BufferPool> pool =
+    const auto pool =
         NewPool({.capacity = capacity,
                  .reserve = static_cast<uint32_t>(random() % (capacity + 1)),
                  .cache_size = static_cast<uint32_t>(random() % 129),
@@ -111,8 +88,7 @@ TEST_P(ExhaustionTest, OneThreadTakesAllWhateverTheDistribution) {
 
 // P3: all or none, but all if they are there.
 TEST_P(ExhaustionTest, BatchIsMetOutOfSeveralCaches) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 4, .reserve = 0, .cache_size = 1});
+  const auto pool = NewPool({.capacity = 4, .reserve = 0, .cache_size = 1});
   std::vector<std::byte*> all = TakeAll(*pool);
   std::array<Companion, 4> others;
   for (size_t i = 0; i < all.size(); ++i) {
@@ -126,7 +102,7 @@ TEST_P(ExhaustionTest, BatchIsMetOutOfSeveralCaches) {
 
 // P3: none of this depends on whose turn it is.
 TEST_P(ExhaustionTest, EveryThreadInTurnTakesAll) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
+  const auto pool = NewPool({.capacity = 64});
   std::array<Companion, 5> others;
   for (int round = 0; round < 20; ++round) {
     for (Companion& other : others) {
@@ -137,62 +113,25 @@ TEST_P(ExhaustionTest, EveryThreadInTurnTakesAll) {
 
 // P3: blocked for an hour.
 TEST_P(ExhaustionTest, CacheOfAThreadBlockedInReadIsFound) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 64, .cache_size = 32});
-  Pipe pipe;
+  const auto pool = NewPool({.capacity = 64, .cache_size = 32});
+  Gate gate;
   std::atomic<pid_t> id = 0;
   std::thread blocked([&] {
     FillCache(*pool);
     id = gettid();
-    pipe.BlockInRead();
+    gate.Wait();
   });
   while (id == 0) std::this_thread::yield();
   WaitUntilAsleep(id);
   EXPECT_GE(pool->Snapshot().cached, 16u);
   ExpectCanTake(*pool, 64);
-  pipe.Unblock();
+  gate.Open();
   blocked.join();
-}
-
-Pipe* handler_pipe = nullptr;
-std::atomic<bool> in_handler = false;
-
-// P3: stopped wherever a signal happened to come.
-TEST_P(ExhaustionTest, CacheOfAThreadAsleepInASignalHandlerIsFound) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 64, .cache_size = 32});
-  Pipe pipe;
-  Pipe pipe_of_handler;
-  handler_pipe = &pipe_of_handler;
-  in_handler = false;
-  struct sigaction action = {};
-  action.sa_handler = [](int) {
-    in_handler = true;
-    handler_pipe->BlockInRead();
-  };
-  struct sigaction before;
-  ASSERT_EQ(sigaction(SIGUSR1, &action, &before), 0);
-  std::atomic<pid_t> id = 0;
-  std::thread blocked([&] {
-    FillCache(*pool);
-    id = gettid();
-    pipe.BlockInRead();
-  });
-  while (id == 0) std::this_thread::yield();
-  ASSERT_EQ(pthread_kill(blocked.native_handle(), SIGUSR1), 0);
-  while (!in_handler) std::this_thread::yield();
-  WaitUntilAsleep(id);
-  EXPECT_GE(pool->Snapshot().cached, 16u);
-  ExpectCanTake(*pool, 64);
-  pipe_of_handler.Unblock();
-  pipe.Unblock();
-  blocked.join();
-  sigaction(SIGUSR1, &before, nullptr);
 }
 
 // P3, P6
 TEST_P(ExhaustionTest, CachesOfFinishedThreadsAreFound) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
+  const auto pool = NewPool({.capacity = 64});
   for (int i = 0; i < 10; ++i) Companion().Run([&] { FillCache(*pool); });
   ExpectCanTake(*pool, 64);
 }
@@ -201,7 +140,7 @@ TEST_P(ExhaustionTest, CachesOfFinishedThreadsAreFound) {
 // together they have got all buffers.
 TEST_P(ExhaustionTest, ThreadsThatExhaustThePoolTogetherGetAllOfIt) {
   constexpr size_t kThreads = 4;
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 61});
+  const auto pool = NewPool({.capacity = 61});
   for (int round = 0; round < 200; ++round) {
     std::array<Companion, kThreads> threads;
     std::array<std::vector<std::byte*>, kThreads> taken;
@@ -222,8 +161,7 @@ TEST_P(ExhaustionTest, ThreadsThatExhaustThePoolTogetherGetAllOfIt) {
 
 // S1, P3: while buffers are cached, the whole reserve is in the depot.
 TEST_P(ExhaustionTest, ReserveNeverEntersACache) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 64, .reserve = 10, .cache_size = 16});
+  const auto pool = NewPool({.capacity = 64, .reserve = 10, .cache_size = 16});
   const auto expect_reserve_uncached = [&] {
     const PoolSnapshot snapshot = pool->Snapshot();
     EXPECT_TRUE(snapshot.cached == 0 || snapshot.available >= 10)

@@ -27,7 +27,6 @@
 #include <functional>
 #include <initializer_list>
 #include <map>
-#include <memory>
 #include <set>
 #include <string>
 #include <string_view>
@@ -181,7 +180,7 @@ class FastPathTest : public ::testing::Test {
 
   static void AddLines(bool detect_misuse, FastPathTable& table) {
     const std::string tail = detect_misuse ? "" : " unchecked";
-    const std::unique_ptr<BufferPool> owner = NewPool(
+    const auto owner = NewPool(
         {.capacity = 4'096, .cache_size = 128, .detect_misuse = detect_misuse});
     BufferPool* const pool = owner.get();
     std::array<std::byte*, kFastPathBatch> many;

@@ -11,7 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
-#include <memory>
 #include <string>
 #include <thread>
 
@@ -55,7 +54,7 @@ void ExpectRefusedForMemory(size_t limit, const PoolOptions& options,
       EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
       EXPECT_THAT(std::string(status.message()), StartsWith(message));
     }
-    const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
+    const auto pool = NewPool({.capacity = 64});
     ExpectCanTake(*pool, 64);
   });
 }
@@ -114,7 +113,7 @@ TEST(MemoryFaultTest, PrefaultThatIsRefusedIsAStatus) {
             StartsWith("committing 4194304 bytes for PoolOptions.prefault"));
       }
       EXPECT_LT(AddressSpaceInUse(), before + kMiB * 64);
-      const std::unique_ptr<BufferPool> pool = NewPool(plain);
+      const auto pool = NewPool(plain);
       ExpectCanTake(*pool, 256);
     });
   }
@@ -125,8 +124,7 @@ TEST(MemoryFaultTest, PrefaultThatIsRefusedIsAStatus) {
 TEST(MemoryFaultTest, PrefaultThatIsUnknownIsDoneByHand) {
   InChild([] {
     RefuseSystemCall(SYS_madvise, EINVAL);
-    const std::unique_ptr<BufferPool> pool =
-        NewPool({.capacity = 256, .prefault = true});
+    const auto pool = NewPool({.capacity = 256, .prefault = true});
     EXPECT_EQ(PagesIn(pool->region()),
               pool->region().size() / sysconf(_SC_PAGESIZE));
     ExpectCanTake(*pool, 256);
@@ -136,8 +134,7 @@ TEST(MemoryFaultTest, PrefaultThatIsUnknownIsDoneByHand) {
 // P1: if memory cannot be given back, Trim says so, and keeps the buffers.
 TEST(MemoryFaultTest, TrimThatIsRefusedGivesNothingBack) {
   InChild([] {
-    const std::unique_ptr<BufferPool> pool =
-        NewPool({.capacity = 256, .prefault = true});
+    const auto pool = NewPool({.capacity = 256, .prefault = true});
     ExpectCanTake(*pool, 256);
     RefuseSystemCall(SYS_madvise, EPERM);
     EXPECT_EQ(*pool->Trim(), 0u);
@@ -161,8 +158,7 @@ class EndedThreadTest : public BothWaysTest {
   };
 
   void CheckEnds(bool exits) {
-    const std::unique_ptr<BufferPool> pool =
-        NewPool({.capacity = kCapacity, .cache_size = 8});
+    const auto pool = NewPool({.capacity = kCapacity, .cache_size = 8});
     std::atomic<bool> stop{false};
     Companion worker;
     worker.Start([&] {

@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <memory>
 #include <random>
 #include <span>
 #include <vector>
@@ -72,7 +71,7 @@ class ForkTest : public BothWaysTest {
 
 // P3
 TEST_P(ForkTest, ChildFindsWhatLiesInTheCachesOfThreadsItDoesNotHave) {
-  const std::unique_ptr<BufferPool> pool = NewPool(Options());
+  const auto pool = NewPool(Options());
   std::array<Companion, 3> others;
   std::array<std::byte*, 3> held;
   for (size_t i = 0; i < others.size(); ++i) {
@@ -100,7 +99,7 @@ TEST_P(ForkTest, ChildFindsWhatLiesInTheCachesOfThreadsItDoesNotHave) {
 
 // P3, P4: wherever the other threads are at the time.
 TEST_P(ForkTest, ChildOfThreadsAtWorkTakesAllThatIsNotInHands) {
-  const std::unique_ptr<BufferPool> pool = NewPool(Options());
+  const auto pool = NewPool(Options());
   std::atomic<bool> stop = false;
   std::array<Companion, 2> others;
   for (size_t i = 0; i < others.size(); ++i) {
@@ -135,7 +134,7 @@ TEST_P(ForkTest, ChildOfThreadsAtWorkTakesAllThatIsNotInHands) {
 // P6: while others create, destroy and first use pools, and end.
 TEST_P(ForkTest, ChildMayUseANewPoolWhateverTheOthersWereDoing) {
   if (kAsan) GTEST_SKIP() << "its own allocator is left locked in a child";
-  const std::unique_ptr<BufferPool> lasting = NewPool(Options());
+  const auto lasting = NewPool(Options());
   // The end of a pool visits every thread that has used one, under the lock. So
   // a fork often comes while the lock is held.
   std::deque<Companion> idle(200);
@@ -156,7 +155,7 @@ TEST_P(ForkTest, ChildMayUseANewPoolWhateverTheOthersWereDoing) {
   });
   for (int round = 0; round < 200 && !HasFailure(); ++round) {
     InChild([&] {
-      const std::unique_ptr<BufferPool> pool = NewPool(Options());
+      const auto pool = NewPool(Options());
       FillCache(*pool);
       ExpectCanTake(*pool, kCapacity);
     });
@@ -168,7 +167,7 @@ TEST_P(ForkTest, ChildMayUseANewPoolWhateverTheOthersWereDoing) {
 
 // P6: a new thread may lie where one of the parent's did.
 TEST_P(ForkTest, ThreadOfTheChildHasACacheOfItsOwn) {
-  const std::unique_ptr<BufferPool> pool = NewPool(Options());
+  const auto pool = NewPool(Options());
   Companion other;
   other.Run([&] { FillCache(*pool); });
   FillCache(*pool);
@@ -191,7 +190,7 @@ TEST_P(ForkTest, ThreadOfTheChildHasACacheOfItsOwn) {
 
 // P2, P3: what the parent has registered with the kernel holds in the child.
 TEST_P(ForkTest, BiasIsKeptAndTakenInTheChildAsInTheParent) {
-  const std::unique_ptr<BufferPool> pool = NewPool(Options());
+  const auto pool = NewPool(Options());
   FillCache(*pool);
   const bool can = pool->Snapshot().biased;
   EXPECT_EQ(pool->Snapshot().threads.at(0).biased, can);
@@ -225,7 +224,7 @@ TEST_P(ForkTest, BiasIsKeptAndTakenInTheChildAsInTheParent) {
 
 // P6: generations.
 TEST_P(ForkTest, ChildMayHaveChildren) {
-  const std::unique_ptr<BufferPool> pool = NewPool(Options());
+  const auto pool = NewPool(Options());
   Companion other;
   other.Run([&] { FillCache(*pool); });
   InChild([&] {
@@ -278,12 +277,12 @@ class FieldForkTest : public ForkTest {
   // Forks, in a thread that has not used a pool, while others create and
   // destroy pools, and use them for the first time.
   void ForkWhileOthersWork(int rounds) {
-    const std::unique_ptr<BufferPool> lasting = NewPool(Options());
+    const auto lasting = NewPool(Options());
     std::atomic<bool> stop = false;
     Companion creator;
     creator.Start([&] {
       while (!stop) {
-        const std::unique_ptr<BufferPool> passing = NewPool(Options());
+        const auto passing = NewPool(Options());
         Companion thread;
         thread.Run([&] {
           passing->Release(passing->Acquire());
@@ -305,7 +304,7 @@ class FieldForkTest : public ForkTest {
 TEST_P(FieldForkTest, HandlersMayUseAPoolForTheThreadsFirstTime) {
   if (kAsan) GTEST_SKIP() << "its own allocator is left locked in a child";
   InChild([&] {
-    const std::unique_ptr<BufferPool> pool = NewPool(Options());
+    const auto pool = NewPool(Options());
     const auto use = [&] {
       std::byte* const buffer = pool->Acquire();
       EXPECT_NE(buffer, nullptr);
@@ -331,7 +330,7 @@ TEST_P(FieldForkTest, HandlersMayCreateUseAndDestroyPools) {
   if (kAsan) GTEST_SKIP() << "its own allocator is left locked in a child";
   InChild([&] {
     const auto use = [&] {
-      const std::unique_ptr<BufferPool> pool = NewPool(Options());
+      const auto pool = NewPool(Options());
       FillCache(*pool);
       ExpectCanTake(*pool, kCapacity);
     };
@@ -344,7 +343,7 @@ TEST_P(FieldForkTest, HandlersMayCreateUseAndDestroyPools) {
 // No lock of the pool is held while other handlers run.
 TEST_P(FieldForkTest, HandlersMayWaitForThreadsThatUsePools) {
   InChild([&] {
-    const std::unique_ptr<BufferPool> pool = NewPool(Options());
+    const auto pool = NewPool(Options());
     const auto wait = [&] {
       Companion other;
       other.Run([&] {
@@ -361,7 +360,7 @@ TEST_P(FieldForkTest, HandlersMayWaitForThreadsThatUsePools) {
 // When the thread's caches have returned, and its name is off the list.
 TEST_P(FieldForkTest, ThreadMayForkAtItsVeryEnd) {
   InChild([&] {
-    const std::unique_ptr<BufferPool> pool = NewPool(Options());
+    const auto pool = NewPool(Options());
     pthread_key_t key;
     // Registered later than the pool's own.
     ASSERT_EQ(pthread_key_create(&key, [](void*) { InChild([] {}); }), 0);

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -36,45 +35,27 @@ class InterruptedTest : public BothWaysTest {
     std::function<void(BufferPool&, Held&)> run;
   };
 
+  static Operation Taking(const char* name, size_t count) {
+    return {name, [count](BufferPool& pool, Held& held) {
+              std::array<std::byte*, 3> storage;
+              const auto out = std::span(storage).first(count);
+              if (AcquireInto(pool, out)) {
+                held.insert(held.end(), out.begin(), out.end());
+              }
+            }};
+  }
+  static Operation Returning(const char* name, size_t count) {
+    return {name, [count](BufferPool& pool, Held& held) {
+              if (held.size() < count) return;
+              ReleaseAll(pool, std::span(held).last(count));
+              held.resize(held.size() - count);
+            }};
+  }
   static const std::vector<Operation>& Operations() {
     static const auto& operations = *new std::vector<Operation>{
-        {"Acquire",
-         [](BufferPool& pool, Held& held) {
-           std::byte* const buffer = pool.Acquire();
-           if (buffer != nullptr) held.push_back(buffer);
-         }},
-        {"Release",
-         [](BufferPool& pool, Held& held) {
-           if (held.empty()) return;
-           pool.Release(held.back());
-           held.pop_back();
-         }},
-        {"AcquirePair",
-         [](BufferPool& pool, Held& held) {
-           std::array<std::byte*, 2> pair;
-           if (pool.AcquirePair(pair)) {
-             held.insert(held.end(), pair.begin(), pair.end());
-           }
-         }},
-        {"ReleasePair",
-         [](BufferPool& pool, Held& held) {
-           if (held.size() < 2) return;
-           pool.ReleasePair(std::span(held).last<2>());
-           held.resize(held.size() - 2);
-         }},
-        {"AcquireMany",
-         [](BufferPool& pool, Held& held) {
-           std::array<std::byte*, 3> three;
-           if (pool.AcquireMany(three)) {
-             held.insert(held.end(), three.begin(), three.end());
-           }
-         }},
-        {"ReleaseMany",
-         [](BufferPool& pool, Held& held) {
-           if (held.size() < 3) return;
-           pool.ReleaseMany(std::span(held).last(3));
-           held.resize(held.size() - 3);
-         }},
+        Taking("Acquire", 1),     Returning("Release", 1),
+        Taking("AcquirePair", 2), Returning("ReleasePair", 2),
+        Taking("AcquireMany", 3), Returning("ReleaseMany", 3),
     };
     return operations;
   }
@@ -123,7 +104,7 @@ class InterruptedTest : public BothWaysTest {
  private:
   void Check(Prepare prepare, const PoolOptions& options,
              const Operation& outer, const Operation& inner) {
-    const std::unique_ptr<BufferPool> pool = NewPool(options);
+    const auto pool = NewPool(options);
     Held all = prepare(*pool);
     const size_t half = all.size() / 2;
     Held mine(all.begin(), all.begin() + half);
@@ -199,10 +180,10 @@ TEST_P(InterruptedTest, WithoutCaches) {
 // own pool for the first time, in the slot of a destroyed one.
 TEST_P(InterruptedTest, ByTheUseOfAnotherPoolInTheFirstUseOfOne) {
   if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
-  const std::unique_ptr<BufferPool> known = NewPool(Options());
+  const auto known = NewPool(Options());
   FillCache(*known);
   ExpectCanTake(*NewPool(Options()), kCapacity);  // Leaves its place.
-  const std::unique_ptr<BufferPool> fresh = NewPool(Options());
+  const auto fresh = NewPool(Options());
   Stepper::InterruptEverywhere(
       [&] { fresh->Release(fresh->Acquire()); },
       [&] { known->Release(known->Acquire()); },

@@ -141,11 +141,11 @@ TEST_F(MagazinesTest, HandlerGetsNoSpareMagazineThatItsThreadHas) {
 
 // P3: buffers are found in a magazine, loose, cold or never used.
 TEST_F(MagazinesTest, BuffersAreFoundWhereverTheyLie) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.buffer_size = 4'096,
-                                                    .capacity = 1'000,
-                                                    .reserve = 0,
-                                                    .cache_size = 0,
-                                                    .core_pools = 3});
+  const auto pool = NewPool({.buffer_size = 4'096,
+                             .capacity = 1'000,
+                             .reserve = 0,
+                             .cache_size = 0,
+                             .core_pools = 3});
   pool->ReleaseMany(Take(*pool, 300));
   ASSERT_TRUE(pool->Trim().ok());
   std::vector<std::byte*> held = Take(*pool, 600);
@@ -173,8 +173,7 @@ TEST_F(MagazinesTest, LargestPoolTakesNoMemoryBeforeItIsUsed) {
 #endif
   NewPool({});
   const size_t before = ResidentBytes();
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.buffer_size = 64, .capacity = kMaxCapacity});
+  const auto pool = NewPool({.buffer_size = 64, .capacity = kMaxCapacity});
   EXPECT_LE(ResidentBytes() - before, size_t{2} << 20);
   pool->ReleaseMany(Take(*pool, 1'000));
   EXPECT_LE(ResidentBytes() - before, size_t{4} << 20);

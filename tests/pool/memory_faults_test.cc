@@ -173,7 +173,7 @@ TEST(FieldMemoryTest, CreateThatHasNoMemoryForItsMessageIsAStatus) {
 // E1: the thread bypasses the cache, and gets one as soon as there is memory
 // for it.
 TEST(FieldMemoryTest, FirstUseThatHasNoMemoryGoesPastTheCache) {
-  const std::unique_ptr<BufferPool> pool = NewPool(Options());
+  const auto pool = NewPool(Options());
   for (const auto& [request, name] :
        {std::pair(Request::kMemory, "operator new"),
         std::pair(Request::kAddressSpace, "mmap"),

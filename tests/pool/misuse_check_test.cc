@@ -47,7 +47,7 @@ TEST_F(MisuseCheckDeathTest, NullIsForeign) {
 
 // P7
 TEST_F(MisuseCheckDeathTest, AnotherPoolsBufferIsForeign) {
-  const std::unique_ptr<BufferPool> other = NewPool({.name = "other"});
+  const auto other = NewPool({.name = "other"});
   const Buffer theirs = other->AcquireBuffer();
   EXPECT_DEATH(pool_->Release(theirs.data()), "pool \"mine\".*foreign");
 }
@@ -138,7 +138,7 @@ TEST_F(MisuseCheckDeathTest, NumberOfAForeignPointerIsNotInvented) {
 // P7: one option turns the check off; a pointer that is not a buffer is still
 // reported when it leaves the thread's cache, or would bypass it.
 TEST_F(MisuseCheckDeathTest, CheckIsOffWhereItIsTurnedOff) {
-  const std::unique_ptr<BufferPool> pool =
+  const auto pool =
       NewPool({.capacity = 16, .cache_size = 4, .detect_misuse = false});
   EXPECT_EXIT(
       {
@@ -150,7 +150,7 @@ TEST_F(MisuseCheckDeathTest, CheckIsOffWhereItIsTurnedOff) {
       ::testing::ExitedWithCode(0), "");
   std::byte stray;
   EXPECT_DEATH(Companion().Run([&] { pool->Release(&stray); }), "foreign");
-  const std::unique_ptr<BufferPool> uncached =
+  const auto uncached =
       NewPool({.capacity = 16, .cache_size = 0, .detect_misuse = false});
   EXPECT_DEATH(uncached->Release(nullptr), "foreign");
 }
@@ -159,11 +159,10 @@ TEST_F(MisuseCheckDeathTest, CheckIsOffWhereItIsTurnedOff) {
 // of two.
 TEST_F(MisuseCheckDeathTest, CheckThatIsOffStillTellsWhatEntersAMagazine) {
   for (const size_t buffer_size : {64, 192}) {
-    const std::unique_ptr<BufferPool> pool =
-        NewPool({.buffer_size = buffer_size,
-                 .capacity = 100,
-                 .cache_size = 0,
-                 .detect_misuse = false});
+    const auto pool = NewPool({.buffer_size = buffer_size,
+                               .capacity = 100,
+                               .cache_size = 0,
+                               .detect_misuse = false});
     std::array<std::byte*, 65> bulk;
     ASSERT_TRUE(pool->AcquireMany(bulk));
     std::byte* const start = pool->region().data();
@@ -183,7 +182,7 @@ TEST_F(MisuseCheckDeathTest, CheckThatIsOffStillTellsWhatEntersAMagazine) {
 
 // P7: no false alarm.
 TEST(MisuseCheckTest, BufferMayBeReleasedOnceForEachTimeItIsTaken) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 8});
+  const auto pool = NewPool({.capacity = 8});
   for (int i = 0; i < 1'000; ++i) {
     const std::vector<std::byte*> all = TakeAll(*pool);
     ASSERT_EQ(all.size(), 8u);
@@ -234,7 +233,7 @@ TEST(MisuseCheckTest, IdleMemoryIsOrdinaryAgainOnceThePoolIsGone) {
 // P7
 TEST(AsanDeathTest, WriteAfterReleaseIsCaught) {
   if (!kAsan) GTEST_SKIP() << "only AddressSanitizer poisons";
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 16});
+  const auto pool = NewPool({.capacity = 16});
   std::byte* const buffer = pool->Acquire();
   buffer[0] = std::byte{1};
   pool->Release(buffer);
@@ -246,14 +245,14 @@ TEST(AsanDeathTest, WriteAfterReleaseIsCaught) {
 // P7
 TEST(AsanDeathTest, BufferThatWasNeverTakenMayNotBeTouched) {
   if (!kAsan) GTEST_SKIP() << "only AddressSanitizer poisons";
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 16});
+  const auto pool = NewPool({.capacity = 16});
   std::byte* const idle = pool->AddressOf(BufferIndex{15});
   EXPECT_DEATH(idle[0] = std::byte{1}, "use-after-poison");
 }
 
 // P7: every byte of a buffer in use is its owner's.
 TEST(AsanTest, TakenBuffersMayBeTouchedEverywhere) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 300});
+  const auto pool = NewPool({.capacity = 300});
   for (int round = 0; round < 3; ++round) {
     std::vector<std::byte*> all(300);
     ASSERT_TRUE(pool->AcquireMany(all));

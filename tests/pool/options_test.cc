@@ -91,7 +91,7 @@ class GoodOptionTest : public ::testing::TestWithParam<PoolOptions> {};
 
 // P1: the ends of every range are allowed, and work.
 TEST_P(GoodOptionTest, EndsOfEveryRangeGiveAPoolWhoseBuffersCanAllBeTaken) {
-  const std::unique_ptr<BufferPool> pool = NewPool(GetParam());
+  const auto pool = NewPool(GetParam());
   ExpectCanTake(*pool, GetParam().capacity);
   ExpectAtRest(*pool, 0);
 }
@@ -115,10 +115,10 @@ INSTANTIATE_TEST_SUITE_P(
 
 // P1: the largest pool holds 2^24 - 1 buffers; none of its memory is committed.
 TEST(OptionsTest, LargestCapacityWorks) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.buffer_size = 64,
-                                                    .capacity = kMaxCapacity,
-                                                    .core_pools = 1,
-                                                    .detect_misuse = false});
+  const auto pool = NewPool({.buffer_size = 64,
+                             .capacity = kMaxCapacity,
+                             .core_pools = 1,
+                             .detect_misuse = false});
   std::byte* const buffer = pool->Acquire();
   ASSERT_NE(buffer, nullptr);
   EXPECT_EQ(pool->Snapshot().capacity, 16'777'215u);

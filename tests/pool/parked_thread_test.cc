@@ -1,18 +1,16 @@
-// P3, P4: a thread parked for an hour, in the kernel, in a signal handler, or
-// in the middle of a restartable section, with a full cache. Another thread
-// takes every buffer except those in its hands.
+// P3, P4: a thread parked for an hour, in a signal handler or in the middle of
+// a restartable section, with a full cache. Another thread takes every buffer
+// except those in its hands. In exhaustion_test a thread is blocked in read(2).
 
 #include <pthread.h>
 #include <signal.h>
 #include <ucontext.h>
-#include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <memory>
 #include <span>
 #include <thread>
 #include <vector>
@@ -26,25 +24,6 @@ namespace {
 
 constexpr uint32_t kCapacity = 40;
 constexpr uint32_t kCacheSize = 8;
-
-// The two ends of a pipe: a waiting thread is blocked in read(2).
-class Gate {
- public:
-  Gate() { EXPECT_EQ(pipe(ends_), 0); }
-  ~Gate() {
-    close(ends_[0]);
-    close(ends_[1]);
-  }
-  void Wait() {
-    char byte;
-    while (read(ends_[0], &byte, 1) != 1) {
-    }
-  }
-  void Open() { EXPECT_EQ(write(ends_[1], "", 1), 1); }
-
- private:
-  int ends_[2];
-};
 
 // True if the signal has interrupted a restartable section: the kernel has gone
 // to its abort handler, which the signature before it identifies.
@@ -100,7 +79,7 @@ class ParkedThreadTest : public BothWaysTest {
     worker.Run([&] { id = pthread_self(); });
     for (int round = 0; round < rounds && !HasFailure(); ++round) {
       // A new thread, whose cache has never lost its bias.
-      const std::unique_ptr<BufferPool> pool = NewPool(
+      const auto pool = NewPool(
           {.buffer_size = 64, .capacity = kCapacity, .cache_size = kCacheSize});
       worker.Run([&] { FillCache(*pool); });
       Parking here = {.gate = {}, .only_in_a_section = in_a_section};
@@ -150,43 +129,15 @@ class ParkedThreadTest : public BothWaysTest {
   static uint64_t TakeAndReturn(BufferPool& pool, size_t count) {
     std::array<std::byte*, kCacheSize> storage;
     const auto buffers = std::span(storage).first(count);
-    if (count == 1) {
-      buffers[0] = pool.Acquire();
-      if (buffers[0] == nullptr) return 0;
-    } else if (count == 2) {
-      if (!pool.AcquirePair(buffers.first<2>())) return 0;
-    } else if (!pool.AcquireMany(buffers)) {
-      return 0;
-    }
+    if (!AcquireInto(pool, buffers)) return 0;
     uint64_t errors = 0;
     for (std::byte* const buffer : buffers) {
       errors += !Mark(buffer, 1) || !Unmark(buffer, 1);
     }
-    if (count == 1) {
-      pool.Release(buffers[0]);
-    } else if (count == 2) {
-      pool.ReleasePair(buffers.first<2>());
-    } else {
-      pool.ReleaseMany(buffers);
-    }
+    ReleaseAll(pool, buffers);
     return errors;
   }
 };
-
-TEST_P(ParkedThreadTest, BlockedInReadHidesNothing) {
-  const std::unique_ptr<BufferPool> pool = NewPool(
-      {.buffer_size = 64, .capacity = kCapacity, .cache_size = kCacheSize});
-  std::array<Companion, 4> threads;
-  std::array<Gate, 4> gates;
-  for (size_t i = 0; i < threads.size(); ++i) {
-    threads[i].Run([&] { FillCache(*pool); });
-    threads[i].Start([&, i] { gates[i].Wait(); });
-  }
-  ASSERT_NE(pool->Snapshot().cached, 0u);
-  ExpectCanTake(*pool, kCapacity);
-  for (Gate& gate : gates) gate.Open();
-  for (Companion& thread : threads) thread.Wait();
-}
 
 TEST_P(ParkedThreadTest, InASignalHandlerHidesWhatItAskedForAndABatch) {
   for (const size_t count : {1, 2, 5})

@@ -9,11 +9,9 @@
 #include <sched.h>
 #include <sys/syscall.h>
 
-#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -33,7 +31,7 @@ void RefuseMembarrier() { RefuseSystemCall(SYS_membarrier, EPERM); }
 TEST(RefusedBarrierTest, PoolIsSharedWhereMembarrierIsRefused) {
   InChild([] {
     RefuseMembarrier();
-    const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
+    const auto pool = NewPool({.capacity = 64});
     EXPECT_FALSE(pool->Snapshot().biased);
     Companion other;
     other.Run([&] { FillCache(*pool); });
@@ -56,8 +54,7 @@ TEST(RefusedBarrierTest, PoolThatMustBeBiasedIsRefusedByName) {
 
 TEST(RefusedBarrierTest, FilterThatComesLaterHidesBiasedCachesUntilTheirUse) {
   InChild([] {
-    const std::unique_ptr<BufferPool> pool =
-        NewPool({.capacity = 64, .cache_size = 8});
+    const auto pool = NewPool({.capacity = 64, .cache_size = 8});
     if (!pool->Snapshot().biased) return;
     Companion owner;
     owner.Run([&] { FillCache(*pool); });
@@ -85,8 +82,7 @@ TEST(RefusedBarrierTest, FilterThatComesLaterHidesBiasedCachesUntilTheirUse) {
 // Otherwise buffers would be stranded again and again, not once.
 TEST(RefusedBarrierTest, NoCacheBecomesBiasedAfterARefusal) {
   InChild([] {
-    const std::unique_ptr<BufferPool> pool =
-        NewPool({.capacity = 64, .cache_size = 8});
+    const auto pool = NewPool({.capacity = 64, .cache_size = 8});
     if (!pool->Snapshot().biased) return;
     Companion owner;
     owner.Run([&] { FillCache(*pool); });
@@ -105,8 +101,7 @@ TEST(RefusedBarrierTest, NoCacheBecomesBiasedAfterARefusal) {
 // A release that finds its gate closing leaves nothing behind it.
 TEST(RefusedBarrierTest, OwnerThatWasPassedOverEmptiesItsCacheAtItsNextUse) {
   InChild([] {
-    const std::unique_ptr<BufferPool> pool =
-        NewPool({.capacity = 64, .reserve = 2, .cache_size = 8});
+    const auto pool = NewPool({.capacity = 64, .reserve = 2, .cache_size = 8});
     if (!pool->Snapshot().biased) return;
     std::byte* kept = nullptr;
     Companion owner;
@@ -127,8 +122,7 @@ TEST(RefusedBarrierTest, OwnerThatWasPassedOverEmptiesItsCacheAtItsNextUse) {
 // A thread that may call it still finds everything.
 TEST(RefusedBarrierTest, ThreadThatIsNotFilteredStillTakesEverything) {
   InChild([] {
-    const std::unique_ptr<BufferPool> pool =
-        NewPool({.capacity = 64, .cache_size = 8});
+    const auto pool = NewPool({.capacity = 64, .cache_size = 8});
     Companion owner;
     Companion filtered;
     owner.Run([&] { FillCache(*pool); });
@@ -142,36 +136,17 @@ TEST(RefusedBarrierTest, ThreadThatIsNotFilteredStillTakesEverything) {
 
 TEST(RefusedBarrierTest, FilterThatComesLaterPutsNoBufferIntoTwoHands) {
   InChild([] {
-    const std::unique_ptr<BufferPool> pool =
+    const auto pool =
         NewPool({.buffer_size = 64, .capacity = 24, .cache_size = 8});
-    std::atomic<bool> stop = false;
-    Companion owner;
-    owner.Start([&] {
-      while (!stop) {
-        std::byte* const buffer = pool->Acquire();
-        if (buffer == nullptr) continue;
-        EXPECT_TRUE(Mark(buffer, 1)) << "in two hands";
-        EXPECT_TRUE(Unmark(buffer, 1)) << "in two hands";
-        pool->Release(buffer);
-      }
-    });
+    BusyOwner owner(*pool);
     RefuseMembarrier();
     for (int round = 0; round < 200; ++round) {
-      const std::vector<std::byte*> taken = TakeAll(*pool);
-      for (std::byte* const buffer : taken) {
-        EXPECT_TRUE(Mark(buffer, 2)) << "in two hands";
-      }
-      for (std::byte* const buffer : taken) {
-        EXPECT_TRUE(Unmark(buffer, 2)) << "in two hands";
-      }
-      pool->ReleaseMany(taken);
+      TakeAllFromOwners(*pool);
       // Time to become biased again.
       for (int i = 0; i < 20; ++i) sched_yield();
     }
     EXPECT_EQ(pool->Snapshot().refusals != 0, pool->Snapshot().biased);
-    stop = true;
-    owner.Wait();
-    owner.Finish();
+    owner.Stop();
     ExpectAtRest(*pool, 0);
     ExpectCanTake(*pool, 24);
   });

@@ -32,11 +32,10 @@ using ::testing::Not;
 // A case from the field: pieces as io_uring takes them.
 TEST(RegionTest, FieldPiecesOfAtMostOneGiBHoldWholeBuffers) {
   for (const bool canaries : {false, true}) {
-    const std::unique_ptr<BufferPool> pool =
-        NewPool({.buffer_size = 1u << 20,
-                 .capacity = 2'500,
-                 .detect_misuse = false,
-                 .debug = {.canaries = canaries}});
+    const auto pool = NewPool({.buffer_size = 1u << 20,
+                               .capacity = 2'500,
+                               .detect_misuse = false,
+                               .debug = {.canaries = canaries}});
     ASSERT_EQ(pool->piece_count(), 3u);
     for (uint32_t i = 0; i < pool->capacity(); ++i) {
       const std::span<std::byte> piece =
@@ -51,8 +50,7 @@ TEST(RegionTest, FieldPiecesOfAtMostOneGiBHoldWholeBuffers) {
 }
 
 TEST(RegionTest, FieldLargestBuffersAreAPieceEach) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.buffer_size = 1u << 30, .capacity = 2});
+  const auto pool = NewPool({.buffer_size = 1u << 30, .capacity = 2});
   ASSERT_EQ(pool->piece_count(), 2u);
   EXPECT_EQ(pool->piece(1).size(), size_t{1} << 30);
   EXPECT_EQ(pool->PieceOf(BufferIndex{1}), 1u);
@@ -98,8 +96,7 @@ std::string SmapsLine(const std::byte* address, const std::string& key) {
 // A case from the field.
 TEST(RegionTest, FieldLockedMemoryIsInMemoryAndStays) {
   if (kAsan || kTsan) GTEST_SKIP() << "sanitizers lock no memory";
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 2, .lock_memory = true});
+  const auto pool = NewPool({.capacity = 2, .lock_memory = true});
   EXPECT_EQ(PagesIn(pool->region()),
             pool->region().size() / sysconf(_SC_PAGESIZE));
   EXPECT_THAT(SmapsLine(pool->region().data(), "VmFlags"), HasSubstr(" lo"));
@@ -120,7 +117,7 @@ TEST(RegionTest, FieldMemoryThatCanNotBeLockedIsToldByName) {
 
 TEST(RegionTest, FieldMemoryIsLeftOutOfCoreDumpsOnDemand) {
   const auto flags = [](bool exclude) {
-    const std::unique_ptr<BufferPool> pool =
+    const auto pool =
         NewPool({.capacity = 64, .exclude_from_core_dumps = exclude});
     return SmapsLine(pool->region().data(), "VmFlags");
   };
@@ -190,7 +187,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 // P1: memory is committed as it is first used.
 TEST(RegionTest, NothingIsCommittedBeforeItsFirstUse) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 256});
+  const auto pool = NewPool({.capacity = 256});
   const std::vector<std::byte*> all = TakeAll(*pool);
   EXPECT_EQ(PagesIn(pool->region()), 0u);
   std::memset(all[7], 1, pool->buffer_size());
@@ -201,16 +198,14 @@ TEST(RegionTest, NothingIsCommittedBeforeItsFirstUse) {
 
 // P1: prefault.
 TEST(RegionTest, PrefaultCommitsEverything) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 256, .prefault = true});
+  const auto pool = NewPool({.capacity = 256, .prefault = true});
   EXPECT_EQ(PagesIn(pool->region()),
             pool->region().size() / sysconf(_SC_PAGESIZE));
 }
 
 // P1: what has been used before is used again, not fresh memory.
 TEST(RegionTest, UsedBuffersAreHandedOutBeforeColdOnes) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 1'024, .cache_size = 0});
+  const auto pool = NewPool({.capacity = 1'024, .cache_size = 0});
   std::vector<std::byte*> few(10);
   ASSERT_TRUE(pool->AcquireMany(few));
   pool->ReleaseMany(few);

@@ -8,13 +8,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <array>
-#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -47,34 +44,14 @@ void UnregisterGlibcArea() {
 // An owner uses its cache as fast as it can, in a thread in which `prepare` has
 // run, against a thread that takes all buffers without pause.
 void ExpectNoBufferInTwoHands(void (*prepare)()) {
-  const std::unique_ptr<BufferPool> pool =
+  const auto pool =
       NewPool({.buffer_size = 64, .capacity = 64, .cache_size = 8});
-  std::atomic<bool> stop = false;
-  Companion owner;
-  owner.Start([&] {
-    prepare();
-    while (!stop) {
-      std::byte* const buffer = pool->Acquire();
-      if (buffer == nullptr) continue;
-      EXPECT_TRUE(Mark(buffer, 1)) << "in two hands";
-      EXPECT_TRUE(Unmark(buffer, 1)) << "in two hands";
-      pool->Release(buffer);
-    }
-  });
+  BusyOwner owner(*pool, prepare);
   for (int round = 0; round < 300; ++round) {
-    const std::vector<std::byte*> taken = TakeAll(*pool);
-    for (std::byte* const buffer : taken) {
-      EXPECT_TRUE(Mark(buffer, 2)) << "in two hands";
-    }
-    for (std::byte* const buffer : taken) {
-      EXPECT_TRUE(Unmark(buffer, 2)) << "in two hands";
-    }
-    pool->ReleaseMany(taken);
+    TakeAllFromOwners(*pool);
     usleep(500);  // Time to become biased again.
   }
-  stop = true;
-  owner.Wait();
-  owner.Finish();
+  owner.Stop();
   ExpectAtRest(*pool, 0);
   ExpectCanTake(*pool, 64);
 }
@@ -109,7 +86,7 @@ TEST_F(FieldRseqTest, AreaIsTheOneThatTheKernelKnows) {
 TEST_F(FieldRseqTest, ThreadWhoseAreaWasUnregisteredGetsAnother) {
   if (__rseq_size == 0) GTEST_SKIP() << "the C library registers none";
   InChild([] {
-    const std::unique_ptr<BufferPool> pool = NewPool({.cache_size = 8});
+    const auto pool = NewPool({.cache_size = 8});
     Companion other;
     other.Run([&] {
       UnregisterGlibcArea();
@@ -127,7 +104,7 @@ TEST_F(FieldRseqTest, ThreadWhoseAreaWasUnregisteredGetsAnother) {
 TEST_F(FieldRseqTest, ThreadWithoutAnAreaIsNeverBiased) {
   if (__rseq_size == 0) GTEST_SKIP() << "the C library registers none";
   InChild([] {
-    const std::unique_ptr<BufferPool> pool = NewPool({.cache_size = 8});
+    const auto pool = NewPool({.cache_size = 8});
     Companion other;
     other.Run([&] {
       UnregisterGlibcArea();
@@ -152,7 +129,7 @@ TEST_F(FieldRseqTest, PoolWorksWhereTheKernelHasNone) {
     // In a thread that has registered nothing yet.
     Companion other;
     other.Run([&] {
-      const std::unique_ptr<BufferPool> pool = NewPool({.cache_size = 8});
+      const auto pool = NewPool({.cache_size = 8});
       EXPECT_FALSE(pool->Snapshot().biased);
       EXPECT_FALSE(BecomesBiased(*pool));
       ExpectCanTake(*pool, pool->capacity());

@@ -67,14 +67,7 @@ class User {
   void Take(size_t count) {
     if (held_ + count > buffers_.size()) return;
     const std::span<std::byte*> out(&buffers_[held_], count);
-    if (count == 1) {
-      out[0] = pool_.Acquire();
-      if (out[0] == nullptr) return;
-    } else if (count == 2) {
-      if (!pool_.AcquirePair(out.first<2>())) return;
-    } else if (!pool_.AcquireMany(out)) {
-      return;
-    }
+    if (!AcquireInto(pool_, out)) return;
     for (std::byte* const buffer : out) errors_ += !Mark(buffer, name_);
     held_ += count;
   }
@@ -84,13 +77,7 @@ class User {
     held_ -= count;
     const std::span<std::byte*> out(&buffers_[held_], count);
     for (std::byte* const buffer : out) errors_ += !Unmark(buffer, name_);
-    if (count == 1) {
-      pool_.Release(out[0]);
-    } else if (count == 2) {
-      pool_.ReleasePair(out.first<2>());
-    } else {
-      pool_.ReleaseMany(out);
-    }
+    ReleaseAll(pool_, out);
   }
 
   BufferPool& pool_;

@@ -45,7 +45,7 @@ TEST(SnapshotTest, CacheLimitFollowsTheCapacityUnlessSet) {
 
 // P8: every buffer is counted in exactly one place.
 TEST(SnapshotTest, AvailableCachedAndInUseAddUpToTheCapacity) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 200});
+  const auto pool = NewPool({.capacity = 200});
   std::array<std::byte*, 33> held;
   ASSERT_TRUE(pool->AcquireMany(held));
   Companion other;

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <functional>
-#include <memory>
 #include <span>
 #include <vector>
 
@@ -54,8 +53,7 @@ TEST_P(StackTest, NoOperationTakesMoreThanFourKibibytes) {
   GTEST_SKIP() << "sanitizers make frames larger";
 #endif
   constexpr uint32_t kCapacity = 5'000;
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.buffer_size = 64, .capacity = kCapacity});
+  const auto pool = NewPool({.buffer_size = 64, .capacity = kCapacity});
   Companion other;
   PaintedStack stack;
   const size_t nothing = stack.Run([] {});

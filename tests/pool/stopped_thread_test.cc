@@ -11,7 +11,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <thread>
 #include <vector>
@@ -46,7 +45,7 @@ class StoppedThreadTest : public BothWaysTest {
                   uint64_t stride = 1) {
     if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
     const uint32_t capacity = options_.capacity;
-    const std::unique_ptr<BufferPool> pool = NewPool(options_);
+    const auto pool = NewPool(options_);
     Companion other;
     FillCache(*pool);
     other.Run([&] { FillCache(*pool); });
@@ -105,7 +104,7 @@ class StoppedThreadTest : public BothWaysTest {
   // may stay in a cache.
   void CheckPressure(Operation prepare, Operation operation) {
     if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
-    const std::unique_ptr<BufferPool> pool = NewPool(options_);
+    const auto pool = NewPool(options_);
     Held held;
     held.reserve(kCapacity);
     prepare(*pool, held);
@@ -365,10 +364,9 @@ TEST_P(StoppedThreadTest, WayBackToBiasThatMeetsPressureIsGivenUp) {
       [](BufferPool& pool, Held& held) {
         // As many operations, but one, as make a pool just like this one
         // biased.
-        const std::unique_ptr<BufferPool> model =
-            tandem::NewPool({.buffer_size = 64,
-                             .capacity = kCapacity,
-                             .cache_size = kCacheSize});
+        const auto model = tandem::NewPool({.buffer_size = 64,
+                                            .capacity = kCapacity,
+                                            .cache_size = kCacheSize});
         Held of_model;
         int operations = 0;
         do {

@@ -49,6 +49,29 @@ std::vector<std::byte*> TakeAll(BufferPool& pool) {
   return taken;
 }
 
+bool AcquireInto(BufferPool& pool, std::span<std::byte*> out) {
+  switch (out.size()) {
+    case 1:
+      out[0] = pool.Acquire();
+      return out[0] != nullptr;
+    case 2:
+      return pool.AcquirePair(out.first<2>());
+    default:
+      return pool.AcquireMany(out);
+  }
+}
+
+void ReleaseAll(BufferPool& pool, std::span<std::byte* const> buffers) {
+  switch (buffers.size()) {
+    case 1:
+      return pool.Release(buffers[0]);
+    case 2:
+      return pool.ReleasePair(buffers.first<2>());
+    default:
+      return pool.ReleaseMany(buffers);
+  }
+}
+
 void ExpectCanTake(BufferPool& pool, size_t count) {
   const std::vector<std::byte*> taken = TakeAll(pool);
   EXPECT_EQ(taken.size(), count);
@@ -94,6 +117,35 @@ bool Unmark(std::byte* buffer, uint64_t owner) {
   std::memcpy(&was, buffer, sizeof(was));
   std::memset(buffer, 0, sizeof(was));
   return was == owner;
+}
+
+BusyOwner::BusyOwner(BufferPool& pool, std::function<void()> prepare)
+    : thread_([this, &pool, prepare = std::move(prepare)] {
+        prepare();
+        while (!stop_) {
+          std::byte* const buffer = pool.Acquire();
+          if (buffer == nullptr) continue;
+          EXPECT_TRUE(Mark(buffer, 1)) << "in two hands";
+          EXPECT_TRUE(Unmark(buffer, 1)) << "in two hands";
+          pool.Release(buffer);
+        }
+      }) {}
+
+void BusyOwner::Stop() {
+  stop_ = true;
+  if (thread_.joinable()) thread_.join();
+}
+
+size_t TakeAllFromOwners(BufferPool& pool) {
+  const std::vector<std::byte*> taken = TakeAll(pool);
+  for (std::byte* const buffer : taken) {
+    EXPECT_TRUE(Mark(buffer, 2)) << "in two hands";
+  }
+  for (std::byte* const buffer : taken) {
+    EXPECT_TRUE(Unmark(buffer, 2)) << "in two hands";
+  }
+  pool.ReleaseMany(taken);
+  return taken.size();
 }
 
 [[gnu::noinline, gnu::no_sanitize_address]] void Scribble(std::byte* at) {
@@ -177,6 +229,20 @@ ErrorCapture::~ErrorCapture() {
   close(before_);
   close(file_);
 }
+
+Gate::Gate() { EXPECT_EQ(pipe(ends_.data()), 0); }
+
+Gate::~Gate() {
+  for (const int end : ends_) close(end);
+}
+
+void Gate::Wait() {
+  char byte;
+  while (read(ends_[0], &byte, 1) != 1) {
+  }
+}
+
+void Gate::Open() { EXPECT_EQ(write(ends_[1], "", 1), 1); }
 
 std::string ErrorCapture::text() const {
   std::string text(static_cast<size_t>(lseek(file_, 0, SEEK_END)), '\0');

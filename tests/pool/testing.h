@@ -1,6 +1,8 @@
 #ifndef TANDEM_TESTS_POOL_TESTING_H_
 #define TANDEM_TESTS_POOL_TESTING_H_
 
+#include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -40,6 +42,12 @@ std::unique_ptr<BufferPool> NewPool(const PoolOptions& options);
 // Acquires buffers one by one until the pool is exhausted.
 std::vector<std::byte*> TakeAll(BufferPool& pool);
 
+// Acquire as many buffers as the span has places, and release them, by the
+// operation for so many: for one, for a pair, or for more. AcquireInto: false
+// if it has acquired none. Async-signal-safe.
+bool AcquireInto(BufferPool& pool, std::span<std::byte*> out);
+void ReleaseAll(BufferPool& pool, std::span<std::byte* const> buffers);
+
 // Checks that no other code holds a buffer: exactly `count` buffers can be
 // taken, all different, and returned.
 void ExpectCanTake(BufferPool& pool, size_t count);
@@ -57,6 +65,27 @@ void FillCache(BufferPool& pool);
 // checks that a buffer's contents are handed over with it.
 bool Mark(std::byte* buffer, uint64_t owner);
 bool Unmark(std::byte* buffer, uint64_t owner);
+
+// A thread that runs `prepare`, and then takes and releases a buffer of `pool`
+// again and again, until this object is destroyed or Stop is called. It checks
+// that each buffer is in no other hands.
+class BusyOwner {
+ public:
+  explicit BusyOwner(
+      BufferPool& pool, std::function<void()> prepare = [] {});
+  ~BusyOwner() { Stop(); }
+
+  // Ends the thread.
+  void Stop();
+
+ private:
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+// Takes all free buffers, a BusyOwner's among them, checks that they are in no
+// other hands, and releases them. Returns how many they were.
+size_t TakeAllFromOwners(BufferPool& pool);
 
 // Writes where AddressSanitizer would forbid it, to test the other checks.
 void Scribble(std::byte* at);
@@ -121,6 +150,21 @@ class Companion {
   std::binary_semaphore done_{0};
   std::function<void()> work_;
   std::thread thread_;
+};
+
+// Blocks a thread in read(2) until another opens it. Async-signal-safe.
+class Gate {
+ public:
+  Gate();
+  ~Gate();
+  Gate(const Gate&) = delete;
+  Gate& operator=(const Gate&) = delete;
+
+  void Wait();
+  void Open();
+
+ private:
+  std::array<int, 2> ends_;
 };
 
 // Tests that run once with thread caches that are never biased, and once with

@@ -23,7 +23,7 @@ using ThreadLifetimeTest = BothWaysTest;
 
 // P6
 TEST_P(ThreadLifetimeTest, FinishedThreadsCacheReturns) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
+  const auto pool = NewPool({.capacity = 64});
   Companion thread;
   thread.Run([&] { FillCache(*pool); });
   ASSERT_NE(pool->Snapshot().cached, 0u);
@@ -36,8 +36,7 @@ TEST_P(ThreadLifetimeTest, FinishedThreadsCacheReturns) {
 
 // P6: and the next thread uses it.
 TEST_P(ThreadLifetimeTest, NextThreadUsesTheFinishedOnesRecord) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 64, .max_threads = 1});
+  const auto pool = NewPool({.capacity = 64, .max_threads = 1});
   for (int i = 0; i < 50; ++i) {
     Companion thread;
     thread.Run([&] {
@@ -53,7 +52,7 @@ TEST_P(ThreadLifetimeTest, ThreadsThatComeAtOnceHaveACacheEach) {
   constexpr uint32_t kThreads = 8;
   std::array<Companion, kThreads> threads;
   for (int round = 0; round < 200; ++round) {
-    const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
+    const auto pool = NewPool({.capacity = 64});
     std::atomic<uint32_t> ready = 0;
     for (Companion& thread : threads) {
       thread.Start([&] {
@@ -89,7 +88,7 @@ TEST_P(ThreadLifetimeTest, ThreadMayOutliveItsPool) {
   Companion thread;
   for (int i = 0; i < 50; ++i) {
     // Usually at the same address as the last one.
-    const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 32});
+    const auto pool = NewPool({.capacity = 32});
     thread.Run([&] { ExpectCanTake(*pool, 32); });
     ExpectCanTake(*pool, 32);
   }
@@ -132,15 +131,14 @@ TEST_P(ThreadLifetimeTest, PoolsBeyondTheLimitWorkWithoutACache) {
   EXPECT_TRUE(pools.back()->Snapshot().threads.empty());
   pools.clear();
   // The slots of destroyed pools are free again.
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 32});
+  const auto pool = NewPool({.capacity = 32});
   FillCache(*pool);
   EXPECT_NE(pool->Snapshot().cached, 0u);
 }
 
 // P6
 TEST_P(ThreadLifetimeTest, ThreadsBeyondTheLimitWorkWithoutACache) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 64, .max_threads = 2});
+  const auto pool = NewPool({.capacity = 64, .max_threads = 2});
   std::array<Companion, 6> threads;
   for (Companion& thread : threads) {
     thread.Run([&] { FillCache(*pool); });
@@ -153,8 +151,7 @@ TEST_P(ThreadLifetimeTest, ThreadsBeyondTheLimitWorkWithoutACache) {
 
 // P6
 TEST_P(ThreadLifetimeTest, AttachedThreadHasItsCacheBeforeItsFirstUse) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 64, .max_threads = 1});
+  const auto pool = NewPool({.capacity = 64, .max_threads = 1});
   Companion thread;
   thread.Run([&] {
     EXPECT_TRUE(pool->AttachThread().ok());
@@ -170,14 +167,12 @@ TEST_P(ThreadLifetimeTest, AttachedThreadHasItsCacheBeforeItsFirstUse) {
 }
 
 TEST_P(ThreadLifetimeTest, NothingIsMissingWhereThereAreNoCaches) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 64, .max_threads = 0});
+  const auto pool = NewPool({.capacity = 64, .max_threads = 0});
   EXPECT_TRUE(pool->AttachThread().ok());
 }
 
 TEST_P(ThreadLifetimeTest, NoThreadNeedsACache) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 64, .max_threads = 0});
+  const auto pool = NewPool({.capacity = 64, .max_threads = 0});
   Companion().Run([&] { ExpectCanTake(*pool, 64); });
   ExpectCanTake(*pool, 64);
   EXPECT_EQ(pool->Snapshot().cached, 0u);
@@ -185,7 +180,7 @@ TEST_P(ThreadLifetimeTest, NoThreadNeedsACache) {
 
 // P6: the thread's own objects go before its caches do.
 TEST_P(ThreadLifetimeTest, ThreadLocalDestructorMayRelease) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
+  const auto pool = NewPool({.capacity = 64});
   std::thread([&] {
     thread_local Buffer kept;
     kept = pool->AcquireBuffer();
@@ -196,7 +191,7 @@ TEST_P(ThreadLifetimeTest, ThreadLocalDestructorMayRelease) {
 
 // P6: even if the thread uses the pool for the first time then.
 TEST_P(ThreadLifetimeTest, ThreadLocalDestructorMayBeTheFirstUse) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
+  const auto pool = NewPool({.capacity = 64});
   Buffer buffer = pool->AcquireBuffer();
   std::thread([&] {
     thread_local Buffer kept;
@@ -210,7 +205,7 @@ TEST_P(ThreadLifetimeTest, ThreadLocalDestructorMayBeTheFirstUse) {
 
 // P6: a C library's clean-up may come after the thread's caches have gone.
 TEST_P(ThreadLifetimeTest, ReleaseAfterTheCachesHaveReturnedIsNotLost) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
+  const auto pool = NewPool({.capacity = 64});
   struct Held {
     BufferPool* pool;
     std::byte* buffer;
@@ -238,12 +233,12 @@ TEST_P(ThreadLifetimeTest, ReleaseAfterTheCachesHaveReturnedIsNotLost) {
 
 // P6: threads end and pools are created and destroyed, all at once.
 TEST_P(ThreadLifetimeTest, ThreadsEndWhilePoolsComeAndGo) {
-  const std::unique_ptr<BufferPool> lasting = NewPool({.capacity = 64});
+  const auto lasting = NewPool({.capacity = 64});
   std::atomic<bool> stop = false;
   Companion creator;
   creator.Start([&] {
     while (!stop) {
-      const std::unique_ptr<BufferPool> passing = NewPool({.capacity = 8});
+      const auto passing = NewPool({.capacity = 8});
       ExpectCanTake(*passing, 8);
     }
   });

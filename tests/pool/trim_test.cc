@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <memory>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -42,8 +41,7 @@ size_t CountZeroed(BufferPool& pool) {
 
 // P1
 TEST(TrimTest, GivesBackTheMemoryOfAllIdleBuffers) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 256, .cache_size = 0});
+  const auto pool = NewPool({.capacity = 256, .cache_size = 0});
   Use(*pool, 256);
   EXPECT_EQ(CountZeroed(*pool), 0u);
   const absl::StatusOr<size_t> bytes = pool->Trim();
@@ -54,8 +52,7 @@ TEST(TrimTest, GivesBackTheMemoryOfAllIdleBuffers) {
 
 // P1: buffers in use keep their memory.
 TEST(TrimTest, LeavesBuffersInUseAlone) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 64, .cache_size = 0});
+  const auto pool = NewPool({.capacity = 64, .cache_size = 0});
   Use(*pool, 64);
   std::array<std::byte*, 10> held;
   ASSERT_TRUE(pool->AcquireMany(held));
@@ -70,8 +67,7 @@ TEST(TrimTest, LeavesBuffersInUseAlone) {
 
 // P1: memory that was never used, or was given back, is not given back again.
 TEST(TrimTest, GivesNothingBackTwice) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 256, .cache_size = 0});
+  const auto pool = NewPool({.capacity = 256, .cache_size = 0});
   EXPECT_EQ(*pool->Trim(), 0u);
   Use(*pool, 100);
   EXPECT_EQ(*pool->Trim(), 100 * kBufferSize);
@@ -80,7 +76,7 @@ TEST(TrimTest, GivesNothingBackTwice) {
 
 // P1, P3
 TEST(TrimTest, TrimmedBuffersCanAllBeTaken) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 256});
+  const auto pool = NewPool({.capacity = 256});
   for (int round = 0; round < 10; ++round) {
     Use(*pool, 256);
     ASSERT_TRUE(pool->Trim().ok());
@@ -91,8 +87,7 @@ TEST(TrimTest, TrimmedBuffersCanAllBeTaken) {
 
 // P1: not while an allocation is short.
 TEST(TrimTest, StopsUnderPressure) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 64, .reserve = 8, .cache_size = 0});
+  const auto pool = NewPool({.capacity = 64, .reserve = 8, .cache_size = 0});
   Use(*pool, 64);
   std::array<std::byte*, 57> held;
   ASSERT_TRUE(pool->AcquireMany(held));
@@ -103,8 +98,7 @@ TEST(TrimTest, StopsUnderPressure) {
 
 // P1: other code relies on the pages staying in place.
 TEST(TrimTest, PinnedPoolRefuses) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.name = "ring", .capacity = 16, .pinned = true});
+  const auto pool = NewPool({.name = "ring", .capacity = 16, .pinned = true});
   Use(*pool, 16);
   const absl::Status status = pool->Trim().status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
@@ -116,7 +110,7 @@ TEST(TrimTest, PinnedPoolRefuses) {
 
 // P1: the system cannot take back locked memory either.
 TEST(TrimTest, FieldPoolOfLockedMemoryRefuses) {
-  const std::unique_ptr<BufferPool> pool =
+  const auto pool =
       NewPool({.name = "locked", .capacity = 2, .lock_memory = true});
   const absl::Status status = pool->Trim().status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
@@ -127,8 +121,7 @@ TEST(TrimTest, FieldPoolOfLockedMemoryRefuses) {
 
 // A case from the field: buffers in the caches of sleeping threads.
 TEST(TrimTest, FieldGivesBackWhatLiesInTheCachesOfThreadsThatSleep) {
-  const std::unique_ptr<BufferPool> pool =
-      NewPool({.capacity = 1'024, .cache_size = 64});
+  const auto pool = NewPool({.capacity = 1'024, .cache_size = 64});
   std::array<Companion, 8> sleepers;
   for (Companion& sleeper : sleepers) {
     sleeper.Run([&] {
@@ -154,7 +147,7 @@ TEST(TrimTest, FieldGivesBackWhatLiesInTheCachesOfThreadsThatSleep) {
 
 // A case from the field: it does what its comment says.
 TEST(TrimTest, FieldBuffersSmallerThanAPageGiveNothingBack) {
-  const std::unique_ptr<BufferPool> pool =
+  const auto pool =
       NewPool({.buffer_size = 2'048, .capacity = 64, .cache_size = 0});
   std::vector<std::byte*> all = TakeAll(*pool);
   for (std::byte* const buffer : all) std::memset(buffer, 1, 2'048);
@@ -167,7 +160,7 @@ TEST(TrimTest, FieldBuffersSmallerThanAPageGiveNothingBack) {
 // P1: parts of pages are kept, whichever buffer they belong to.
 TEST(TrimTest, NeighboursOfTrimmedBuffersKeepTheirContents) {
   constexpr size_t kSize = 4'096 + 64;
-  const std::unique_ptr<BufferPool> pool =
+  const auto pool =
       NewPool({.buffer_size = kSize, .capacity = 64, .cache_size = 0});
   const std::vector<std::byte*> all = TakeAll(*pool);
   for (std::byte* const buffer : all) std::memset(buffer, 1, kSize);
@@ -188,7 +181,7 @@ TEST(TrimTest, NeighboursOfTrimmedBuffersKeepTheirContents) {
 
 // P1, P3: users keep finding buffers meanwhile, and none is lost.
 TEST(TrimTest, RunsBesideAllocations) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 512});
+  const auto pool = NewPool({.capacity = 512});
   std::array<Companion, 3> users;
   for (Companion& user : users) {
     user.Start([&, id = reinterpret_cast<uintptr_t>(&user)] {

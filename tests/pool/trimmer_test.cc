@@ -77,7 +77,7 @@ bool ComesTrue(const std::function<bool()>& what) {
 
 // A case from the field.
 TEST(FieldTrimmerTest, TrimsEverySoOften) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
+  const auto pool = NewPool({.capacity = 64});
   const auto trimmer = NewTrimmer(*pool, {.every = milliseconds(20)});
   for (int round = 0; round < 3; ++round) {
     const uint64_t before = trimmer->bytes();
@@ -99,7 +99,7 @@ TEST(FieldTrimmerTest, CountsTheTrimAtItsCreation) {
 }
 
 TEST(FieldTrimmerTest, TrimsWhenMemoryIsShort) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
+  const auto pool = NewPool({.capacity = 64});
   const auto [trigger, sender] = ConnectedPair();
   const auto trimmer = NewTrimmer(*pool, {.pressure_trigger = trigger});
   UseAll(*pool);
@@ -112,7 +112,7 @@ TEST(FieldTrimmerTest, TrimsWhenMemoryIsShort) {
 }
 
 TEST(FieldTrimmerTest, GoesOnByTimeWhereTheTriggerIsGone) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
+  const auto pool = NewPool({.capacity = 64});
   // A pipe whose other end is closed shows POLLERR, or POLLHUP, forever.
   std::array<int, 2> ends;
   ASSERT_EQ(pipe(ends.data()), 0);
@@ -125,7 +125,7 @@ TEST(FieldTrimmerTest, GoesOnByTimeWhereTheTriggerIsGone) {
 TEST(FieldTrimmerTest, PressureTriggerIsHadOrRefusedByName) {
   const absl::StatusOr<int> trigger = OpenPressureTrigger();
   if (trigger.ok()) {
-    const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 64});
+    const auto pool = NewPool({.capacity = 64});
     NewTrimmer(*pool, {.pressure_trigger = *trigger});
     EXPECT_EQ(fcntl(*trigger, F_GETFD), -1) << "the trimmer closes it";
   } else {
@@ -137,7 +137,7 @@ TEST(FieldTrimmerTest, PressureTriggerIsHadOrRefusedByName) {
 }
 
 TEST(FieldTrimmerTest, WrongOptionsAreRefusedByName) {
-  const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 4});
+  const auto pool = NewPool({.capacity = 4});
   EXPECT_EQ(Trimmer::Create(pool.get(), {}).status().message(),
             "TrimmerOptions.every is 0 and pressure_trigger is -1; allowed: at "
             "least one of them set");
@@ -145,8 +145,7 @@ TEST(FieldTrimmerTest, WrongOptionsAreRefusedByName) {
                 .status()
                 .message(),
             "TrimmerOptions.every is -1 ms; allowed: 0 to 86400000");
-  const std::unique_ptr<BufferPool> pinned =
-      NewPool({.capacity = 4, .pinned = true});
+  const auto pinned = NewPool({.capacity = 4, .pinned = true});
   EXPECT_EQ(
       Trimmer::Create(pinned.get(), {.every = milliseconds(1)}).status().code(),
       absl::StatusCode::kFailedPrecondition);
@@ -156,7 +155,7 @@ TEST(FieldTrimmerTest, WrongOptionsAreRefusedByName) {
 TEST(FieldTrimmerTest, ThreadThatCanNotBeHadIsAStatus) {
   if (kAsan || kTsan) GTEST_SKIP() << "the sanitizer ends the process";
   InChild([] {
-    const std::unique_ptr<BufferPool> pool = NewPool({.capacity = 4});
+    const auto pool = NewPool({.capacity = 4});
     RefuseSystemCall(SYS_clone3, EAGAIN);
     RefuseSystemCall(SYS_clone, EAGAIN);
     const absl::Status status =
