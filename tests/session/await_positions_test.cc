@@ -14,24 +14,22 @@
 #include "tandem/session/coroutine.h"
 #include "tandem/session/event_notifier.h"
 #include "tandem/session/session_buffers.h"
-#include "tandem/tests/session/coroutines.h"
-#include "tandem/tests/session/session_test_util.h"
+#include "tandem/tests/support/coroutines.h"
+#include "tandem/tests/support/full_service.h"
 
 namespace tandem {
 namespace {
 
 constexpr Allocation kGranted = Allocation::kGranted;
 
-class AwaitPositionsTest : public ::testing::Test {
+class AwaitPositionsTest : public FullServiceTest<> {
  protected:
+  AwaitPositionsTest() : FullServiceTest({.capacity = 16}) {}
   void SetUp() override {
     auto notifier = EventNotifier::Create();
     ASSERT_TRUE(notifier.ok()) << notifier.status();
     notifier_ = *std::move(notifier);
-    service_.TakeAllBut(0);
   }
-
-  void TearDown() override { service_.GiveBackAll(); }
 
   // Awaits both buffers, for a session that no other wait has.
   auto Wait() {
@@ -69,11 +67,9 @@ class AwaitPositionsTest : public ::testing::Test {
     return text.size() == 40 && got == kGranted;
   }
 
-  Service service_{{.capacity = 16}};
   DeadlineList deadlines_;
   std::unique_ptr<EventNotifier> notifier_;
   std::deque<SessionBuffers> sessions_;
-  std::string log_;
 };
 
 TEST_F(AwaitPositionsTest, Initializer) {

@@ -12,8 +12,9 @@
 
 #include "gtest/gtest.h"
 #include "tandem/session/session_buffers.h"
-#include "tandem/tests/session/interruptions.h"
-#include "tandem/tests/session/session_test_util.h"
+#include "tandem/tests/support/full_service.h"
+#include "tandem/tests/support/interruptions.h"
+#include "tandem/tests/support/service.h"
 
 namespace tandem {
 namespace {
@@ -22,16 +23,9 @@ using std::chrono::steady_clock;
 
 constexpr auto kSoon = std::chrono::milliseconds(5);
 
-class BlockingWaitTest : public ::testing::Test {
+class BlockingWaitTest : public FullServiceTest<> {
  protected:
-  void SetUp() override { service_.TakeAllBut(0); }
-  void TearDown() override {
-    service_.GiveBackAll();
-    EXPECT_EQ(service_.Waiting(), 0u);
-  }
-
-  Service service_{{.capacity = 8}};
-  SessionBuffers session_{service_.sessions()};
+  BlockingWaitTest() : FullServiceTest({.capacity = 8}) {}
 };
 
 TEST_F(BlockingWaitTest, WithoutAWaitReturnsAtOnce) {

@@ -14,192 +14,154 @@
 #include "tandem/session/session_buffers.h"
 #include "tandem/tests/pool/arena.h"
 #include "tandem/tests/pool/testing.h"
-#include "tandem/tests/session/session_test_util.h"
+#include "tandem/tests/support/full_service.h"
+#include "tandem/tests/support/service.h"
+#include "tandem/tests/support/waiting_session.h"
 
 namespace tandem {
 namespace {
 
-TEST(CancelTest, EndsTheWaitWithoutBuffersAndWithoutWakeUp) {
-  Service service({.capacity = 8});
-  service.TakeAllBut(0);
-  CountingWaker waker;
-  SessionBuffers session(service.sessions());
-  ASSERT_EQ(session.AllocateBuffers(waker), Allocation::kWaiting);
-  EXPECT_TRUE(session.CancelWait());
-  EXPECT_EQ(service.Waiting(), 0u);
-  service.GiveBackAll();
-  EXPECT_EQ(waker.calls(), 0);
-  EXPECT_EQ(session.FinishWait(), WaitStatus::kCancelled);
-  EXPECT_EQ(session.FinishWait(), WaitStatus::kNone);
-  EXPECT_EQ(service.Free(), 8u);
+using enum Allocation;
+
+class CancelTest : public FullServiceTest<> {
+ protected:
+  CancelTest() : FullServiceTest({.capacity = 8}) {}
+};
+
+TEST_F(CancelTest, EndsTheWaitWithoutBuffersAndWithoutWakeUp) {
+  ASSERT_EQ(session_.Pair(), kWaiting);
+  EXPECT_TRUE(session_.CancelWait());
+  EXPECT_EQ(service_.Waiting(), 0u);
+  service_.GiveBackAll();
+  EXPECT_EQ(session_.wakes(), 0);
+  EXPECT_EQ(session_.FinishWait(), WaitStatus::kCancelled);
+  EXPECT_EQ(session_.FinishWait(), WaitStatus::kNone);
+  EXPECT_EQ(service_.Free(), 8u);
 }
 
 // A waker may ask for a call on cancel and have no function.
-TEST(CancelTest, FieldOfAWakerWithoutAFunctionTellsNobody) {
-  Service service({.capacity = 8});
-  service.TakeAllBut(0);
-  SessionBuffers session(service.sessions());
-  ASSERT_EQ(session.AllocateBuffers(Waker{.on_cancel = true}),
-            Allocation::kWaiting);
-  EXPECT_TRUE(session.CancelWait());
-  EXPECT_EQ(session.FinishWait(), WaitStatus::kCancelled);
+TEST_F(CancelTest, FieldOfAWakerWithoutAFunctionTellsNobody) {
+  ASSERT_EQ(session_.AllocateBuffers(Waker{.on_cancel = true}), kWaiting);
+  EXPECT_TRUE(session_.CancelWait());
+  EXPECT_EQ(session_.FinishWait(), WaitStatus::kCancelled);
   {
-    SessionBuffers destroyed(service.sessions());
-    ASSERT_EQ(destroyed.AllocateBuffers(Waker{.on_cancel = true}),
-              Allocation::kWaiting);
+    SessionBuffers destroyed(service_.sessions());
+    ASSERT_EQ(destroyed.AllocateBuffers(Waker{.on_cancel = true}), kWaiting);
   }
-  EXPECT_EQ(service.Waiting(), 0u);
+  EXPECT_EQ(service_.Waiting(), 0u);
   int context = 0;
-  SessionBuffers served(service.sessions());
+  SessionBuffers served(service_.sessions());
   ASSERT_EQ(
       served.AllocateBuffers(Waker{.context = &context, .on_cancel = true}),
-      Allocation::kWaiting);
-  service.GiveBackAll();
+      kWaiting);
+  service_.GiveBackAll();
   EXPECT_EQ(served.FinishWait(), WaitStatus::kGranted);
 }
 
-TEST(CancelTest, LosesToAWakeUpThatCameFirst) {
-  Service service({.capacity = 8});
-  service.TakeAllBut(0);
-  CountingWaker waker;
-  SessionBuffers session(service.sessions());
-  ASSERT_EQ(session.AllocateBuffers(waker), Allocation::kWaiting);
-  service.GiveBackAll();
-  EXPECT_FALSE(session.CancelWait());
-  EXPECT_EQ(waker.calls(), 1);
-  EXPECT_EQ(session.FinishWait(), WaitStatus::kGranted);
-  EXPECT_TRUE(session.has_buffer(Side::kRequest));
+TEST_F(CancelTest, LosesToAWakeUpThatCameFirst) {
+  ASSERT_EQ(session_.Pair(), kWaiting);
+  service_.GiveBackAll();
+  EXPECT_FALSE(session_.CancelWait());
+  EXPECT_EQ(session_.wakes(), 1);
+  EXPECT_EQ(session_.FinishWait(), WaitStatus::kGranted);
+  EXPECT_TRUE(session_.has_buffer(Side::kRequest));
 }
 
-TEST(CancelTest, OfNoWaitIsFalse) {
-  Service service({.capacity = 8});
-  SessionBuffers session(service.sessions());
-  EXPECT_FALSE(session.CancelWait());
-  EXPECT_EQ(session.FinishWait(), WaitStatus::kNone);
+TEST_F(CancelTest, OfNoWaitIsFalse) {
+  EXPECT_FALSE(session_.CancelWait());
+  EXPECT_EQ(session_.FinishWait(), WaitStatus::kNone);
 }
 
-TEST(CancelTest, OfACancelledWaitIsFalse) {
-  Service service({.capacity = 8});
-  service.TakeAllBut(0);
-  SessionBuffers session(service.sessions());
-  ASSERT_EQ(session.AllocateBuffers(Waker{}), Allocation::kWaiting);
-  EXPECT_TRUE(session.CancelWait());
-  EXPECT_FALSE(session.CancelWait());
-  service.GiveBackAll();
+TEST_F(CancelTest, OfACancelledWaitIsFalse) {
+  ASSERT_EQ(session_.Pair(), kWaiting);
+  EXPECT_TRUE(session_.CancelWait());
+  EXPECT_FALSE(session_.CancelWait());
 }
 
-TEST(CancelTest, FromAnotherThreadShowsAtTheNextLook) {
-  Service service({.capacity = 8});
-  service.TakeAllBut(0);
-  SessionBuffers session(service.sessions());
-  ASSERT_EQ(session.AllocateBuffers(Waker{}), Allocation::kWaiting);
-  std::thread([&] { EXPECT_TRUE(session.CancelWait()); }).join();
+TEST_F(CancelTest, FromAnotherThreadShowsAtTheNextLook) {
+  ASSERT_EQ(session_.Pair(), kWaiting);
+  std::thread([&] { EXPECT_TRUE(session_.CancelWait()); }).join();
   // The next allocation ends the cancelled wait and begins a new one.
-  EXPECT_EQ(session.AllocateBuffers(Waker{}), Allocation::kWaiting);
-  service.GiveBackAll();
-  EXPECT_EQ(session.FinishWait(), WaitStatus::kGranted);
+  EXPECT_EQ(session_.Pair(), kWaiting);
+  service_.GiveBackAll();
+  EXPECT_EQ(session_.FinishWait(), WaitStatus::kGranted);
 }
 
 // A session that leaves does not hold up those behind it.
-TEST(CancelTest, ServesThoseThatItHeldUp) {
+TEST_F(CancelTest, ServesThoseThatItHeldUp) {
   Service service({.capacity = 8, .reserve = 0});
   service.TakeAllBut(1);
-  CountingWaker first, second;
-  SessionBuffers pair(service.sessions());
-  SessionBuffers receive(service.sessions());
-  ASSERT_EQ(pair.AllocateBuffers(first), Allocation::kWaiting);
-  ASSERT_EQ(receive.AllocateReceiveBuffer(Side::kRequest, second),
-            Allocation::kWaiting);
+  WaitingSession pair(service), receive(service);
+  ASSERT_EQ(pair.Pair(), kWaiting);
+  ASSERT_EQ(receive.Receive(), kWaiting);
   EXPECT_TRUE(pair.CancelWait());
-  EXPECT_EQ(first.calls(), 0);
-  EXPECT_EQ(second.calls(), 1);
+  EXPECT_EQ(pair.wakes(), 0);
+  EXPECT_EQ(receive.wakes(), 1);
   EXPECT_EQ(receive.FinishWait(), WaitStatus::kGranted);
-  service.GiveBackAll();
 }
 
-TEST(CancelTest, InTheMiddleKeepsTheOrderOfTheOthers) {
-  Service service({.capacity = 16});
-  service.TakeAllBut(0);
-  std::string order;
-  std::deque<LetterWaker> wakers;
-  std::deque<SessionBuffers> sessions;
+TEST_F(CancelTest, InTheMiddleKeepsTheOrderOfTheOthers) {
+  std::deque<WaitingSession> sessions;
   for (const char letter : std::string("abcdefg")) {
-    ASSERT_EQ(sessions.emplace_back(service.sessions())
-                  .AllocateBuffers(wakers.emplace_back(order, letter)),
-              Allocation::kWaiting);
+    ASSERT_EQ(sessions.emplace_back(service_, &log_, letter).Pair(), kWaiting);
   }
   EXPECT_TRUE(sessions[0].CancelWait());
   EXPECT_TRUE(sessions[3].CancelWait());
   EXPECT_TRUE(sessions[6].CancelWait());
-  service.GiveBackAll();
-  EXPECT_EQ(order, "bcef");
+  service_.GiveBackAll();
+  EXPECT_EQ(log_, "bcef");
 }
 
-TEST(CancelTest, EndOfASessionLeavesItsWait) {
-  Service service({.capacity = 8});
-  service.TakeAllBut(0);
-  CountingWaker waker;
-  {
-    SessionBuffers session(service.sessions());
-    ASSERT_EQ(session.AllocateBuffers(waker), Allocation::kWaiting);
-  }
-  EXPECT_EQ(service.Waiting(), 0u);
-  service.GiveBackAll();
-  EXPECT_EQ(waker.calls(), 0);
-  EXPECT_EQ(service.Free(), 8u);
+TEST_F(CancelTest, EndOfASessionLeavesItsWait) {
+  ASSERT_EQ(Named('a').Pair(), kWaiting);  // and ends at once
+  EXPECT_EQ(service_.Waiting(), 0u);
+  service_.GiveBackAll();
+  EXPECT_EQ(log_, "");
+  EXPECT_EQ(service_.Free(), 8u);
 }
 
-TEST(CancelTest, EndOfASessionReleasesWhatItsWaitHadBeenGranted) {
-  Service service({.capacity = 8});
-  service.TakeAllBut(0);
+TEST_F(CancelTest, EndOfASessionReleasesWhatItsWaitHadBeenGranted) {
   {
-    SessionBuffers session(service.sessions());
-    ASSERT_EQ(session.AllocateBuffers(Waker{}), Allocation::kWaiting);
-    service.GiveBackAll();
+    WaitingSession session(service_);
+    ASSERT_EQ(session.Pair(), kWaiting);
+    service_.GiveBackAll();
   }
-  EXPECT_EQ(service.Free(), 8u);
+  EXPECT_EQ(service_.Free(), 8u);
 }
 
 // Exactly one of cancel and wake-up wins, whichever threads call them.
-TEST(CancelTest, ExactlyOneOfCancelAndWakeUpWins) {
-  Service service({.capacity = 4});
-  CountingWaker waker;
-  SessionBuffers session(service.sessions());
+TEST_F(CancelTest, ExactlyOneOfCancelAndWakeUpWins) {
   std::atomic<int> turn{0};
   std::atomic<bool> cancelled{false};
   const int rounds = Rounds(60'000);
   std::thread canceller([&] {
     for (int i = 1; i <= rounds; ++i) {
       while (turn != 2 * i - 1) std::this_thread::yield();
-      cancelled = session.CancelWait();
+      cancelled = session_.CancelWait();
       turn = 2 * i;
     }
   });
   int granted = 0;
   for (int i = 1; i <= rounds; ++i) {
-    service.TakeAllBut(0);
-    ASSERT_EQ(session.AllocateBuffers(waker), Allocation::kWaiting);
+    ASSERT_EQ(session_.Pair(), kWaiting);
     turn = 2 * i - 1;
-    service.GiveBack(2);
+    service_.GiveBack(2);
     while (turn != 2 * i) std::this_thread::yield();
-    const WaitStatus status = session.FinishWait();
+    const WaitStatus status = session_.FinishWait();
     ASSERT_EQ(status,
               cancelled ? WaitStatus::kCancelled : WaitStatus::kGranted);
     granted += status == WaitStatus::kGranted;
-    ASSERT_EQ(waker.calls(), granted);
-    ASSERT_EQ(session.has_buffer(Side::kRequest), !cancelled);
-    session.ReleaseBuffers();
-    service.GiveBackAll();
-    ASSERT_EQ(service.Free(), 4u);
+    ASSERT_EQ(session_.wakes(), granted);
+    ASSERT_EQ(session_.has_buffer(Side::kRequest), !cancelled);
+    session_.ReleaseBuffers();
+    ASSERT_EQ(service_.Free(), 2u);
+    service_.TakeAllBut(0);
   }
   canceller.join();
-  EXPECT_EQ(service.Waiting(), 0u);
+  EXPECT_EQ(service_.Waiting(), 0u);
 }
 
-TEST(CancelTest, OfManyThreadsExactlyOneWins) {
-  Service service({.capacity = 4});
-  service.TakeAllBut(0);
-  SessionBuffers session(service.sessions());
+TEST_F(CancelTest, OfManyThreadsExactlyOneWins) {
   constexpr int kThreads = 3;
   std::atomic<int> round{0};
   std::array<std::atomic<int>, kThreads> done = {};
@@ -210,48 +172,45 @@ TEST(CancelTest, OfManyThreadsExactlyOneWins) {
     threads.emplace_back([&, t] {
       for (int i = 1; i <= rounds; ++i) {
         while (round < i) std::this_thread::yield();
-        wins += session.CancelWait();
+        wins += session_.CancelWait();
         done[t] = i;
       }
     });
   }
   for (int i = 1; i <= rounds; ++i) {
-    ASSERT_EQ(session.AllocateBuffers(Waker{}), Allocation::kWaiting);
+    ASSERT_EQ(session_.Pair(), kWaiting);
     round = i;
     for (auto& it : done) {
       while (it < i) std::this_thread::yield();
     }
-    ASSERT_EQ(session.FinishWait(), WaitStatus::kCancelled);
+    ASSERT_EQ(session_.FinishWait(), WaitStatus::kCancelled);
     ASSERT_EQ(wins, i);
   }
   for (std::thread& thread : threads) thread.join();
-  service.GiveBackAll();
 }
 
 // The records of sessions that left return while the head of the queue stays:
 // with room for two waiters there are about 500 records, and two million waits.
-TEST(CancelTest, MemoryStaysBoundedBehindALiveHead) {
+TEST_F(CancelTest, MemoryStaysBoundedBehindALiveHead) {
   Service service({.capacity = 4}, {.max_waiters = 2});
   service.TakeAllBut(0);
-  SessionBuffers head(service.sessions());
-  CountingWaker waker;
-  ASSERT_EQ(head.AllocateBuffers(waker), Allocation::kWaiting);
-  SessionBuffers session(service.sessions());
+  WaitingSession head(service), session(service);
+  ASSERT_EQ(head.Pair(), kWaiting);
   const int rounds = Rounds(200'000);
   for (int i = 0; i < rounds; ++i) {
-    ASSERT_EQ(session.AllocateBuffers(Waker{}), Allocation::kWaiting);
+    ASSERT_EQ(session.Pair(), kWaiting);
     ASSERT_TRUE(session.CancelWait());
   }
   EXPECT_EQ(head.FinishWait(), WaitStatus::kWaiting);
   EXPECT_EQ(session.FinishWait(), WaitStatus::kCancelled);
   service.GiveBackAll();
   EXPECT_EQ(head.FinishWait(), WaitStatus::kGranted);
-  EXPECT_EQ(waker.calls(), 1);
+  EXPECT_EQ(head.wakes(), 1);
 }
 
 // A million sessions leave in random order, and no thread ever releases a
 // buffer. Nothing is allocated for them.
-TEST(CancelTest, MillionWithoutAReleaseTakeNoMemory) {
+TEST_F(CancelTest, MillionWithoutAReleaseTakeNoMemory) {
   constexpr size_t kSessions = 64;
   Service service({.capacity = 8}, {.max_waiters = kSessions});
   service.TakeAllBut(0);
@@ -264,7 +223,7 @@ TEST(CancelTest, MillionWithoutAReleaseTakeNoMemory) {
                : session->AllocateReceiveBuffer(Side::kRequest, Waker{});
   };
   for (auto& session : sessions) {
-    ASSERT_EQ(wait(session), Allocation::kWaiting);
+    ASSERT_EQ(wait(session), kWaiting);
   }
   bool all_left = true;
   const size_t before = AllocationsSoFar();
@@ -272,7 +231,7 @@ TEST(CancelTest, MillionWithoutAReleaseTakeNoMemory) {
   for (int i = 0; i < rounds; ++i) {
     auto& session = sessions[random() % kSessions];
     all_left &= session->CancelWait();
-    all_left &= wait(session) == Allocation::kWaiting;
+    all_left &= wait(session) == kWaiting;
   }
   EXPECT_EQ(AllocationsSoFar(), before);
   EXPECT_TRUE(all_left);
@@ -283,26 +242,21 @@ TEST(CancelTest, MillionWithoutAReleaseTakeNoMemory) {
 }
 
 // The same from several threads, in all classes, each behind a live head.
-TEST(CancelTest, MemoryStaysBoundedUnderContention) {
+TEST_F(CancelTest, MemoryStaysBoundedUnderContention) {
   Service service({.capacity = 8}, {.max_waiters = 6});
-  SessionBuffers complete(service.sessions());
+  WaitingSession complete(service), pair(service), receive(service);
   HoldOne(complete);
   service.TakeAllBut(0);
-  SessionBuffers pair(service.sessions());
-  SessionBuffers receive(service.sessions());
-  ASSERT_EQ(complete.AllocateBuffers(Waker{}), Allocation::kWaiting);
-  ASSERT_EQ(pair.AllocateBuffers(Waker{}), Allocation::kWaiting);
-  ASSERT_EQ(receive.AllocateReceiveBuffer(Side::kRequest, Waker{}),
-            Allocation::kWaiting);
+  ASSERT_EQ(complete.Pair(), kWaiting);
+  ASSERT_EQ(pair.Pair(), kWaiting);
+  ASSERT_EQ(receive.Receive(), kWaiting);
   std::vector<std::thread> threads;
   for (int t = 0; t < 3; ++t) {
     threads.emplace_back([&service, t] {
-      SessionBuffers session(service.sessions());
+      WaitingSession session(service);
       for (int i = 0; i < Rounds(200'000); ++i) {
-        ASSERT_EQ((i + t) % 2 == 0
-                      ? session.AllocateBuffers(Waker{})
-                      : session.AllocateReceiveBuffer(Side::kRequest, Waker{}),
-                  Allocation::kWaiting);
+        ASSERT_EQ((i + t) % 2 == 0 ? session.Pair() : session.Receive(),
+                  kWaiting);
         ASSERT_TRUE(session.CancelWait());
       }
     });

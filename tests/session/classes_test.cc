@@ -7,7 +7,8 @@
 
 #include "gtest/gtest.h"
 #include "tandem/session/session_buffers.h"
-#include "tandem/tests/session/session_test_util.h"
+#include "tandem/tests/support/service.h"
+#include "tandem/tests/support/waiting_session.h"
 
 namespace tandem {
 namespace {
@@ -20,6 +21,8 @@ SessionOptions Declared(uint32_t max_overtakes = 64) {
                       {.name = "bulk", .keep = 5, .rank = 150}}};
 }
 
+using enum Allocation;
+
 class ClassesTest : public ::testing::Test {
  protected:
   Service service_{{.capacity = 16, .reserve = 2, .cache_size = 4}, Declared()};
@@ -30,22 +33,16 @@ class ClassesTest : public ::testing::Test {
 TEST_F(ClassesTest, DeclaredClassLeavesItsMargin) {
   service_.TakeAllBut(6);
   SessionBuffers session(service_.sessions());
-  EXPECT_EQ(session.AllocateBufferAs(bulk_, Side::kRequest),
-            Allocation::kGranted);
-  EXPECT_EQ(session.AllocateBufferAs(bulk_, Side::kResponse),
-            Allocation::kExhausted);
-  service_.GiveBackAll();
+  EXPECT_EQ(session.AllocateBufferAs(bulk_, Side::kRequest), kGranted);
+  EXPECT_EQ(session.AllocateBufferAs(bulk_, Side::kResponse), kExhausted);
 }
 
 TEST_F(ClassesTest, DeclaredClassMayKeepLessThanTheReserve) {
   service_.TakeAllBut(2);
   SessionBuffers session(service_.sessions());
-  EXPECT_EQ(session.AllocateBufferAs(urgent_, Side::kRequest),
-            Allocation::kGranted);
-  EXPECT_EQ(session.AllocateBufferAs(urgent_, Side::kResponse),
-            Allocation::kExhausted);
+  EXPECT_EQ(session.AllocateBufferAs(urgent_, Side::kRequest), kGranted);
+  EXPECT_EQ(session.AllocateBufferAs(urgent_, Side::kResponse), kExhausted);
   EXPECT_EQ(service_.Free(), 1u);
-  service_.GiveBackAll();
 }
 
 // Its margin must be free: a cache that could serve it does not count.
@@ -57,33 +54,23 @@ TEST_F(ClassesTest, DeclaredClassLeavesItsMarginOutOfTheOwnCacheToo) {
   ASSERT_FALSE(before.pressed);
   ASSERT_GT(before.cached, 0u);
   SessionBuffers session(service_.sessions());
-  EXPECT_EQ(session.AllocateBufferAs(bulk_, Side::kRequest),
-            Allocation::kExhausted);
+  EXPECT_EQ(session.AllocateBufferAs(bulk_, Side::kRequest), kExhausted);
   service_.GiveBack(1);
-  EXPECT_EQ(session.AllocateBufferAs(bulk_, Side::kRequest),
-            Allocation::kGranted);
-  service_.GiveBackAll();
+  EXPECT_EQ(session.AllocateBufferAs(bulk_, Side::kRequest), kGranted);
 }
 
 TEST_F(ClassesTest, ServesInOrderOfRank) {
-  SessionBuffers complete(service_.sessions());
+  std::string order;
+  WaitingSession complete(service_, &order, 'c');
   HoldOne(complete);
   service_.TakeAllBut(0);
-  std::string order;
-  LetterWaker r(order, 'r'), b(order, 'b'), p(order, 'p'), u(order, 'u'),
-      c(order, 'c');
-  SessionBuffers receive(service_.sessions());
-  SessionBuffers bulk(service_.sessions());
-  SessionBuffers pair(service_.sessions());
-  SessionBuffers urgent(service_.sessions());
-  ASSERT_EQ(receive.AllocateReceiveBuffer(Side::kRequest, r),
-            Allocation::kWaiting);
-  ASSERT_EQ(bulk.AllocateBufferAs(bulk_, Side::kRequest, b),
-            Allocation::kWaiting);
-  ASSERT_EQ(pair.AllocateBuffers(p), Allocation::kWaiting);
-  ASSERT_EQ(urgent.AllocateBufferAs(urgent_, Side::kRequest, u),
-            Allocation::kWaiting);
-  ASSERT_EQ(complete.AllocateBuffers(c), Allocation::kWaiting);
+  WaitingSession receive(service_, &order, 'r'), bulk(service_, &order, 'b'),
+      pair(service_, &order, 'p'), urgent(service_, &order, 'u');
+  ASSERT_EQ(receive.Receive(), kWaiting);
+  ASSERT_EQ(bulk.As(bulk_), kWaiting);
+  ASSERT_EQ(pair.Pair(), kWaiting);
+  ASSERT_EQ(urgent.As(urgent_), kWaiting);
+  ASSERT_EQ(complete.Pair(), kWaiting);
   service_.GiveBackAll();
   EXPECT_EQ(order, "cupbr");
 }
@@ -92,28 +79,20 @@ TEST_F(ClassesTest, ServesInOrderOfRank) {
 // could use are kept for it.
 TEST_F(ClassesTest, LowerClassIsNotServedBeforeAHigherOneThatCannotBeYet) {
   service_.TakeAllBut(5);
-  SessionBuffers bulk(service_.sessions());
-  SessionBuffers receive(service_.sessions());
-  CountingWaker waker;
-  ASSERT_EQ(bulk.AllocateBufferAs(bulk_, Side::kRequest, Waker{}),
-            Allocation::kWaiting);
-  EXPECT_EQ(receive.AllocateReceiveBuffer(Side::kRequest, waker),
-            Allocation::kWaiting);
-  EXPECT_EQ(waker.calls(), 0);
+  WaitingSession bulk(service_), receive(service_);
+  ASSERT_EQ(bulk.As(bulk_), kWaiting);
+  EXPECT_EQ(receive.Receive(), kWaiting);
+  EXPECT_EQ(receive.wakes(), 0);
   service_.GiveBack(1);
   EXPECT_EQ(bulk.FinishWait(), WaitStatus::kGranted);
-  EXPECT_EQ(waker.calls(), 1);
-  service_.GiveBackAll();
+  EXPECT_EQ(receive.wakes(), 1);
 }
 
 TEST_F(ClassesTest, SnapshotCountsWaitsByClass) {
   service_.TakeAllBut(0);
-  SessionBuffers first(service_.sessions());
-  SessionBuffers second(service_.sessions());
-  ASSERT_EQ(first.AllocateBufferAs(bulk_, Side::kRequest, Waker{}),
-            Allocation::kWaiting);
-  ASSERT_EQ(second.AllocateBufferAs(bulk_, Side::kRequest, Waker{}),
-            Allocation::kWaiting);
+  WaitingSession first(service_), second(service_);
+  ASSERT_EQ(first.As(bulk_), kWaiting);
+  ASSERT_EQ(second.As(bulk_), kWaiting);
   const auto bulk = [&] { return service_.sessions().Snapshot().classes[3]; };
   EXPECT_EQ(bulk().name, "bulk");
   EXPECT_EQ(bulk().waiting, 2u);
@@ -129,12 +108,10 @@ TEST_F(ClassesTest, SnapshotCountsWaitsByClass) {
 int PairsThatOvertake(uint32_t bound) {
   Service service({.capacity = 8, .reserve = 2}, Declared(bound));
   service.TakeAllBut(2);
-  SessionBuffers receive(service.sessions());
-  EXPECT_EQ(receive.AllocateReceiveBuffer(Side::kRequest, Waker{}),
-            Allocation::kWaiting);
-  SessionBuffers pair(service.sessions());
+  WaitingSession receive(service), pair(service);
+  EXPECT_EQ(receive.Receive(), kWaiting);
   int count = 0;
-  while (count < 1000 && pair.AllocateBuffers() == Allocation::kGranted) {
+  while (count < 1000 && pair.AllocateBuffers() == kGranted) {
     pair.ReleaseBuffers();
     ++count;
   }
@@ -155,16 +132,13 @@ TEST(OvertakingTest, ReceiveThatIsDueGoesBeforePairsThatCameLater) {
   Service service({.capacity = 8, .reserve = 2}, Declared(2));
   service.TakeAllBut(2);
   std::string order;
-  LetterWaker r(order, 'r'), p(order, 'p');
-  SessionBuffers receive(service.sessions());
-  SessionBuffers pair(service.sessions());
-  ASSERT_EQ(receive.AllocateReceiveBuffer(Side::kRequest, r),
-            Allocation::kWaiting);
+  WaitingSession receive(service, &order, 'r'), pair(service, &order, 'p');
+  ASSERT_EQ(receive.Receive(), kWaiting);
   for (int i = 0; i < 2; ++i) {
-    ASSERT_EQ(pair.AllocateBuffers(p), Allocation::kGranted);
+    ASSERT_EQ(pair.Pair(), kGranted);
     pair.ReleaseBuffers();
   }
-  ASSERT_EQ(pair.AllocateBuffers(p), Allocation::kWaiting);
+  ASSERT_EQ(pair.Pair(), kWaiting);
   EXPECT_EQ(order, "");
   service.GiveBackAll();
   EXPECT_EQ(order, "rp");
@@ -174,16 +148,11 @@ TEST(OvertakingTest, PairsThatWaitOvertakeAReceiveNoMoreThanAllowed) {
   Service service({.capacity = 16, .reserve = 2}, Declared(3));
   service.TakeAllBut(0);
   std::string order;
-  LetterWaker r(order, 'r');
-  std::deque<LetterWaker> wakers;
-  SessionBuffers receive(service.sessions());
-  ASSERT_EQ(receive.AllocateReceiveBuffer(Side::kRequest, r),
-            Allocation::kWaiting);
-  std::deque<SessionBuffers> pairs;
+  WaitingSession receive(service, &order, 'r');
+  ASSERT_EQ(receive.Receive(), kWaiting);
+  std::deque<WaitingSession> pairs;
   for (int i = 0; i < 5; ++i) {
-    ASSERT_EQ(pairs.emplace_back(service.sessions())
-                  .AllocateBuffers(wakers.emplace_back(order, 'p')),
-              Allocation::kWaiting);
+    ASSERT_EQ(pairs.emplace_back(service, &order, 'p').Pair(), kWaiting);
   }
   service.GiveBackAll();
   EXPECT_EQ(order, "ppprpp");
@@ -194,43 +163,32 @@ TEST(OvertakingTest, PairsThatWaitOvertakeAReceiveNoMoreThanAllowed) {
 TEST(OvertakingTest, WhoBecomesDueIsServedAtOnceIfThereIsEnough) {
   Service service({.capacity = 16, .reserve = 2}, Declared(1));
   service.TakeAllBut(2);
-  CountingWaker waker;
-  SessionBuffers receive(service.sessions());
-  SessionBuffers bulk(service.sessions());
-  ASSERT_EQ(receive.AllocateReceiveBuffer(Side::kRequest, waker),
-            Allocation::kWaiting);
-  ASSERT_EQ(bulk.AllocateBufferAs(*service.sessions().FindClass("bulk"),
-                                  Side::kRequest, Waker{}),
-            Allocation::kWaiting);
+  WaitingSession receive(service), bulk(service), pair(service);
+  ASSERT_EQ(receive.Receive(), kWaiting);
+  ASSERT_EQ(bulk.As(*service.sessions().FindClass("bulk")), kWaiting);
   service.GiveBack(3);
-  EXPECT_EQ(waker.calls(), 0);
-  SessionBuffers pair(service.sessions());
-  EXPECT_EQ(pair.AllocateBuffers(), Allocation::kGranted);
-  EXPECT_EQ(waker.calls(), 1);
-  service.GiveBackAll();
+  EXPECT_EQ(receive.wakes(), 0);
+  EXPECT_EQ(pair.AllocateBuffers(), kGranted);
+  EXPECT_EQ(receive.wakes(), 1);
 }
 
 // Complete is never held back, and does not use up other classes' turns.
 TEST(OvertakingTest, CompletesAreNeverHeldBack) {
   Service service({.capacity = 8, .reserve = 2}, Declared(1));
-  SessionBuffers complete(service.sessions());
+  WaitingSession complete(service), receive(service), pair(service);
   HoldOne(complete);
   service.TakeAllBut(2);
-  SessionBuffers receive(service.sessions());
-  ASSERT_EQ(receive.AllocateReceiveBuffer(Side::kRequest, Waker{}),
-            Allocation::kWaiting);
+  ASSERT_EQ(receive.Receive(), kWaiting);
   for (int i = 0; i < 100; ++i) {
-    ASSERT_EQ(complete.AllocateBuffers(), Allocation::kGranted);
+    ASSERT_EQ(complete.AllocateBuffers(), kGranted);
     complete.ReleaseBuffers();
     ASSERT_TRUE(complete.has_buffer(Side::kRequest));
     ASSERT_FALSE(complete.has_buffer(Side::kResponse));
   }
-  SessionBuffers pair(service.sessions());
-  EXPECT_EQ(pair.AllocateBuffers(), Allocation::kGranted);
+  EXPECT_EQ(pair.AllocateBuffers(), kGranted);
   pair.ReleaseBuffers();
-  EXPECT_EQ(pair.AllocateBuffers(), Allocation::kExhausted);
-  EXPECT_EQ(complete.AllocateBuffers(), Allocation::kGranted);
-  service.GiveBackAll();
+  EXPECT_EQ(pair.AllocateBuffers(), kExhausted);
+  EXPECT_EQ(complete.AllocateBuffers(), kGranted);
 }
 
 TEST_F(ClassesTest, BufferOfAClassMayBeHadWithoutASession) {
@@ -240,26 +198,21 @@ TEST_F(ClassesTest, BufferOfAClassMayBeHadWithoutASession) {
   EXPECT_EQ(service_.sessions().Acquire(bulk_), nullptr);
   service_.pool().Release(buffer);
   EXPECT_EQ(service_.Free(), 6u);
-  service_.GiveBackAll();
 }
 
 // Its other buffer may be anywhere: a complete of a single side is served
 // before a pair that came first.
 TEST_F(ClassesTest, CompleteIsForWhoHoldsABufferElsewhere) {
   service_.TakeAllBut(0);
-  SessionBuffers pair(service_.sessions());
-  SessionBuffers single(service_.sessions());
-  CountingWaker wake_pair;
-  CountingWaker wake_single;
-  ASSERT_EQ(pair.AllocateBuffers(wake_pair), Allocation::kWaiting);
-  ASSERT_EQ(single.AllocateBufferAs(service_.sessions().complete(),
-                                    Side::kResponse, wake_single),
-            Allocation::kWaiting);
+  WaitingSession pair(service_), single(service_);
+  ASSERT_EQ(pair.Pair(), kWaiting);
+  ASSERT_EQ(single.As(service_.sessions().complete(), Side::kResponse),
+            kWaiting);
   service_.GiveBack(1);
-  EXPECT_EQ(wake_single.calls(), 1);
-  EXPECT_EQ(wake_pair.calls(), 0);
+  EXPECT_EQ(single.wakes(), 1);
+  EXPECT_EQ(pair.wakes(), 0);
   service_.GiveBackAll();
-  EXPECT_EQ(wake_pair.calls(), 1);
+  EXPECT_EQ(pair.wakes(), 1);
 }
 
 TEST(ClassesDeathTest, WhatNeedsTwoOrIsNoClassIsRefused) {

@@ -11,16 +11,15 @@
 #include <memory>
 #include <optional>
 #include <stdexcept>
-#include <string>
 #include <thread>
 
 #include "gtest/gtest.h"
 #include "tandem/session/deadline_list.h"
 #include "tandem/session/event_notifier.h"
 #include "tandem/session/session_buffers.h"
-#include "tandem/tests/session/coroutines.h"
-#include "tandem/tests/session/full_service.h"
-#include "tandem/tests/session/session_test_util.h"
+#include "tandem/tests/support/coroutines.h"
+#include "tandem/tests/support/full_service.h"
+#include "tandem/tests/support/service.h"
 
 namespace tandem {
 namespace {
@@ -28,9 +27,9 @@ namespace {
 using std::chrono::seconds;
 using std::chrono::steady_clock;
 
-class CoroutineTest : public FullServiceTest {
+class CoroutineTest : public FullServiceTest<> {
  protected:
-  CoroutineTest() : FullServiceTest(8) {}
+  CoroutineTest() : FullServiceTest({.capacity = 8}) {}
   void SetUp() override {
     auto notifier = EventNotifier::Create();
     ASSERT_TRUE(notifier.ok()) << notifier.status();
@@ -121,7 +120,7 @@ TEST_F(CoroutineTest, GoesOnWithoutBuffersAtItsDeadline) {
   EXPECT_EQ(service_.Waiting(), 0u);
   EXPECT_EQ(log_, "");
   EXPECT_EQ(notifier_->Dispatch(), 1u);
-  EXPECT_EQ(log_, "a.");
+  EXPECT_EQ(log_, "a");
   service_.GiveBackAll();
   EXPECT_FALSE(session_.has_buffer(Side::kRequest));
   EXPECT_EQ(service_.Free(), 8u);
@@ -158,10 +157,10 @@ TEST_F(CoroutineTest, DeadlinesExpireEachInItsTurn) {
   EXPECT_EQ(deadlines_.Expire(start + seconds(2)), 2u);
   EXPECT_EQ(deadlines_.earliest(), start + seconds(3));
   EXPECT_EQ(notifier_->Dispatch(), 2u);
-  EXPECT_EQ(log_, "b.c.");
+  EXPECT_EQ(log_, "bc");
   service_.GiveBackAll();
   EXPECT_EQ(notifier_->Dispatch(), 1u);
-  EXPECT_EQ(log_, "b.c.A");
+  EXPECT_EQ(log_, "bcA");
 }
 
 TEST_F(CoroutineTest, AnswersOverloadedAtOnce) {
@@ -186,7 +185,7 @@ TEST_F(CoroutineTest, CancelFromAnotherThreadLetsItGoOn) {
   }).join();
   EXPECT_EQ(log_, "");
   EXPECT_EQ(notifier_->Dispatch(), 1u);
-  EXPECT_EQ(log_, "a.");
+  EXPECT_EQ(log_, "a");
   service_.GiveBackAll();
   EXPECT_EQ(notifier_->Dispatch(), 0u);
 }

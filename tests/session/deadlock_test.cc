@@ -14,7 +14,7 @@
 #include "tandem/session/blocking_wait.h"
 #include "tandem/session/event_notifier.h"
 #include "tandem/session/session_buffers.h"
-#include "tandem/tests/session/session_test_util.h"
+#include "tandem/tests/support/service.h"
 
 namespace tandem {
 namespace {

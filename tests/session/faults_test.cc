@@ -17,7 +17,8 @@
 #include "tandem/session/deadline_list.h"
 #include "tandem/session/session_buffers.h"
 #include "tandem/tests/pool/testing.h"
-#include "tandem/tests/session/session_test_util.h"
+#include "tandem/tests/support/full_service.h"
+#include "tandem/tests/support/service.h"
 
 namespace tandem {
 namespace {
@@ -67,7 +68,7 @@ class Swarm {
         : swarm(all),
           service(of),
           session(std::make_unique<SessionBuffers>(of.sessions())) {}
-    operator Waker() { return {Wake, this}; }  // NOLINT: as CountingWaker
+    operator Waker() { return {Wake, this}; }  // NOLINT: as a waker it is used
 
     Swarm& swarm;
     Service& service;
@@ -179,15 +180,11 @@ struct CountingNode : DeadlineList::Node {
   int calls = 0;
 };
 
-class FarDeadlineTest : public ::testing::Test {
+class FarDeadlineTest : public FullServiceTest<> {
  protected:
   using Time = DeadlineList::Time;
 
-  void SetUp() override { service_.TakeAllBut(0); }
-  void TearDown() override { service_.GiveBackAll(); }
-
-  Service service_{{.capacity = 8}};
-  SessionBuffers session_{service_.sessions()};
+  FarDeadlineTest() : FullServiceTest({.capacity = 8}) {}
 };
 
 // S7

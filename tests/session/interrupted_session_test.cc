@@ -12,7 +12,8 @@
 #include "tandem/session/session_buffers.h"
 #include "tandem/tests/pool/stepper.h"
 #include "tandem/tests/pool/testing.h"
-#include "tandem/tests/session/session_test_util.h"
+#include "tandem/tests/support/service.h"
+#include "tandem/tests/support/waiting_session.h"
 
 namespace tandem {
 namespace {
@@ -27,16 +28,11 @@ constexpr uint32_t kBulkKeep = 2;
 class Party {
  public:
   explicit Party(Service& service)
-      : bulk_(service.sessions().FindClass(kBulk).value()),
-        session_(service.sessions()) {}
+      : bulk_(service.sessions().FindClass(kBulk).value()), session_(service) {}
 
-  void Receive() {
-    Note(session_.AllocateReceiveBuffer(Side::kRequest, wakes_));
-  }
-  void Bulk() {
-    Note(session_.AllocateBufferAs(bulk_, Side::kResponse, wakes_));
-  }
-  void Pair() { Note(session_.AllocateBuffers(wakes_)); }
+  void Receive() { Note(session_.Receive()); }
+  void Bulk() { Note(session_.As(bulk_, Side::kResponse)); }
+  void Pair() { Note(session_.Pair()); }
   void PairOrNone() { Note(session_.AllocateBuffers()); }
   void Cancel() {
     if (!session_.CancelWait()) return;
@@ -57,7 +53,7 @@ class Party {
   }
 
   SessionBuffers& session() { return session_; }
-  uint64_t wakes() const { return wakes_.calls(); }
+  uint64_t wakes() const { return session_.wakes(); }
   uint64_t waits() const { return waits_; }
   uint64_t cancels() const { return cancels_; }
 
@@ -69,8 +65,7 @@ class Party {
   }
 
   const ClassId bulk_;
-  SessionBuffers session_;
-  CountingWaker wakes_;
+  WaitingSession session_;
   uint64_t waits_ = 0;
   uint64_t cancels_ = 0;
   bool is_waiting_ = false;

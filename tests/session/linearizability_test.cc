@@ -26,7 +26,7 @@
 #include "tandem/tests/session/history.h"
 #include "tandem/tests/session/linearization.h"
 #include "tandem/tests/session/player.h"
-#include "tandem/tests/session/session_test_util.h"
+#include "tandem/tests/support/service.h"
 
 namespace tandem {
 namespace {

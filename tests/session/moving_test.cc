@@ -2,14 +2,13 @@
 
 #include <array>
 #include <cstddef>
-#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "gtest/gtest.h"
 #include "tandem/session/session_buffers.h"
-#include "tandem/tests/session/session_test_util.h"
+#include "tandem/tests/support/service.h"
 
 namespace tandem {
 namespace {
@@ -140,7 +139,6 @@ TEST(MovingTest, AfterACancelTheSideCanAdopt) {
   ASSERT_TRUE(session.CancelWait());
   session.Adopt(Side::kRequest, buffer);
   EXPECT_EQ(session.buffer(Side::kRequest), buffer);
-  service.GiveBackAll();
 }
 
 // Every way in and out, where a pool sees each operation.

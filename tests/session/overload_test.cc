@@ -9,7 +9,8 @@
 
 #include "gtest/gtest.h"
 #include "tandem/session/session_buffers.h"
-#include "tandem/tests/session/session_test_util.h"
+#include "tandem/tests/support/service.h"
+#include "tandem/tests/support/waiting_session.h"
 
 namespace tandem {
 namespace {
@@ -22,16 +23,14 @@ TEST(OverloadTest, TellsWhoComesWhenAllPlacesAreTaken) {
     ASSERT_EQ(waiters.emplace_back(service.sessions()).AllocateBuffers(Waker{}),
               Allocation::kWaiting);
   }
-  CountingWaker waker;
-  SessionBuffers session(service.sessions());
-  EXPECT_EQ(session.AllocateBuffers(waker), Allocation::kOverloaded);
-  EXPECT_EQ(session.AllocateReceiveBuffer(Side::kRequest, waker),
-            Allocation::kOverloaded);
+  WaitingSession session(service);
+  EXPECT_EQ(session.Pair(), Allocation::kOverloaded);
+  EXPECT_EQ(session.Receive(), Allocation::kOverloaded);
   EXPECT_EQ(service.Waiting(), 3u);
   EXPECT_EQ(session.FinishWait(), WaitStatus::kNone);
   EXPECT_FALSE(session.CancelWait());
   service.GiveBackAll();
-  EXPECT_EQ(waker.calls(), 0);
+  EXPECT_EQ(session.wakes(), 0);
 }
 
 TEST(OverloadTest, IsOverWhenSomebodyLeaves) {
@@ -45,7 +44,6 @@ TEST(OverloadTest, IsOverWhenSomebodyLeaves) {
     ASSERT_TRUE(first.CancelWait());
   }
   EXPECT_EQ(second.AllocateBuffers(Waker{}), Allocation::kWaiting);
-  service.GiveBackAll();
 }
 
 // A complete holds a buffer that the others wait for: it is not refused, and a
@@ -64,7 +62,6 @@ TEST(OverloadTest, FindsRoomForWhoHoldsDataAndGivesBackWhatIsEmpty) {
   EXPECT_EQ(empty.AllocateBuffers(Waker{}), Allocation::kOverloaded);
   EXPECT_FALSE(empty.has_buffer(Side::kRequest));
   EXPECT_EQ(full.FinishWait(), WaitStatus::kGranted);
-  service.GiveBackAll();
 }
 
 TEST(OverloadTest, DoesNotConcernWhoCanBeServed) {
@@ -75,7 +72,6 @@ TEST(OverloadTest, DoesNotConcernWhoCanBeServed) {
             Allocation::kWaiting);
   SessionBuffers pair(service.sessions());
   EXPECT_EQ(pair.AllocateBuffers(Waker{}), Allocation::kGranted);
-  service.GiveBackAll();
 }
 
 TEST(OverloadTest, BoundHoldsUnderContention) {
@@ -102,7 +98,6 @@ TEST(OverloadTest, BoundHoldsUnderContention) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_GE(most, 1u);
   EXPECT_LE(most, kPlaces);
-  service.GiveBackAll();
 }
 
 }  // namespace

@@ -9,7 +9,7 @@
 
 #include "gtest/gtest.h"
 #include "tandem/session/session_buffers.h"
-#include "tandem/tests/session/session_test_util.h"
+#include "tandem/tests/support/service.h"
 
 namespace tandem {
 namespace {
@@ -29,7 +29,6 @@ TEST(PairTest, TakesBothOrNone) {
   EXPECT_FALSE(second.has_buffer(Side::kRequest));
   EXPECT_FALSE(second.has_buffer(Side::kResponse));
   EXPECT_EQ(service.Free(), 1u);
-  service.GiveBackAll();
 }
 
 TEST(PairTest, TakesOnlyWhatIsMissing) {
@@ -43,7 +42,6 @@ TEST(PairTest, TakesOnlyWhatIsMissing) {
   EXPECT_EQ(session.ring(Side::kResponse).size(), 1u);
   EXPECT_EQ(service.Free(), 0u);
   EXPECT_EQ(session.AllocateBuffers(), Allocation::kGranted);
-  service.GiveBackAll();
 }
 
 TEST(PairTest, GivesBackAnEmptyBufferWhenItFails) {
@@ -55,7 +53,6 @@ TEST(PairTest, GivesBackAnEmptyBufferWhenItFails) {
   EXPECT_EQ(session.AllocateBuffers(), Allocation::kExhausted);
   EXPECT_FALSE(session.has_buffer(Side::kRequest));
   EXPECT_EQ(service.Free(), 1u);
-  service.GiveBackAll();
 }
 
 TEST(PairTest, KeepsABufferWithDataWhenItFails) {
@@ -68,7 +65,6 @@ TEST(PairTest, KeepsABufferWithDataWhenItFails) {
   ASSERT_TRUE(session.has_buffer(Side::kRequest));
   EXPECT_EQ(session.buffer(Side::kRequest), held);
   EXPECT_EQ(held[0], std::byte{'x'});
-  service.GiveBackAll();
 }
 
 TEST(PairTest, GivesBackAnEmptyBufferWhenItWaits) {
@@ -84,7 +80,6 @@ TEST(PairTest, GivesBackAnEmptyBufferWhenItWaits) {
   EXPECT_EQ(session.FinishWait(), WaitStatus::kGranted);
   EXPECT_TRUE(session.has_buffer(Side::kRequest));
   EXPECT_TRUE(session.has_buffer(Side::kResponse));
-  service.GiveBackAll();
 }
 
 TEST(PairTest, KeepsABufferWithDataWhileItWaits) {
@@ -98,7 +93,6 @@ TEST(PairTest, KeepsABufferWithDataWhileItWaits) {
   EXPECT_EQ(session.FinishWait(), WaitStatus::kGranted);
   EXPECT_EQ(session.ring(Side::kRequest).size(), 1u);
   EXPECT_EQ(session.ring(Side::kResponse).size(), 0u);
-  service.GiveBackAll();
 }
 
 // Allocations that searched all caches, by this thread, which alone uses the
@@ -120,7 +114,6 @@ TEST(PairTest, FieldASessionThatHoldsDataSearchesTheCachesOnce) {
   EXPECT_EQ(session.AllocateBuffers(Waker{}), Allocation::kWaiting);
   EXPECT_EQ(Searches(service) - before, 1u);
   EXPECT_TRUE(session.CancelWait());
-  service.GiveBackAll();
 }
 
 // One buffer is free all the time, so a pair always fails and one buffer can
@@ -147,7 +140,6 @@ TEST(PairTest, NobodyEverSeesHalfAPair) {
   }
   done = true;
   for (std::thread& thread : threads) thread.join();
-  service.GiveBackAll();
 }
 
 TEST(PairTest, IsWholeOrNotThereUnderContention) {

@@ -1,15 +1,16 @@
 // S1: a receive takes one buffer for one side, and leaves the reserve.
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <deque>
-#include <memory>
 #include <thread>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "tandem/session/session_buffers.h"
-#include "tandem/tests/session/session_test_util.h"
+#include "tandem/tests/pool/testing.h"
+#include "tandem/tests/support/service.h"
 
 namespace tandem {
 namespace {
@@ -55,7 +56,6 @@ TEST(ReceiveTest, SideThatHasABufferSucceedsAtOnce) {
   EXPECT_EQ(session.AllocateReceiveBuffer(Side::kRequest, Waker{}),
             Allocation::kGranted);
   EXPECT_EQ(session.ring(Side::kRequest).size(), 1u);
-  service.GiveBackAll();
 }
 
 TEST(ReceiveTest, FailureTakesNothing) {
@@ -76,15 +76,14 @@ TEST(ReceiveTest, PairMayTakeWhatAReceiveMustLeave) {
   EXPECT_EQ(session.AllocateReceiveBuffer(Side::kRequest),
             Allocation::kExhausted);
   EXPECT_EQ(session.AllocateBuffers(), Allocation::kGranted);
-  service.GiveBackAll();
 }
 
 // Buffers in caches count and are found: no more and no fewer.
 TEST(ReceiveTest, FindsWhatOtherThreadsCacheAndStillLeavesTheReserve) {
   Service service({.capacity = 32, .reserve = 3, .cache_size = 4});
-  std::vector<std::unique_ptr<ParkedThread>> parked;
-  for (int i = 0; i < 6; ++i) {
-    parked.push_back(std::make_unique<ParkedThread>(service.pool()));
+  std::array<Companion, 6> parked;
+  for (Companion& thread : parked) {
+    thread.Run([&] { FillCache(service.pool()); });
   }
   ASSERT_GE(service.pool().Snapshot().cached, 12u);
   std::deque<SessionBuffers> sessions;

@@ -9,7 +9,6 @@
 #include <chrono>
 #include <cstddef>
 #include <deque>
-#include <memory>
 #include <new>
 #include <string>
 #include <thread>
@@ -21,7 +20,8 @@
 #include "tandem/session/session_allocator.h"
 #include "tandem/session/session_buffers.h"
 #include "tandem/tests/pool/testing.h"
-#include "tandem/tests/session/session_test_util.h"
+#include "tandem/tests/support/service.h"
+#include "tandem/tests/support/waiting_session.h"
 
 namespace tandem {
 namespace {
@@ -102,18 +102,15 @@ TEST(RefusedMemoryTest, FieldAThreadsFirstUseDoesWithoutMemory) {
 TEST(RefusedMemoryTest, SessionsAskForNoMemory) {
   Service service({.capacity = 8});
   service.TakeAllBut(2);
-  SessionBuffers session(service.sessions());
-  SessionBuffers waits(service.sessions());
-  SessionBuffers leaves(service.sessions());
-  CountingWaker waker;
+  WaitingSession session(service), waits(service), leaves(service);
   const RefusedMemory memory(0, RefusedMemory::kAllFromThere);
   EXPECT_EQ(session.AllocateBuffers(), Allocation::kGranted);
-  EXPECT_EQ(waits.AllocateBuffers(waker), Allocation::kWaiting);
-  EXPECT_EQ(leaves.AllocateReceiveBuffer(Side::kRequest, waker),
-            Allocation::kWaiting);
+  EXPECT_EQ(waits.Pair(), Allocation::kWaiting);
+  EXPECT_EQ(leaves.Receive(), Allocation::kWaiting);
   EXPECT_TRUE(leaves.CancelWait());
   session.ReleaseBuffers();
-  EXPECT_EQ(waker.calls(), 1);
+  EXPECT_EQ(waits.wakes(), 1);
+  EXPECT_EQ(leaves.wakes(), 0);
   EXPECT_EQ(waits.FinishWait(), WaitStatus::kGranted);
   waits.ReleaseBuffers();
   service.GiveBackAll();
@@ -209,7 +206,6 @@ TEST(RefusedMemoryTest, FieldAHandlerThatCanNotBeCalledLosesNoOther) {
   });
   ::testing::Test::RecordProperty("places", std::to_string(places));
   EXPECT_GE(places, 2 * 1u);
-  service.GiveBackAll();
 }
 
 }  // namespace

@@ -9,22 +9,19 @@
 
 #include "gtest/gtest.h"
 #include "tandem/session/session_buffers.h"
-#include "tandem/tests/session/interruptions.h"
-#include "tandem/tests/session/session_test_util.h"
+#include "tandem/tests/support/interruptions.h"
+#include "tandem/tests/support/service.h"
+#include "tandem/tests/support/waiting_session.h"
 
 namespace tandem {
 namespace {
-
-void CountWake(void* context) noexcept {
-  static_cast<std::atomic<int>*>(context)->fetch_add(1);
-}
 
 // One party of the two on the thread, with sessions of its own: what it asks
 // for goes round all operations. Each holder of a buffer has marked it.
 class Party {
  public:
   Party(Service& service, std::byte mark)
-      : first_(service.sessions()), second_(service.sessions()), mark_(mark) {}
+      : first_(service), second_(service), mark_(mark) {}
 
   void Step() {
     const uint32_t step = steps_++;
@@ -33,14 +30,13 @@ class Party {
         Note(first_, first_.AllocateReceiveBuffer(Side::kRequest));
         break;
       case 1:
-        Note(second_, second_.AllocateBuffers(Waker{CountWake, &wakes_}));
+        Note(second_, second_.Pair());
         break;
       case 2:
         Note(first_, first_.AllocateBuffers());
         break;
       case 3:
-        Note(first_, first_.AllocateReceiveBuffer(Side::kResponse,
-                                                  Waker{CountWake, &wakes_}));
+        Note(first_, first_.Receive(Side::kResponse));
         break;
       case 4:
         if (step % 2 == 0) cancels_ += second_.CancelWait();
@@ -64,7 +60,7 @@ class Party {
       Finish(*session);
       Release(*session);
     }
-    EXPECT_EQ(waits_, wakes_ + cancels_);
+    EXPECT_EQ(waits_, first_.wakes() + second_.wakes() + cancels_);
   }
 
   uint32_t steps() const { return steps_; }
@@ -102,11 +98,10 @@ class Party {
     session.ReleaseBuffers();
   }
 
-  SessionBuffers first_;
-  SessionBuffers second_;
+  WaitingSession first_;
+  WaitingSession second_;
   const std::byte mark_;
   std::atomic<uint32_t> steps_{0};  // read while a handler counts
-  std::atomic<int> wakes_{0};
   int waits_ = 0;
   int cancels_ = 0;
   bool first_waits_ = false;
@@ -175,13 +170,12 @@ TEST(SessionSignalReleaseTest, NoReleaseIsLostOnTheSubscriberItInterrupted) {
   release.pool = &service.pool();
   release.releases = 0;
   ASSERT_TRUE(service.pool().AcquireMany(release.buffers));
-  SessionBuffers session(service.sessions());
-  CountingWaker waker;
+  WaitingSession session(service);
   const Interruptions interruptions(ReleaseInHandler);
   int waits = 0;
   while (release.releases < Rounds(20'000)) {
     release.armed = true;
-    bool waited = session.AllocateBuffers(waker) == Allocation::kWaiting;
+    bool waited = session.Pair() == Allocation::kWaiting;
     waits += waited;
     if (release.armed.exchange(false)) {
       ASSERT_TRUE(waited);
@@ -196,7 +190,7 @@ TEST(SessionSignalReleaseTest, NoReleaseIsLostOnTheSubscriberItInterrupted) {
     session.ReleaseBuffers();
     ASSERT_TRUE(service.pool().AcquireMany(release.buffers));
   }
-  EXPECT_LE(waker.calls(), waits);
+  EXPECT_LE(session.wakes(), waits);
   service.pool().ReleaseMany(release.buffers);
 }
 
@@ -220,14 +214,13 @@ TEST(SessionSignalCancelTest, CancelWithinTheServiceOfItsWaitLeaksNothing) {
   Service service({.capacity = 2, .reserve = 0});
   std::array<std::byte*, 2> buffers;
   ASSERT_TRUE(service.pool().AcquireMany(buffers));
-  SessionBuffers session(service.sessions());
-  CountingWaker waker;
+  WaitingSession session(service);
   cancelling.session = &session;
   cancelling.tries = 0;
   int granted = 0;
   const Interruptions interruptions(CancelInHandler);
   while (cancelling.tries < Rounds(5'000)) {
-    ASSERT_EQ(session.AllocateBuffers(waker), Allocation::kWaiting);
+    ASSERT_EQ(session.Pair(), Allocation::kWaiting);
     cancelling.won = false;
     cancelling.armed = true;
     service.pool().ReleaseMany(buffers);
@@ -237,7 +230,7 @@ TEST(SessionSignalCancelTest, CancelWithinTheServiceOfItsWaitLeaksNothing) {
               cancelled ? WaitStatus::kCancelled : WaitStatus::kGranted);
     ASSERT_EQ(session.has_buffer(Side::kResponse), !cancelled);
     granted += !cancelled;
-    ASSERT_EQ(waker.calls(), granted);
+    ASSERT_EQ(session.wakes(), granted);
     session.ReleaseBuffers();
     ASSERT_TRUE(service.pool().AcquireMany(buffers)) << "a leak";
   }
@@ -248,29 +241,24 @@ TEST(SessionSignalCancelTest, CancelWithinTheServiceOfItsWaitLeaksNothing) {
 TEST(SessionSignalInWakeUpTest, HandlerIsServedAfterwards) {
   Service service({.capacity = 4, .reserve = 0});
   service.TakeAllBut(0);
-  static SessionBuffers* handlers;
-  static std::atomic<int> wakes;
+  static WaitingSession* handlers;
   static int wakes_within;
-  wakes = 0;
-  SessionBuffers session(service.sessions());
-  SessionBuffers other(service.sessions());
+  WaitingSession session(service), other(service);
   handlers = &other;
   struct sigaction action = {}, before;
   action.sa_handler = [](int) {
     // Subscribes in the middle of serving: it is served when the
     // serving continues.
-    EXPECT_EQ(handlers->AllocateBuffers(Waker{CountWake, &wakes}),
-              Allocation::kWaiting);
-    wakes_within = wakes;
+    EXPECT_EQ(handlers->Pair(), Allocation::kWaiting);
+    wakes_within = handlers->wakes();
   };
   sigaction(SIGUSR1, &action, &before);
-  ASSERT_EQ(session.AllocateBuffers(
-                Waker{[](void*) noexcept { raise(SIGUSR1); }, nullptr}),
-            Allocation::kWaiting);
+  session.on_wake = [] { raise(SIGUSR1); };
+  ASSERT_EQ(session.Pair(), Allocation::kWaiting);
   service.GiveBackAll();
   sigaction(SIGUSR1, &before, nullptr);
   EXPECT_EQ(wakes_within, 0);
-  EXPECT_EQ(wakes, 1);
+  EXPECT_EQ(other.wakes(), 1);
   EXPECT_EQ(session.FinishWait(), WaitStatus::kGranted);
   EXPECT_EQ(other.FinishWait(), WaitStatus::kGranted);
 }

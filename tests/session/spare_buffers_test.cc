@@ -19,7 +19,8 @@
 
 #include "gtest/gtest.h"
 #include "tandem/session/session_buffers.h"
-#include "tandem/tests/session/session_test_util.h"
+#include "tandem/tests/support/service.h"
+#include "tandem/tests/support/waiting_session.h"
 
 namespace tandem {
 namespace {
@@ -138,19 +139,17 @@ TEST(SpareBuffersTest, LeaveAQuarterAndTheReserve) {
   EXPECT_TRUE(spares.Take(2));
   EXPECT_EQ(service.Free(), 14u);
   spares.Clear();
-  service.GiveBackAll();
 }
 
 TEST(SpareBuffersTest, S4AreNotHadWhileASessionWaits) {
   Service service({.capacity = 64});
-  SessionBuffers waiter(service.sessions());
+  WaitingSession waiter(service);
   SpareBuffers spares(service.sessions());
   service.TakeAllBut(1);
-  CountingWaker waker;
-  ASSERT_EQ(waiter.AllocateBuffers(waker), Allocation::kWaiting);
+  ASSERT_EQ(waiter.Pair(), Allocation::kWaiting);
   EXPECT_FALSE(spares.Take(1));
   service.GiveBackAll();
-  EXPECT_EQ(waker.calls(), 1);
+  EXPECT_EQ(waiter.wakes(), 1);
   EXPECT_EQ(waiter.FinishWait(), WaitStatus::kGranted);
   EXPECT_TRUE(spares.Take(1));
 }
@@ -160,17 +159,14 @@ TEST(SpareBuffersTest, S4AreNotHadWhileASessionWaitsForMoreThanThereIs) {
   Service service({.capacity = 64},
                   {.classes = {{.name = "last", .keep = 63, .rank = 250}}});
   const ClassId last = service.sessions().FindClass("last").value();
-  SessionBuffers waiter(service.sessions());
+  WaitingSession waiter(service);
   SpareBuffers spares(service.sessions());
   service.TakeAllBut(63);
-  CountingWaker waker;
-  ASSERT_EQ(waiter.AllocateBufferAs(last, Side::kRequest, waker),
-            Allocation::kWaiting);
+  ASSERT_EQ(waiter.As(last), Allocation::kWaiting);
   EXPECT_FALSE(spares.Take(1));
   ASSERT_TRUE(waiter.CancelWait());
   EXPECT_TRUE(spares.Take(1));
   spares.Clear();
-  service.GiveBackAll();
 }
 
 // What sessions have seen of a service, and what it has counted.
@@ -188,11 +184,9 @@ Record RunUnderShortage(uint64_t seed, bool ask_for_spares) {
   service.TakeAllBut(6);
   Record record;
   std::mt19937_64 random(seed);
-  std::deque<SessionBuffers> sessions;
-  std::deque<LetterWaker> wakers;
+  std::deque<WaitingSession> sessions;
   for (size_t i = 0; i < kSessions; ++i) {
-    sessions.emplace_back(service.sessions());
-    wakers.emplace_back(record.log, static_cast<char>('a' + i));
+    sessions.emplace_back(service, &record.log, static_cast<char>('a' + i));
   }
   SpareBuffers spares(service.sessions());
   for (int step = 0; step < Rounds(5'000); ++step) {
@@ -200,15 +194,13 @@ Record RunUnderShortage(uint64_t seed, bool ask_for_spares) {
     const Side side = random() % 2 == 0 ? Side::kRequest : Side::kResponse;
     const auto n = static_cast<uint32_t>(1 + random() % SpareBuffers::kMost);
     if (ask_for_spares) Require(!spares.Take(n), "spares under shortage");
-    SessionBuffers& session = sessions[i];
+    WaitingSession& session = sessions[i];
     switch (random() % 4) {
       case 0:
-        record.log += std::to_string(
-            static_cast<int>(session.AllocateReceiveBuffer(side, wakers[i])));
+        record.log += std::to_string(static_cast<int>(session.Receive(side)));
         break;
       case 1:
-        record.log += std::to_string(
-            static_cast<int>(session.AllocateBuffers(wakers[i])));
+        record.log += std::to_string(static_cast<int>(session.Pair()));
         break;
       case 2:
         if (session.FinishWait() != WaitStatus::kWaiting) {
@@ -251,16 +243,12 @@ TEST(SpareBuffersTest, S6WhatThreadsTakeAndReturnServesAllWhoWait) {
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&] {
-      SessionBuffers session(service.sessions());
+      WaitingSession session(service);
       SpareBuffers spares(service.sessions());
       for (int i = 0; i < Rounds(20'000); ++i) {
-        std::atomic<int> woken{0};
-        const Waker waker{[](void* context) noexcept {
-                            ++*static_cast<std::atomic<int>*>(context);
-                          },
-                          &woken};
-        if (session.AllocateBuffers(waker) == Allocation::kWaiting) {
-          while (woken == 0) std::this_thread::yield();
+        const int before = session.wakes();
+        if (session.Pair() == Allocation::kWaiting) {
+          while (session.wakes() == before) std::this_thread::yield();
           Require(session.FinishWait() == WaitStatus::kGranted, "not granted");
         }
         if (spares.Take(3)) {

@@ -21,7 +21,7 @@
 #include "gtest/gtest.h"
 #include "tandem/session/event_notifier.h"
 #include "tandem/tests/pool/stepper.h"
-#include "tandem/tests/session/session_test_util.h"
+#include "tandem/tests/support/service.h"
 
 namespace tandem {
 namespace {

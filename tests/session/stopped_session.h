@@ -16,7 +16,8 @@
 #include "tandem/session/session_buffers.h"
 #include "tandem/tests/pool/stepper.h"
 #include "tandem/tests/pool/testing.h"
-#include "tandem/tests/session/session_test_util.h"
+#include "tandem/tests/support/service.h"
+#include "tandem/tests/support/waiting_session.h"
 
 namespace tandem {
 
@@ -31,16 +32,14 @@ class Party {
  public:
   Party(Service& service, std::atomic<int>& turns)
       : late_(service.sessions().FindClass(kLateName).value()),
-        session_(service.sessions()),
-        turns_(turns) {}
+        session_(service) {
+    session_.on_wake = [this, &turns] { place_ = ++turns; };
+  }
 
   Allocation Ask(Kind kind) {
-    const Waker waker{Wake, this};
-    const Allocation answer =
-        kind == Kind::kPair ? session_.AllocateBuffers(waker)
-        : kind == Kind::kReceive
-            ? session_.AllocateReceiveBuffer(Side::kRequest, waker)
-            : session_.AllocateBufferAs(late_, Side::kRequest, waker);
+    const Allocation answer = kind == Kind::kPair      ? session_.Pair()
+                              : kind == Kind::kReceive ? session_.Receive()
+                                                       : session_.As(late_);
     waits_ = answer == Allocation::kWaiting;
     status_ = waits_ ? WaitStatus::kWaiting : WaitStatus::kGranted;
     return answer;
@@ -61,23 +60,15 @@ class Party {
   // At the end: exactly one of wake-up and cancel has ended each wait.
   void End() {
     EXPECT_NE(IsServed(), cancelled_);
-    EXPECT_EQ(calls_, waits_ && !cancelled_ ? 1 : 0);
+    EXPECT_EQ(session_.wakes(), waits_ && !cancelled_ ? 1 : 0);
     Release();
   }
 
   SessionBuffers& session() { return session_; }
 
  private:
-  static void Wake(void* context) noexcept {
-    auto& self = *static_cast<Party*>(context);
-    ++self.calls_;
-    self.place_ = ++self.turns_;
-  }
-
   const ClassId late_;
-  SessionBuffers session_;
-  std::atomic<int>& turns_;
-  std::atomic<int> calls_{0};
+  WaitingSession session_;
   std::atomic<int> place_{0};
   WaitStatus status_ = WaitStatus::kGranted;
   bool waits_ = false;

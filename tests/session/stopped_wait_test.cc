@@ -19,8 +19,8 @@
 #include "tandem/session/deadline_list.h"
 #include "tandem/session/session_buffers.h"
 #include "tandem/tests/pool/arena.h"
-#include "tandem/tests/session/session_test_util.h"
 #include "tandem/tests/session/stopped_session.h"
+#include "tandem/tests/support/service.h"
 
 namespace tandem {
 namespace {

@@ -27,7 +27,7 @@ namespace {
 class UringBuffersTest : public UringTest {};
 
 TEST_P(UringBuffersTest, KernelReadsIntoRegisteredBuffers) {
-  const std::unique_ptr<BufferPool> pool =
+  const auto pool =
       NewPool({.buffer_size = 4096, .capacity = 8, .pinned = true});
   ASSERT_TRUE(RegisterRegion(ring_, *pool).ok());
   std::array<int, 2> pipe_fds;
@@ -58,7 +58,7 @@ TEST_P(UringBuffersTest, KernelReadsIntoRegisteredBuffers) {
 // Buffers of 400 MiB: two in a piece of 1 GiB. The kernel commits them, so only
 // their numbers are looked at.
 TEST(FixedBufferTest, NamesThePiece) {
-  const std::unique_ptr<BufferPool> pool = NewPool(
+  const auto pool = NewPool(
       {.buffer_size = size_t{400} << 20, .capacity = 5, .pinned = true});
   for (uint32_t i = 0; i < 5; ++i) {
     const FixedBuffer fixed(*pool, pool->AddressOf(BufferIndex(i)));
@@ -68,10 +68,10 @@ TEST(FixedBufferTest, NamesThePiece) {
 }
 
 TEST_P(UringBuffersTest, RefusesWhatTheKernelCannotHold) {
-  const std::unique_ptr<BufferPool> trimmed = NewPool({.capacity = 4});
+  const auto trimmed = NewPool({.capacity = 4});
   EXPECT_EQ(RegisterRegion(ring_, *trimmed).code(),
             absl::StatusCode::kFailedPrecondition);
-  const std::unique_ptr<BufferPool> pinned =
+  const auto pinned =
       NewPool({.name = "pinned", .capacity = 4, .pinned = true});
   EXPECT_TRUE(RegisterRegion(ring_, *pinned).ok());
   const absl::Status again = RegisterRegion(ring_, *pinned);

@@ -4,25 +4,25 @@
 
 #include <liburing.h>
 
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <deque>
-#include <memory>
 #include <optional>
 #include <random>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "gtest/gtest.h"
 #include "tandem/session/session_buffers.h"
-#include "tandem/tests/session/coroutines.h"
-#include "tandem/tests/session/session_test_util.h"
 #include "tandem/tests/session/uring_test_util.h"
+#include "tandem/tests/support/coroutines.h"
+#include "tandem/tests/support/full_service.h"
+#include "tandem/tests/support/service.h"
 
 namespace tandem {
 namespace {
@@ -31,59 +31,52 @@ using std::chrono::hours;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-// A session that waits as a callback, and notes how each wait ended: a letter
-// for each session, a capital one if it was served.
-struct Caller {
-  Caller(Service& service, UringLoop& loop, std::string& to, char name)
-      : log(to), letter(name), session(service.sessions()) {
-    wait.emplace(loop, session, OnEnd, this);
-  }
-  static void OnEnd(void* context, Allocation result) {
-    auto& self = *static_cast<Caller*>(context);
-    const bool granted = result == Allocation::kGranted;
-    EXPECT_TRUE(granted || result == Allocation::kExhausted);
-    self.log +=
-        granted ? static_cast<char>(self.letter - 'a' + 'A') : self.letter;
-  }
-
-  std::string& log;
-  const char letter;
-  SessionBuffers session;
-  std::optional<UringWait> wait;
-};
-
-class UringWaitTest : public UringTest {
+class UringWaitTest : public FullServiceTest<UringTest> {
  protected:
-  Caller NewCaller(char name) { return {service_, *loop_, log_, name}; }
+  // A session that waits as a callback, and notes how each wait ended.
+  struct Caller {
+    Caller(UringWaitTest& of, char name)
+        : test(of),
+          letter(name),
+          session(of.service_.sessions()),
+          wait(std::in_place, *of.loop_, session, OnEnd, this) {}
+    static void OnEnd(void* context, Allocation result) {
+      auto& self = *static_cast<Caller*>(context);
+      EXPECT_NE(result, Allocation::kWaiting);
+      EXPECT_NE(result, Allocation::kOverloaded);
+      self.test.Note(self.letter, result);
+    }
+
+    UringWaitTest& test;
+    const char letter;
+    SessionBuffers session;
+    std::optional<UringWait> wait;
+  };
+
+  UringWaitTest() : FullServiceTest({.capacity = 4, .reserve = 2}) {}
+
+  Caller NewCaller(char name) { return {*this, name}; }
   // Turns until so many waits have ended.
   void TurnUntil(size_t ended) {
     while (log_.size() < ended) Turn();
   }
   Detached Pair(SessionBuffers& session, char name,
                 DeadlineList::Time deadline = DeadlineList::Time::max()) {
-    const Allocation got = co_await BuffersFor(session, *loop_, deadline);
-    log_ += got == Allocation::kGranted ? static_cast<char>(name - 'a' + 'A')
-                                        : name;
+    Note(name, co_await BuffersFor(session, *loop_, deadline));
   }
   Detached Receive(SessionBuffers& session, char name) {
-    const Allocation got =
-        co_await ReceiveBufferFor(session, Side::kResponse, *loop_);
-    log_ += got == Allocation::kGranted ? static_cast<char>(name - 'a' + 'A')
-                                        : name;
+    Note(name, co_await ReceiveBufferFor(session, Side::kResponse, *loop_));
   }
-
-  Service service_{{.capacity = 4, .reserve = 2}};
-  std::string log_;
 };
 
 TEST_P(UringWaitTest, NobodyWaitsWhileThereAreBuffers) {
+  service_.GiveBackAll();
   Caller a = NewCaller('a');
   EXPECT_EQ(a.wait->AllocateBuffers(), Allocation::kGranted);
   EXPECT_EQ(log_, "");
 }
 
 TEST_P(UringWaitTest, GrantIsToldByACompletion) {
-  service_.TakeAllBut(0);
   Caller a = NewCaller('a');
   EXPECT_EQ(a.wait->AllocateBuffers(), Allocation::kWaiting);
   EXPECT_EQ(a.wait->AllocateBuffers(), Allocation::kWaiting);
@@ -96,7 +89,7 @@ TEST_P(UringWaitTest, GrantIsToldByACompletion) {
 }
 
 TEST_P(UringWaitTest, ReceiveWaitsForOneBuffer) {
-  service_.TakeAllBut(2);  // the reserve
+  service_.GiveBack(2);  // the reserve
   Caller a = NewCaller('a');
   EXPECT_EQ(a.wait->AllocateReceiveBuffer(Side::kResponse),
             Allocation::kWaiting);
@@ -105,7 +98,6 @@ TEST_P(UringWaitTest, ReceiveWaitsForOneBuffer) {
   EXPECT_EQ(log_, "A");
   EXPECT_FALSE(a.session.has_buffer(Side::kRequest));
   EXPECT_TRUE(a.session.has_buffer(Side::kResponse));
-  service_.GiveBackAll();
 }
 
 TEST_P(UringWaitTest, AnotherThreadWakesTheRing) {
@@ -124,7 +116,6 @@ TEST_P(UringWaitTest, AnotherThreadWakesTheRing) {
 Service* signal_service;
 
 TEST_P(UringWaitTest, SignalHandlerWakesTheRingInTheMiddleOfASubmission) {
-  service_.TakeAllBut(0);
   Caller a = NewCaller('a');
   ASSERT_EQ(a.wait->AllocateBuffers(), Allocation::kWaiting);
   signal_service = &service_;
@@ -141,10 +132,9 @@ TEST_P(UringWaitTest, SignalHandlerWakesTheRingInTheMiddleOfASubmission) {
 }
 
 TEST_P(UringWaitTest, WaitersAreCalledInTheOrderInWhichTheyAreServed) {
-  service_.TakeAllBut(0);
   std::deque<Caller> callers;
   for (char name = 'a'; name <= 'z'; ++name) {
-    callers.emplace_back(service_, *loop_, log_, name);
+    callers.emplace_back(*this, name);
     ASSERT_EQ(callers.back().wait->AllocateBuffers(), Allocation::kWaiting);
   }
   service_.GiveBackAll();
@@ -159,7 +149,6 @@ TEST_P(UringWaitTest, WaitersAreCalledInTheOrderInWhichTheyAreServed) {
 }
 
 TEST_P(UringWaitTest, DeadlineEndsAWait) {
-  service_.TakeAllBut(0);
   Caller a = NewCaller('a'), b = NewCaller('b');
   ASSERT_EQ(a.wait->AllocateBuffers(steady_clock::now() + milliseconds(5)),
             Allocation::kWaiting);
@@ -172,19 +161,16 @@ TEST_P(UringWaitTest, DeadlineEndsAWait) {
 }
 
 TEST_P(UringWaitTest, PassedDeadlineEndsAWait) {
-  service_.TakeAllBut(0);
   Caller a = NewCaller('a'), b = NewCaller('b');
   ASSERT_EQ(a.wait->AllocateBuffers(steady_clock::now()), Allocation::kWaiting);
   ASSERT_EQ(b.wait->AllocateBuffers(steady_clock::time_point::min()),
             Allocation::kWaiting);
   TurnUntil(2);
   EXPECT_EQ(log_.find_first_not_of("ab"), std::string::npos);
-  service_.GiveBackAll();
 }
 
 // The kernel has a timeout for the first one already.
 TEST_P(UringWaitTest, EarlierDeadlineComesFirst) {
-  service_.TakeAllBut(0);
   Caller a = NewCaller('a'), b = NewCaller('b'), c = NewCaller('c');
   const auto now = steady_clock::now();
   ASSERT_EQ(a.wait->AllocateBuffers(now + hours(1)), Allocation::kWaiting);
@@ -204,7 +190,6 @@ TEST_P(UringWaitTest, EarlierDeadlineComesFirst) {
 }
 
 TEST_P(UringWaitTest, DeadlineOfAnEarlierWaitEndsNoLaterOne) {
-  service_.TakeAllBut(0);
   Caller a = NewCaller('a'), b = NewCaller('b');
   const auto soon = steady_clock::now() + milliseconds(20);
   ASSERT_EQ(a.wait->AllocateBuffers(soon), Allocation::kWaiting);
@@ -223,14 +208,12 @@ TEST_P(UringWaitTest, DeadlineOfAnEarlierWaitEndsNoLaterOne) {
 }
 
 TEST_P(UringWaitTest, AnyThreadMayCancel) {
-  service_.TakeAllBut(0);
   Caller a = NewCaller('a');
   ASSERT_EQ(a.wait->AllocateBuffers(), Allocation::kWaiting);
   std::thread other([&] { EXPECT_TRUE(a.session.CancelWait()); });
   TurnUntil(1);
   other.join();
   EXPECT_EQ(log_, "a");
-  service_.GiveBackAll();
 }
 
 // One of the two wins, the call comes once, and the buffers are where it says.
@@ -258,7 +241,6 @@ TEST_P(UringWaitTest, CancelAgainstGrant) {
 }
 
 TEST_P(UringWaitTest, DestroyedWaitIsNotCalled) {
-  service_.TakeAllBut(0);
   Caller a = NewCaller('a'), b = NewCaller('b'), c = NewCaller('c');
   ASSERT_EQ(a.wait->AllocateBuffers(steady_clock::now()), Allocation::kWaiting);
   ASSERT_EQ(b.wait->AllocateBuffers(), Allocation::kWaiting);
@@ -272,7 +254,6 @@ TEST_P(UringWaitTest, DestroyedWaitIsNotCalled) {
 }
 
 TEST_P(UringWaitTest, RingMayEndBeforeItsWaits) {
-  service_.TakeAllBut(0);
   {
     Caller a = NewCaller('a'), b = NewCaller('b');
     ASSERT_EQ(a.wait->AllocateBuffers(steady_clock::now()),
@@ -298,7 +279,6 @@ TEST_P(UringWaitTest, ServersOwnCompletionsAreLeftToIt) {
 }
 
 TEST_P(UringWaitTest, FullSubmissionQueueIsSubmitted) {
-  service_.TakeAllBut(0);
   Caller a = NewCaller('a');
   ASSERT_EQ(a.wait->AllocateBuffers(steady_clock::now() + hours(1)),
             Allocation::kWaiting);
@@ -337,7 +317,6 @@ TEST_P(UringWaitTest, FullCompletionQueueLosesNoWakeUp) {
 
 // Somebody may cancel all requests of a ring.
 TEST_P(UringWaitTest, CancelledRequestsOfTheLoopAreMadeAgain) {
-  service_.TakeAllBut(0);
   Caller a = NewCaller('a'), b = NewCaller('b');
   ASSERT_EQ(a.wait->AllocateBuffers(), Allocation::kWaiting);
   ASSERT_EQ(b.wait->AllocateBuffers(steady_clock::now() + milliseconds(50)),
@@ -358,7 +337,6 @@ TEST_P(UringWaitTest, CancelledRequestsOfTheLoopAreMadeAgain) {
 }
 
 TEST_P(UringWaitTest, CoroutinesAreResumedByACompletion) {
-  service_.TakeAllBut(0);
   SessionBuffers a(service_.sessions()), b(service_.sessions());
   SessionBuffers c(service_.sessions()), d(service_.sessions());
   Pair(a, 'a');
@@ -383,6 +361,7 @@ TEST_P(UringWaitTest, CoroutinesAreResumedByACompletion) {
 // Sessions of a ring against threads that block: all of them are served, again
 // and again, some with deadlines.
 TEST_P(UringWaitTest, ManySessionsOfManyThreads) {
+  service_.GiveBackAll();
   const uint32_t seed = std::random_device()();
   SCOPED_TRACE(seed);
   constexpr int kSessions = 20;

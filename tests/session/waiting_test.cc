@@ -11,50 +11,50 @@
 
 #include "gtest/gtest.h"
 #include "tandem/session/session_buffers.h"
-#include "tandem/tests/session/session_test_util.h"
+#include "tandem/tests/pool/testing.h"
+#include "tandem/tests/support/full_service.h"
+#include "tandem/tests/support/service.h"
+#include "tandem/tests/support/waiting_session.h"
 
 namespace tandem {
 namespace {
 
-TEST(WaitingTest, ServesCompleteThenPairThenReceive) {
-  Service service({.capacity = 16});
-  SessionBuffers complete(service.sessions());
+using enum Allocation;
+
+class WaitingTest : public FullServiceTest<> {
+ protected:
+  WaitingTest() : FullServiceTest({.capacity = 8, .reserve = 2}) {}
+};
+
+TEST_F(WaitingTest, ServesCompleteThenPairThenReceive) {
+  WaitingSession complete = Named('c'), pair = Named('p'), receive = Named('r');
+  service_.GiveBack(3);
   HoldOne(complete);
-  service.TakeAllBut(0);
-  std::string order;
-  LetterWaker r(order, 'r'), p(order, 'p'), c(order, 'c');
-  SessionBuffers pair(service.sessions());
-  SessionBuffers receive(service.sessions());
-  ASSERT_EQ(receive.AllocateReceiveBuffer(Side::kRequest, r),
-            Allocation::kWaiting);
-  ASSERT_EQ(pair.AllocateBuffers(p), Allocation::kWaiting);
-  ASSERT_EQ(complete.AllocateBuffers(c), Allocation::kWaiting);
-  service.GiveBack(1);
-  EXPECT_EQ(order, "c");
-  service.GiveBack(1);
-  EXPECT_EQ(order, "c");
-  service.GiveBack(1);
-  EXPECT_EQ(order, "cp");
-  service.GiveBack(2);  // The receive must leave two.
-  EXPECT_EQ(order, "cp");
-  service.GiveBack(1);
-  EXPECT_EQ(order, "cpr");
-  service.GiveBackAll();
+  service_.TakeAllBut(0);
+  ASSERT_EQ(receive.Receive(), kWaiting);
+  ASSERT_EQ(pair.Pair(), kWaiting);
+  ASSERT_EQ(complete.Pair(), kWaiting);
+  service_.GiveBack(1);
+  EXPECT_EQ(log_, "c");
+  service_.GiveBack(1);
+  EXPECT_EQ(log_, "c");
+  service_.GiveBack(1);
+  EXPECT_EQ(log_, "cp");
+  service_.GiveBack(2);  // The receive must leave two.
+  EXPECT_EQ(log_, "cp");
+  service_.GiveBack(1);
+  EXPECT_EQ(log_, "cpr");
 }
 
-TEST(WaitingTest, ServesFirstComeFirstServedWithinAClass) {
+TEST_F(WaitingTest, ServesFirstComeFirstServedWithinAClass) {
   for (const bool pairs : {true, false}) {
     Service service({.capacity = 32});
     service.TakeAllBut(0);
     std::string order;
-    std::deque<LetterWaker> wakers;
-    std::deque<SessionBuffers> sessions;
+    std::deque<WaitingSession> sessions;
     for (const char letter : std::string("abcdefgh")) {
-      LetterWaker& waker = wakers.emplace_back(order, letter);
-      SessionBuffers& session = sessions.emplace_back(service.sessions());
-      ASSERT_EQ(pairs ? session.AllocateBuffers(waker)
-                      : session.AllocateReceiveBuffer(Side::kRequest, waker),
-                Allocation::kWaiting);
+      auto& session = sessions.emplace_back(service, &order, letter);
+      ASSERT_EQ(pairs ? session.Pair() : session.Receive(), kWaiting);
     }
     service.GiveBackAll();
     EXPECT_EQ(order, "abcdefgh");
@@ -63,275 +63,191 @@ TEST(WaitingTest, ServesFirstComeFirstServedWithinAClass) {
 
 // A wait that is served before Allocate returns is an allocation like any
 // other: no wake-up.
-TEST(WaitingTest, WakesNobodyWhoGotItsBuffersAtOnce) {
-  Service service({.capacity = 8});
-  CountingWaker waker;
-  SessionBuffers session(service.sessions());
-  EXPECT_EQ(session.AllocateBuffers(waker), Allocation::kGranted);
-  session.ReleaseBuffers();
-  EXPECT_EQ(session.AllocateReceiveBuffer(Side::kRequest, waker),
-            Allocation::kGranted);
-  EXPECT_EQ(waker.calls(), 0);
-  EXPECT_EQ(session.FinishWait(), WaitStatus::kNone);
+TEST_F(WaitingTest, WakesNobodyWhoGotItsBuffersAtOnce) {
+  service_.GiveBackAll();
+  EXPECT_EQ(session_.Pair(), kGranted);
+  session_.ReleaseBuffers();
+  EXPECT_EQ(session_.Receive(), kGranted);
+  EXPECT_EQ(session_.wakes(), 0);
+  EXPECT_EQ(session_.FinishWait(), WaitStatus::kNone);
 }
 
-TEST(WaitingTest, WakesEachWaiterOnce) {
-  Service service({.capacity = 8});
-  service.TakeAllBut(0);
-  CountingWaker waker;
-  SessionBuffers session(service.sessions());
-  ASSERT_EQ(session.AllocateBuffers(waker), Allocation::kWaiting);
-  service.GiveBackAll();
-  EXPECT_EQ(waker.calls(), 1);
-  EXPECT_EQ(session.FinishWait(), WaitStatus::kGranted);
-  EXPECT_EQ(session.FinishWait(), WaitStatus::kNone);
-  EXPECT_EQ(service.Waiting(), 0u);
+TEST_F(WaitingTest, WakesEachWaiterOnce) {
+  ASSERT_EQ(session_.Pair(), kWaiting);
+  service_.GiveBackAll();
+  EXPECT_EQ(session_.wakes(), 1);
+  EXPECT_EQ(session_.FinishWait(), WaitStatus::kGranted);
+  EXPECT_EQ(session_.FinishWait(), WaitStatus::kNone);
+  EXPECT_EQ(service_.Waiting(), 0u);
 }
 
 // The buffers come with the wake-up: an allocation in between gets none
 // of them.
-TEST(WaitingTest, HandsBuffersOverWithTheWakeUp) {
+TEST_F(WaitingTest, HandsBuffersOverWithTheWakeUp) {
   Service service({.capacity = 2, .reserve = 0});
   service.TakeAllBut(0);
-  struct Woken {
-    Service& service;
-    SessionBuffers session;
-    bool other_got_one = true;
-    WaitStatus status = WaitStatus::kNone;
-  } woken{service, SessionBuffers(service.sessions())};
-  const Waker waker{[](void* context) noexcept {
-                      auto& self = *static_cast<Woken*>(context);
-                      self.other_got_one =
-                          self.service.pool().Acquire() != nullptr;
-                      self.status = self.session.FinishWait();
-                    },
-                    &woken};
-  ASSERT_EQ(woken.session.AllocateBuffers(waker), Allocation::kWaiting);
+  bool other_got_one = true;
+  WaitStatus status = WaitStatus::kNone;
+  WaitingSession session(service);
+  session.on_wake = [&] {
+    other_got_one = service.pool().Acquire() != nullptr;
+    status = session.FinishWait();
+  };
+  ASSERT_EQ(session.Pair(), kWaiting);
   service.GiveBackAll();
-  EXPECT_FALSE(woken.other_got_one);
-  EXPECT_EQ(woken.status, WaitStatus::kGranted);
-  EXPECT_TRUE(woken.session.has_buffer(Side::kRequest));
-  EXPECT_TRUE(woken.session.has_buffer(Side::kResponse));
+  EXPECT_FALSE(other_got_one);
+  EXPECT_EQ(status, WaitStatus::kGranted);
+  EXPECT_TRUE(session.has_buffer(Side::kRequest));
+  EXPECT_TRUE(session.has_buffer(Side::kResponse));
 }
 
-TEST(WaitingTest, AnswersWaitingToASessionThatWaits) {
-  Service service({.capacity = 8});
-  service.TakeAllBut(0);
-  SessionBuffers session(service.sessions());
-  ASSERT_EQ(session.AllocateReceiveBuffer(Side::kRequest, Waker{}),
-            Allocation::kWaiting);
-  EXPECT_EQ(session.AllocateBuffers(), Allocation::kWaiting);
-  EXPECT_EQ(session.AllocateBuffers(Waker{}), Allocation::kWaiting);
-  EXPECT_EQ(session.AllocateReceiveBuffer(Side::kResponse),
-            Allocation::kWaiting);
-  EXPECT_EQ(service.Waiting(), 1u);
+TEST_F(WaitingTest, AnswersWaitingToASessionThatWaits) {
+  ASSERT_EQ(session_.Receive(), kWaiting);
+  EXPECT_EQ(session_.AllocateBuffers(), kWaiting);
+  EXPECT_EQ(session_.Pair(), kWaiting);
+  EXPECT_EQ(session_.AllocateReceiveBuffer(Side::kResponse), kWaiting);
+  EXPECT_EQ(service_.Waiting(), 1u);
   // Once granted, the next allocation ends the wait.
-  service.GiveBackAll();
-  EXPECT_EQ(session.AllocateReceiveBuffer(Side::kRequest),
-            Allocation::kGranted);
-  EXPECT_TRUE(session.has_buffer(Side::kRequest));
-  EXPECT_EQ(session.FinishWait(), WaitStatus::kNone);
+  service_.GiveBackAll();
+  EXPECT_EQ(session_.AllocateReceiveBuffer(Side::kRequest), kGranted);
+  EXPECT_TRUE(session_.has_buffer(Side::kRequest));
+  EXPECT_EQ(session_.FinishWait(), WaitStatus::kNone);
 }
 
 // One buffer is free while a pair waits for two.
-TEST(WaitingTest, NoLaterAllocationOvertakesAWaiter) {
+TEST_F(WaitingTest, NoLaterAllocationOvertakesAWaiter) {
   Service service({.capacity = 8, .reserve = 0});
   service.TakeAllBut(1);
-  SessionBuffers waiter(service.sessions());
-  ASSERT_EQ(waiter.AllocateBuffers(Waker{}), Allocation::kWaiting);
+  WaitingSession waiter(service), later(service);
+  ASSERT_EQ(waiter.Pair(), kWaiting);
   EXPECT_EQ(service.pool().Acquire(), nullptr);
-  SessionBuffers later(service.sessions());
-  EXPECT_EQ(later.AllocateReceiveBuffer(Side::kRequest),
-            Allocation::kExhausted);
+  EXPECT_EQ(later.AllocateReceiveBuffer(Side::kRequest), kExhausted);
   service.GiveBack(1);
   EXPECT_EQ(waiter.FinishWait(), WaitStatus::kGranted);
-  service.GiveBackAll();
 }
 
-TEST(WaitingTest, NoLaterAllocationOfItsClassOvertakesAWaiter) {
+TEST_F(WaitingTest, NoLaterAllocationOfItsClassOvertakesAWaiter) {
   Service service({.capacity = 8, .reserve = 4});
   service.TakeAllBut(4);
-  SessionBuffers waiter(service.sessions());
-  ASSERT_EQ(waiter.AllocateReceiveBuffer(Side::kRequest, Waker{}),
-            Allocation::kWaiting);
-  SessionBuffers pair(service.sessions());
-  ASSERT_EQ(pair.AllocateBuffers(), Allocation::kGranted);  // A higher one may.
+  WaitingSession waiter(service), pair(service), later(service);
+  ASSERT_EQ(waiter.Receive(), kWaiting);
+  ASSERT_EQ(pair.AllocateBuffers(), kGranted);  // A higher one may.
   pair.ReleaseBuffers();
-  SessionBuffers later(service.sessions());
-  EXPECT_EQ(later.AllocateReceiveBuffer(Side::kRequest),
-            Allocation::kExhausted);
+  EXPECT_EQ(later.AllocateReceiveBuffer(Side::kRequest), kExhausted);
   service.GiveBack(1);
-  EXPECT_EQ(later.AllocateReceiveBuffer(Side::kRequest),
-            Allocation::kExhausted);
+  EXPECT_EQ(later.AllocateReceiveBuffer(Side::kRequest), kExhausted);
   EXPECT_EQ(waiter.FinishWait(), WaitStatus::kGranted);
-  service.GiveBackAll();
 }
 
 // Not even out of its own cache: neither what this thread has just released,
 // nor what lay in its cache before.
-TEST(WaitingTest, NoLaterAllocationOvertakesAWaiterOutOfItsOwnCache) {
+TEST_F(WaitingTest, NoLaterAllocationOvertakesAWaiterOutOfItsOwnCache) {
   Service service({.capacity = 8, .reserve = 0, .cache_size = 4});
   service.TakeAllBut(1);
   std::byte* const own = service.pool().Acquire();
   service.pool().Release(own);
   ASSERT_EQ(service.pool().Snapshot().cached, 1u);
-  SessionBuffers waiter(service.sessions());
-  std::thread([&] {
-    ASSERT_EQ(waiter.AllocateBuffers(Waker{}), Allocation::kWaiting);
-  }).join();
+  WaitingSession waiter(service);
+  std::thread([&] { ASSERT_EQ(waiter.Pair(), kWaiting); }).join();
   EXPECT_EQ(service.pool().Snapshot().cached, 0u);
   EXPECT_EQ(service.pool().Acquire(), nullptr);
   service.GiveBack(1);
   EXPECT_EQ(service.pool().Acquire(), nullptr);
   EXPECT_EQ(waiter.FinishWait(), WaitStatus::kGranted);
-  service.GiveBackAll();
 }
 
-TEST(WaitingTest, NobodyWaitsWhileBuffersLieInOtherThreadsCaches) {
+TEST_F(WaitingTest, NobodyWaitsWhileBuffersLieInOtherThreadsCaches) {
   Service service({.capacity = 8, .reserve = 0, .cache_size = 4});
-  const ParkedThread parked(service.pool());
+  Companion parked;
+  parked.Run([&] { FillCache(service.pool()); });
   service.TakeAllBut(2);
-  SessionBuffers session(service.sessions());
-  EXPECT_EQ(session.AllocateBuffers(Waker{}), Allocation::kGranted);
-  service.GiveBackAll();
+  WaitingSession session(service);
+  EXPECT_EQ(session.Pair(), kGranted);
 }
 
-TEST(WaitingTest, IsServedByAReleaseOnAnotherThread) {
-  Service service({.capacity = 4});
-  service.TakeAllBut(0);
-  CountingWaker waker;
-  SessionBuffers session(service.sessions());
-  ASSERT_EQ(session.AllocateBuffers(waker), Allocation::kWaiting);
-  std::thread([&] { service.GiveBackAll(); }).join();
-  EXPECT_EQ(waker.calls(), 1);
-  EXPECT_EQ(session.FinishWait(), WaitStatus::kGranted);
+TEST_F(WaitingTest, IsServedByAReleaseOnAnotherThread) {
+  ASSERT_EQ(session_.Pair(), kWaiting);
+  std::thread([&] { service_.GiveBackAll(); }).join();
+  EXPECT_EQ(session_.wakes(), 1);
+  EXPECT_EQ(session_.FinishWait(), WaitStatus::kGranted);
 }
 
-TEST(WaitingTest, IsServedByTheEndOfASession) {
-  Service service({.capacity = 3});
-  auto holder = std::make_unique<SessionBuffers>(service.sessions());
-  ASSERT_EQ(holder->AllocateBuffers(), Allocation::kGranted);
+TEST_F(WaitingTest, IsServedByTheEndOfASession) {
+  service_.GiveBack(2);
+  auto holder = std::make_unique<SessionBuffers>(service_.sessions());
+  ASSERT_EQ(holder->AllocateBuffers(), kGranted);
   Fill(*holder, Side::kRequest);
-  CountingWaker waker;
-  SessionBuffers session(service.sessions());
-  ASSERT_EQ(session.AllocateBuffers(waker), Allocation::kWaiting);
+  ASSERT_EQ(session_.Pair(), kWaiting);
   holder.reset();
-  EXPECT_EQ(waker.calls(), 1);
+  EXPECT_EQ(session_.wakes(), 1);
 }
 
-TEST(WaitingTest, WithoutAFunctionTheWaiterLooksByItself) {
-  Service service({.capacity = 4});
-  service.TakeAllBut(0);
-  SessionBuffers session(service.sessions());
-  ASSERT_EQ(session.AllocateBuffers(Waker{}), Allocation::kWaiting);
-  EXPECT_EQ(session.FinishWait(), WaitStatus::kWaiting);
-  service.GiveBackAll();
-  EXPECT_EQ(session.FinishWait(), WaitStatus::kGranted);
+TEST_F(WaitingTest, WithoutAFunctionTheWaiterLooksByItself) {
+  ASSERT_EQ(session_.AllocateBuffers(Waker{}), kWaiting);
+  EXPECT_EQ(session_.FinishWait(), WaitStatus::kWaiting);
+  service_.GiveBackAll();
+  EXPECT_EQ(session_.FinishWait(), WaitStatus::kGranted);
 }
 
 // A chain in which each wake-up returns what it got, which serves the next.
-class ChainLink {
- public:
-  ChainLink(Service& service, int& depth, int& deepest, int& count)
-      : session_(service.sessions()),
-        depth_(depth),
-        deepest_(deepest),
-        count_(count) {}
-
-  void Wait() {
-    ASSERT_EQ(session_.AllocateBuffers(Waker{Wake, this}),
-              Allocation::kWaiting);
-  }
-
- private:
-  static void Wake(void* context) noexcept {
-    auto& self = *static_cast<ChainLink*>(context);
-    ++self.count_;
-    self.deepest_ = std::max(self.deepest_, ++self.depth_);
-    EXPECT_EQ(self.session_.FinishWait(), WaitStatus::kGranted);
-    self.session_.ReleaseBuffers();
-    --self.depth_;
-  }
-  SessionBuffers session_;
-  int& depth_;
-  int& deepest_;
-  int& count_;
-};
-
-TEST(WaitingTest, WakeUpsThatReleaseDoNotNest) {
-  Service service({.capacity = 2, .reserve = 0});
-  service.TakeAllBut(0);
+TEST_F(WaitingTest, WakeUpsThatReleaseDoNotNest) {
   int depth = 0, deepest = 0, count = 0;
-  std::deque<ChainLink> chain;
+  std::deque<WaitingSession> chain;
   for (int i = 0; i < 1000; ++i) {
-    chain.emplace_back(service, depth, deepest, count).Wait();
+    WaitingSession& link = chain.emplace_back(service_);
+    link.on_wake = [&] {
+      ++count;
+      deepest = std::max(deepest, ++depth);
+      EXPECT_EQ(link.FinishWait(), WaitStatus::kGranted);
+      link.ReleaseBuffers();
+      --depth;
+    };
+    ASSERT_EQ(link.Pair(), kWaiting);
   }
-  service.GiveBackAll();
+  service_.GiveBack(2);
   EXPECT_EQ(count, 1000);
   EXPECT_EQ(deepest, 1);
-  EXPECT_EQ(service.Free(), 2u);
+  EXPECT_EQ(service_.Free(), 2u);
+}
+
+// The buffers of a grant come first, whatever the thread's cache could serve.
+TEST_F(WaitingTest, AllocatingCollectsAGrantThoughTheCacheHasBuffers) {
+  ASSERT_EQ(session_.AllocateBuffers(Waker{}), kWaiting);
+  service_.GiveBackAll();
+  // Until the cache is biased again.
+  for (int i = 0; i < 200'000; ++i) {
+    service_.pool().Release(service_.pool().Acquire());
+  }
+  EXPECT_EQ(session_.AllocateBuffers(), kGranted);
+  EXPECT_EQ(service_.Free(), 6u);
+  EXPECT_EQ(session_.FinishWait(), WaitStatus::kNone);
+  session_.ReleaseBuffers();
+  EXPECT_EQ(service_.Free(), 8u);
 }
 
 // A session that asks again from its own wake-up joins the end of the queue.
-class Insistent {
- public:
-  Insistent(Service& service, std::string& order, char letter)
-      : session_(service.sessions()), order_(order), letter_(letter) {}
-
-  Allocation Ask() { return session_.AllocateBuffers(Waker{Wake, this}); }
-
- private:
-  static void Wake(void* context) noexcept {
-    auto& self = *static_cast<Insistent*>(context);
-    self.order_ += self.letter_;
-    EXPECT_EQ(self.session_.FinishWait(), WaitStatus::kGranted);
-    self.session_.ReleaseBuffers();
-    if (++self.turns_ < 3) {
-      EXPECT_EQ(self.Ask(), Allocation::kWaiting);
-    }
-  }
-  SessionBuffers session_;
-  std::string& order_;
-  const char letter_;
-  int turns_ = 0;
-};
-
-// The buffers of a grant come first, whatever the thread's cache could serve.
-TEST(WaitingTest, AllocatingCollectsAGrantThoughTheCacheHasBuffers) {
-  Service service({.capacity = 8});
-  service.TakeAllBut(0);
-  SessionBuffers session(service.sessions());
-  ASSERT_EQ(session.AllocateBuffers(Waker{}), Allocation::kWaiting);
-  service.GiveBackAll();
-  // Until the cache is biased again.
-  for (int i = 0; i < 200'000; ++i) {
-    service.pool().Release(service.pool().Acquire());
-  }
-  EXPECT_EQ(session.AllocateBuffers(), Allocation::kGranted);
-  EXPECT_EQ(service.Free(), 6u);
-  EXPECT_EQ(session.FinishWait(), WaitStatus::kNone);
-  session.ReleaseBuffers();
-  EXPECT_EQ(service.Free(), 8u);
-}
-
-TEST(WaitingTest, WakeUpMayAskAgainAndThenComesLast) {
-  Service service({.capacity = 2, .reserve = 0});
-  service.TakeAllBut(0);
-  std::string order;
-  std::deque<Insistent> sessions;
+TEST_F(WaitingTest, WakeUpMayAskAgainAndThenComesLast) {
+  std::deque<WaitingSession> sessions;
   for (const char letter : {'a', 'b', 'c'}) {
-    ASSERT_EQ(sessions.emplace_back(service, order, letter).Ask(),
-              Allocation::kWaiting);
+    WaitingSession& session = sessions.emplace_back(service_, &log_, letter);
+    session.on_wake = [&session] {
+      EXPECT_EQ(session.FinishWait(), WaitStatus::kGranted);
+      session.ReleaseBuffers();
+      if (session.wakes() < 3) {
+        EXPECT_EQ(session.Pair(), kWaiting);
+      }
+    };
+    ASSERT_EQ(session.Pair(), kWaiting);
   }
-  service.GiveBackAll();
-  EXPECT_EQ(order, "abcabcabc");
-  EXPECT_EQ(service.Waiting(), 0u);
-  EXPECT_EQ(service.Free(), 2u);
+  service_.GiveBack(2);
+  EXPECT_EQ(log_, "abcabcabc");
+  EXPECT_EQ(service_.Waiting(), 0u);
+  EXPECT_EQ(service_.Free(), 2u);
 }
 
 // No wake-up is lost between a release and a subscription: whichever of the two
 // comes first, the buffers and the waiter meet.
-TEST(WaitingTest, NoWakeUpIsLostBetweenReleaseAndSubscription) {
+TEST_F(WaitingTest, NoWakeUpIsLostBetweenReleaseAndSubscription) {
   Service service({.capacity = 2, .reserve = 0, .cache_size = 2});
   std::atomic<int> turn{0};
   const int rounds = Rounds(60'000);
@@ -346,10 +262,10 @@ TEST(WaitingTest, NoWakeUpIsLostBetweenReleaseAndSubscription) {
       while (turn != 2 * i) std::this_thread::yield();
     }
   });
-  SessionBuffers session(service.sessions());
+  WaitingSession session(service);
   for (int i = 1; i <= rounds; ++i) {
     while (turn != 2 * i - 1) std::this_thread::yield();
-    if (session.AllocateBuffers(Waker{}) == Allocation::kWaiting) {
+    if (session.AllocateBuffers(Waker{}) == kWaiting) {
       const auto patience =
           std::chrono::steady_clock::now() + std::chrono::seconds(20);
       while (session.FinishWait() == WaitStatus::kWaiting) {

@@ -1,5 +1,5 @@
-#ifndef TANDEM_TESTS_SESSION_COROUTINES_H_
-#define TANDEM_TESTS_SESSION_COROUTINES_H_
+#ifndef TANDEM_TESTS_SUPPORT_COROUTINES_H_
+#define TANDEM_TESTS_SUPPORT_COROUTINES_H_
 
 #include <coroutine>
 #include <exception>
@@ -92,4 +92,4 @@ class Owned {
 
 }  // namespace tandem
 
-#endif  // TANDEM_TESTS_SESSION_COROUTINES_H_
+#endif  // TANDEM_TESTS_SUPPORT_COROUTINES_H_

@@ -1,12 +1,10 @@
-#ifndef TANDEM_TESTS_SESSION_SESSION_TEST_UTIL_H_
-#define TANDEM_TESTS_SESSION_SESSION_TEST_UTIL_H_
+#ifndef TANDEM_TESTS_SUPPORT_SERVICE_H_
+#define TANDEM_TESTS_SUPPORT_SERVICE_H_
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "tandem/pool/buffer_pool.h"
@@ -34,6 +32,8 @@ class Service {
     sessions_ = *std::move(sessions);
   }
 
+  ~Service() { GiveBackAll(); }
+
   BufferPool& pool() { return *pool_; }
   SessionAllocator& sessions() { return *sessions_; }
   const SessionAllocator& sessions() const { return *sessions_; }
@@ -45,7 +45,8 @@ class Service {
   }
   uint32_t Waiting() const { return pool_->Snapshot().waiting; }
 
-  // Takes all buffers except `leave`. GiveBack gives them back.
+  // Takes all buffers except `leave`. GiveBack gives them back, and so does the
+  // end of this object.
   void TakeAllBut(uint32_t leave) {
     std::vector<std::byte*> taken(Free() - leave);
     Require(pool_->AcquireMany(taken), "too few buffers are free");
@@ -84,65 +85,6 @@ inline void HoldOne(SessionBuffers& session, Side side = Side::kRequest) {
   Fill(session, side);
 }
 
-// Counts its wake-ups.
-class CountingWaker {
- public:
-  operator Waker() { return {Count, this}; }  // NOLINT: as a waker it is used
-  int calls() const { return calls_; }
-
- private:
-  static void Count(void* context) noexcept {
-    ++static_cast<CountingWaker*>(context)->calls_;
-  }
-  std::atomic<int> calls_{0};
-};
-
-// Appends a letter to a log, which shows the order of wake-ups.
-class LetterWaker {
- public:
-  LetterWaker(std::string& log, char letter) : log_(log), letter_(letter) {}
-  operator Waker() { return {Append, this}; }  // NOLINT: as CountingWaker
-
- private:
-  static void Append(void* context) noexcept {
-    auto& self = *static_cast<LetterWaker*>(context);
-    self.log_ += self.letter_;
-  }
-  std::string& log_;
-  const char letter_;
-};
-
-// A thread that fills its cache with buffers of the pool, and then sleeps
-// until this object is destroyed. Other threads must find everything that it
-// has cached.
-class ParkedThread {
- public:
-  explicit ParkedThread(BufferPool& pool) {
-    thread_ = std::thread([this, &pool] {
-      std::vector<std::byte*> buffers;
-      for (uint32_t i = 0; i < pool.Snapshot().cache_limit; ++i) {
-        std::byte* const buffer = pool.Acquire();
-        if (buffer != nullptr) buffers.push_back(buffer);
-      }
-      for (std::byte* const buffer : buffers) pool.Release(buffer);
-      parked_ = true;
-      parked_.notify_one();
-      leave_.wait(false);
-    });
-    parked_.wait(false);
-  }
-  ~ParkedThread() {
-    leave_ = true;
-    leave_.notify_one();
-    thread_.join();
-  }
-
- private:
-  std::atomic<bool> parked_{false};
-  std::atomic<bool> leave_{false};
-  std::thread thread_;
-};
-
 }  // namespace tandem
 
-#endif  // TANDEM_TESTS_SESSION_SESSION_TEST_UTIL_H_
+#endif  // TANDEM_TESTS_SUPPORT_SERVICE_H_
