@@ -234,7 +234,7 @@ void ThreadBinder::RemovePool(const ThreadSlot& pass) {
   for (;; sched_yield()) {
     const Lock lock;
     if (self.returning_to == pass.slot) {
-      Die("tandem: a pool is destroyed by a wake-up out of it");
+      Die("tandem: a waker destroys the pool that called it");
     }
     if (users[pass.slot] != 0) continue;
     for (Thread* thread = threads; thread != nullptr; thread = thread->next) {

@@ -184,7 +184,7 @@ absl::StatusOr<ClassId> SessionAllocator::FindClass(
 void SessionAllocator::CheckNeedsOne(ClassId id) const {
   if (static_cast<size_t>(id) >= classes_.size() || id == pair_) [[unlikely]] {
     Die("tandem: pool \"", pool().name(), "\": class ",
-        static_cast<uint64_t>(id), " is none that needs one buffer");
+        static_cast<uint64_t>(id), " is not a class of one buffer");
   }
 }
 

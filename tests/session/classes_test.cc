@@ -219,9 +219,9 @@ TEST(ClassesDeathTest, WhatNeedsTwoOrIsNoClassIsRefused) {
   Service service({.capacity = 8});
   SessionBuffers session(service.sessions());
   EXPECT_DEATH((void)service.sessions().Acquire(service.sessions().pair()),
-               "class 1 is none that needs one buffer");
+               "class 1 is not a class of one buffer");
   EXPECT_DEATH((void)session.AllocateBufferAs(ClassId{3}, Side::kRequest),
-               "class 3 is none that needs one buffer");
+               "class 3 is not a class of one buffer");
 }
 
 }  // namespace
