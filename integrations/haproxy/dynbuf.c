@@ -24,7 +24,8 @@ struct pool_head* pool_head_buffer __read_mostly;
 struct dynbuf_wait {
   tandem_session session;
   struct buffer_wait* owner;  // NULL once it has left, or was called
-  struct dynbuf_wait* next;   // in one of the lists below
+  struct list queue;          // of its thread and level
+  struct dynbuf_wait* next;   // in one of the other lists below
   enum dynbuf_level level;
   int thread;  // the owner's thread
   int granted_at;
@@ -36,11 +37,15 @@ struct dynbuf_fifo {
   struct dynbuf_wait** last;
 };
 
+// A thread has one queue for each level, and only the first wait of a queue asks
+// Tandem. So the threads take turns: none sleeps while hundreds of waits of
+// another thread are served.
 static struct dynbuf_thread {
   struct dynbuf_wait* served;  // by any thread, newest first
   struct tasklet* tells;       // calls the owners of these
   struct task* returns;        // gives back buffers that no owner has taken
   struct list waiting;         // buffer_waits
+  struct list queues[DYNBUF_LEVELS];
   struct dynbuf_wait* unused;
   struct dynbuf_fifo granted[DYNBUF_LEVELS];
   enum dynbuf_level failed;   // of the last failed allocation
@@ -101,10 +106,29 @@ static struct dynbuf_wait* new_wait(struct dynbuf_thread* me) {
 
 static void ask(struct dynbuf_wait* wait) {
   const tandem_waker waker = {.wake = told_later, .context = wait};
-  // If too many sessions wait, it asks again when its turn comes.
+  // If it is refused, it asks again when its thread is told.
   if (session_alloc_buffer_as(&wait->session, classes[wait->level],
                               TANDEM_REQUEST, &waker) != TANDEM_WAITING) {
     told_later(wait);
+  }
+}
+
+static int asks(const struct dynbuf_wait* wait) {
+  return wait->queue.p == &threads[wait->thread].queues[wait->level];
+}
+
+static void join_queue(struct dynbuf_wait* wait) {
+  LIST_APPEND(&threads[wait->thread].queues[wait->level], &wait->queue);
+  if (asks(wait)) ask(wait);
+}
+
+// Lets the next one ask, if `wait` did.
+static void leave_queue(struct dynbuf_wait* wait) {
+  struct list* const queue = &threads[wait->thread].queues[wait->level];
+  const int next_asks = asks(wait);
+  LIST_DELETE(&wait->queue);
+  if (next_asks && !LIST_ISEMPTY(queue)) {
+    ask(LIST_NEXT(queue, struct dynbuf_wait*, queue));
   }
 }
 
@@ -124,7 +148,7 @@ void dynbuf_wait_for(enum dynbuf_level level, struct buffer_wait* bw) {
   wait->thread = tid;
   bw->wait = wait;
   LIST_APPEND(&me->waiting, &bw->list);
-  ask(wait);
+  join_queue(wait);
 }
 
 void dynbuf_leave(struct buffer_wait* bw) {
@@ -133,11 +157,13 @@ void dynbuf_leave(struct buffer_wait* bw) {
   if (wait == NULL) return;
   bw->wait = NULL;
   wait->owner = NULL;
-  // If the cancel is too late, the granted buffer is on its way to its thread.
-  if (session_cancel_wait(&wait->session)) {
+  if (asks(wait)) {
+    // If this is too late, the granted buffer is on its way to its thread.
+    if (!session_cancel_wait(&wait->session)) return;
     session_finish_wait(&wait->session);
-    recycle(&threads[tid], wait);
   }
+  leave_queue(wait);
+  recycle(&threads[wait->thread], wait);
 }
 
 // Gives back the buffer that `wait` was granted.
@@ -150,12 +176,13 @@ static void decline(struct dynbuf_thread* me, struct dynbuf_wait* wait) {
 static void tell(struct dynbuf_thread* me, struct dynbuf_wait* wait) {
   struct buffer_wait* const bw = wait->owner;
   session_finish_wait(&wait->session);
-  if (bw == NULL) {
-    decline(me, wait);
+  if (bw != NULL && session_buffer(&wait->session, TANDEM_REQUEST) == NULL) {
+    ask(wait);
     return;
   }
-  if (session_buffer(&wait->session, TANDEM_REQUEST) == NULL) {
-    ask(wait);
+  leave_queue(wait);
+  if (bw == NULL) {
+    decline(me, wait);
     return;
   }
   wait->owner = NULL;
@@ -293,10 +320,9 @@ static int create_pool_of_process(void) {
       {.name = "request", .keep = MIN(2, most), .rank = 20},
       {.name = "se_rx", .keep = MIN(3, most), .rank = 30},
       {.name = "mux_rx", .keep = most, .rank = 40}};
-  // For each connection, its stream and its two multiplexers may wait.
   const tandem_allocator_options options = {
       .size = sizeof(options),
-      .max_waiters = MIN(3U * global.maxconn + 1024U, 1U << 19),
+      .max_waiters = MAX_THREADS * DYNBUF_LEVELS,
       // A less urgent waiter must not be promoted: more urgent ones make room
       // for it.
       .max_overtakes = 1000000,
@@ -324,6 +350,7 @@ static int start_thread(void) {
   LIST_INIT(&me->waiting);
   for (int level = 0; level < DYNBUF_LEVELS; ++level) {
     fifo_init(&me->granted[level]);
+    LIST_INIT(&me->queues[level]);
   }
   me->tells = tasklet_new();
   me->returns = task_new_here();
