@@ -37,9 +37,9 @@ struct dynbuf_fifo {
   struct dynbuf_wait** last;
 };
 
-// A thread has one queue for each level, and only the first wait of a queue asks
-// Tandem. So the threads take turns: none sleeps while hundreds of waits of
-// another thread are served.
+// A thread has one queue for each level, and only the first wait of a queue
+// asks Tandem. So the threads take turns: none sleeps while hundreds of waits
+// of another thread are served.
 static struct dynbuf_thread {
   struct dynbuf_wait* served;  // by any thread, newest first
   struct tasklet* tells;       // calls the owners of these
