@@ -19,7 +19,7 @@ namespace tandem::bench {
 // not a time. Each of the other threads takes as many buffers as a cache holds,
 // one by one, returns them, and sleeps until the end, as a server's threads do
 // at night. They do so one after another, so that there are enough for each.
-inline constexpr int kIdleThreads = 7;
+inline constexpr int kIdleThreads = 15;
 
 template <class Peer>
 size_t Reach() {

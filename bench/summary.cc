@@ -243,8 +243,7 @@ void Summary::PrintTable(std::ostream& out) const {
 void Summary::PrintStranding(std::ostream& out) const {
   if (reached_.empty()) return;
   out << "\nStranding: the buffers that one thread gets, of all that there "
-         "are, "
-         "while seven\nothers sleep that have used "
+         "are, while\nfifteen others sleep that have used "
       << kCachedBuffers << " each:\n";
   for (const auto& [peer, found] : reached_) {
     out << absl::StrFormat("  %-12s %5.0f of %5.0f\n", Words(peer), found.first,

@@ -9,7 +9,7 @@
 //
 // Peers. All do the same work on buffers of 16 KiB, and none touches the
 // buffers' memory:
-//   tandem        a pool of 4096 with default options
+//   tandem        a pool of 8192 with default options
 //   thread_array  a thread_local array of pointers, bounds checked: the limit
 //   rte_mempool   DPDK's pool, with a cache for each thread as large as
 //                 Tandem's; it checks nothing
@@ -40,7 +40,7 @@
 //                 starts again
 //   loop_32_of_512, and so on: the loop of DPDK's own test, mempool_perf: takes
 //                 512 in bulks of 32, then returns them; see loop_names.h
-//   stranding     a count: seven threads take 512 each, return them, and sleep;
+//   stranding     a count: 15 threads take 512 each, return them, and sleep;
 //                 how many does another thread get?
 //   waiting       8 buffers, and more sessions than these are enough for: takes
 //                 two, blocking the thread until it can; yields; returns them

@@ -286,7 +286,7 @@ def _tiles(report, ahead):
         for row in throughput["stranding"]:
             if row["peer"] == "tandem":
                 tiles.append((f"{row['reached']:,} of {row['of']:,}",
-                              "buffers that one thread finds while seven others sleep"))
+                              "buffers that one thread finds while fifteen others sleep"))
         hot = [row["shared"] for row in throughput.get("rmw", [])
                if row["scenario"] in ("one_buffer", "pair", "batch_of_32", "burst_of_64")]
         if hot:
