@@ -62,10 +62,10 @@ absl::StatusOr<MisuseCheck> MisuseCheck::Create(const PoolOptions& options,
       !options.debug.canaries) {
     return MisuseCheck(options, region, Mapping());
   }
-  // One state before the first buffer, and one for what is left of the last.
+  // One more, as the first buffer need not begin with a unit.
   const BufferMap& map = region.map();
   const size_t count =
-      map.stride() * map.capacity() / std::bit_floor(map.stride()) + 2;
+      map.stride() * map.capacity() / std::bit_floor(map.stride()) + 1;
   absl::StatusOr<Mapping> states =
       Mapping::Create(sizeof(State) * std::bit_ceil(count));
   if (!states.ok()) return std::move(states).status();
@@ -74,9 +74,7 @@ absl::StatusOr<MisuseCheck> MisuseCheck::Create(const PoolOptions& options,
 
 MisuseCheck::MisuseCheck(const PoolOptions& options, const Region& region,
                          Mapping states)
-    : finder_{.origin = reinterpret_cast<uintptr_t>(region.map().base()) -
-                        std::bit_floor(region.map().stride()),
-              .mask = std::bit_floor(states.bytes().size()) - sizeof(State),
+    : finder_{.mask = std::bit_floor(states.bytes().size()) - sizeof(State),
               .shift = static_cast<int>(std::bit_width(region.map().stride())) -
                        static_cast<int>(std::bit_width(sizeof(State)))},
       has_extras_(kPoisons || options.zero_on_release ||
@@ -91,10 +89,7 @@ MisuseCheck::MisuseCheck(const PoolOptions& options, const Region& region,
       canaries_(options.debug.canaries),
       buffer_size_(region.buffer_size()),
       map_(region.map()),
-      states_mapping_(std::move(states)) {
-  // The origin's own key is 0. The key in this word belongs to another unit.
-  if (states_ != nullptr) reinterpret_cast<State*>(states_)->holder = ~kIdle;
-}
+      states_mapping_(std::move(states)) {}
 
 void MisuseCheck::MarkEachTaken(std::span<std::byte* const> buffers) {
   MarkTaken(buffers);

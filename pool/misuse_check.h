@@ -55,11 +55,10 @@ class MisuseCheck {
     const Finder finder = finder_;
 #pragma GCC unroll 4
     for (std::byte* const buffer : buffers) {
-      const uint64_t key = finder.KeyOf(buffer);
       // relaxed, as in MarkIdle: a thread that hands the buffer on publishes
       // its state, too.
-      finder.WordOf(states, key)
-          .store(InHands(key, holder), std::memory_order::relaxed);
+      finder.WordOf(states, buffer)
+          .store(InHands(buffer, holder), std::memory_order::relaxed);
     }
   }
   [[gnu::always_inline]] void MarkIdle(std::span<std::byte* const> buffers,
@@ -69,9 +68,8 @@ class MisuseCheck {
     const Finder finder = finder_;
 #pragma GCC unroll 4
     for (std::byte* const buffer : buffers) {
-      const uint64_t key = finder.KeyOf(buffer);
-      const std::atomic_ref<uint64_t> word = finder.WordOf(states, key);
-      if (word.load(std::memory_order::relaxed) != InHands(key, from))
+      const std::atomic_ref<uint64_t> word = finder.WordOf(states, buffer);
+      if (word.load(std::memory_order::relaxed) != InHands(buffer, from))
           [[unlikely]] {
         DieOfMisuse(buffer);
       }
@@ -119,36 +117,35 @@ class MisuseCheck {
     const void* caller;  // the code that last took or released it
   };
   static constexpr uint64_t kIdle = 0;  // new memory is zero
-  // Added to the word while the kernel uses the buffer. No key of a buffer has
-  // this bit, as user space addresses are shorter.
+  // What is added to the address of a taken buffer, so that null is not idle.
+  // The one pointer that looks idle, -kTaken, lies in the kernel's half.
+  static constexpr uint64_t kTaken = uint64_t{1} << 22;
+  // Added to the word while the kernel uses the buffer. No buffer's word has
+  // this bit otherwise, as user space addresses are shorter.
   static constexpr uint64_t kLent = uint64_t{1} << 62;
 
-  // Finds a buffer's state. A unit is the largest power of two within a stride.
-  // A key is the distance from an origin, one unit before the first buffer: so
-  // neither a buffer nor null has the key 0, and no two buffers are in the same
-  // unit. Units are numbered modulo a power of two that is greater than their
-  // number.
+  // Finds a buffer's state. A unit is the largest power of two within a stride,
+  // so no two buffers begin in the same unit of the address space. Units are
+  // numbered modulo a power of two that is not less than the number of those in
+  // which buffers begin.
   struct Finder {
-    uint64_t KeyOf(const std::byte* pointer) const {
-      return reinterpret_cast<uintptr_t>(pointer) - origin;
+    size_t PlaceOf(const std::byte* pointer) const {
+      return (reinterpret_cast<uintptr_t>(pointer) >> shift) & mask;
     }
-    size_t PlaceOf(uint64_t key) const { return (key >> shift) & mask; }
-    std::atomic_ref<uint64_t> WordOf(std::byte* states, uint64_t key) const {
+    std::atomic_ref<uint64_t> WordOf(std::byte* states,
+                                     const std::byte* pointer) const {
       return std::atomic_ref(
-          reinterpret_cast<State*>(states + PlaceOf(key))->holder);
+          reinterpret_cast<State*>(states + PlaceOf(pointer))->holder);
     }
 
-    uintptr_t origin;
     size_t mask;  // for byte offsets within all states
     int shift;
   };
 
-  // The content of a state's word for the buffer with this key.
-  static uint64_t InHands(uint64_t key, Holder holder) {
-    return key | uint64_t{static_cast<uint8_t>(holder)} << 63;
-  }
-  uint64_t InHands(const std::byte* buffer, Holder holder) const {
-    return InHands(finder_.KeyOf(buffer), holder);
+  // The content of the state's word for this buffer.
+  static uint64_t InHands(const std::byte* buffer, Holder holder) {
+    return reinterpret_cast<uintptr_t>(buffer) + kTaken +
+           (uint64_t{static_cast<uint8_t>(holder)} << 63);
   }
 
   MisuseCheck(const PoolOptions& options, const Region& region, Mapping states);
@@ -163,8 +160,7 @@ class MisuseCheck {
   [[noreturn]] void DieOf(const std::byte* buffer, const Message& what) const;
 
   State& StateOf(const std::byte* buffer) const {
-    return *reinterpret_cast<State*>(states_ +
-                                     finder_.PlaceOf(finder_.KeyOf(buffer)));
+    return *reinterpret_cast<State*>(states_ + finder_.PlaceOf(buffer));
   }
 
   Finder finder_;
