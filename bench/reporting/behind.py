@@ -51,8 +51,8 @@ rte_mempool checks nothing: the check for misuse is {check_one} of the {one}
 instructions of one buffer."""),
     ("loop/tandem/*", """\
 The check for misuse, which rte_mempool has not: {check_many} of {many} instructions
-for 32 buffers taken and returned, and one store each way to a line of 8 buffers'
-words. The loop touches no buffer, so the check is most of what it measures."""),
+for 32 buffers taken and returned, and one store each way to a line of each buffer's
+own. The loop touches no buffer, so the check is most of what it measures."""),
     ("loop/tandem_unchecked/*", """\
 No check here. Within the cache the number of instructions decides: {one_unchecked} for
 one buffer, {pair_unchecked} for a pair, {many_unchecked} for 32, taken and returned. Of the
