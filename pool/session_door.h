@@ -75,18 +75,20 @@ class BufferPool::SessionDoor {
   // reserve may take what a cache holds.
   [[nodiscard, gnu::always_inline]] bool HandOutFast(
       std::span<std::byte*> out) {
-    if (!pool_.core_.TakeBiased(pool_.FastCache(), out, kAnyBuffer)) {
+    BufferPool& pool = pool_;  // read once
+    if (!pool.core_.TakeBiased(pool.FastCache(), out, kAnyBuffer)) {
       return false;
     }
-    pool_.misuse_check_.MarkTaken(out, Holder::kSession);
+    pool.misuse_check_.MarkTaken(out, Holder::kSession);
     return true;
   }
   // Takes back from a session, by the fast path or the slow one.
   template <size_t kCount>
   [[gnu::always_inline]] void TakeBackFast(
       std::span<std::byte* const, kCount> buffers) {
-    pool_.misuse_check_.MarkIdle(buffers, Holder::kSession);
-    if (!pool_.core_.GiveBiased(pool_.FastCache(), buffers)) [[unlikely]] {
+    BufferPool& pool = pool_;  // read once
+    pool.misuse_check_.MarkIdle(buffers, Holder::kSession);
+    if (!pool.core_.GiveBiased(pool.FastCache(), buffers)) [[unlikely]] {
       // By value, so that the caller's array can stay in registers.
       TakeBackSlow(buffers.front(), kCount == 2 ? buffers.back() : nullptr);
     }

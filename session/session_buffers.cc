@@ -19,7 +19,19 @@ SessionBuffers::SessionBuffers(SessionAllocator& allocator) noexcept
 SessionBuffers::~SessionBuffers() {
   if (!CancelWait()) FinishWait();
   contents_ = {};
-  ReleaseBuffers();
+  ReleaseEmptySides();
+}
+
+void SessionBuffers::ReleaseEmptySides() noexcept {
+  std::array<std::byte*, 2> empty;
+  size_t count = 0;
+  for (const Side side : kSides) {
+    if (!HoldsEmpty(side)) continue;
+    empty[count++] = std::exchange(buffers_[Int(side)], nullptr);
+    contents_[Int(side)] = {};
+  }
+  // Both at once, so that one release can serve a waiting pair.
+  if (count != 0) allocator_.door_.TakeBack(std::span(empty).first(count));
 }
 
 Allocation SessionBuffers::AllocateBufferAs(ClassId id, Side side) noexcept {
@@ -44,7 +56,7 @@ Allocation SessionBuffers::AllocateBothSlow() noexcept {
   const bool pair = missing == kBothSides;
   const Allocation result =
       Take(pair ? allocator_.pair() : allocator_.complete(), missing);
-  if (result != Allocation::kGranted) ReleaseBuffers();
+  if (result != Allocation::kGranted) ReleaseEmptySides();
   return result;
 }
 
@@ -68,7 +80,7 @@ Allocation SessionBuffers::CompleteOrWaitForBoth(Waker waker) {
   if (!allocator_.door_.TakeCheaply(one, allocator_.queue_.TermsOf(complete))) {
     awaited_ = kBothSides;
     result = SessionAllocator::AllocationOf(allocator_.queue_.CompleteOrJoin(
-        allocator_.door_.cache(), complete, [&] { ReleaseBuffers(); },
+        allocator_.door_.cache(), complete, [&] { ReleaseEmptySides(); },
         allocator_.pair(), storage, waker, ticket_));
   }
   // If the session waits, it may already belong to another thread.
@@ -160,14 +172,6 @@ SleepWord<StdPlatform>* SessionBuffers::sleep_word() {
   const WaitTicket ticket{ticket_.load()};
   if (ticket == WaitTicket{}) return nullptr;
   return &allocator_.queue_.WordOf(ticket);
-}
-
-SessionBuffers::Sides SessionBuffers::MissingSides() const {
-  Sides missing = 0;
-  for (const Side side : kSides) {
-    if (!has_buffer(side)) missing |= SetOf(side);
-  }
-  return missing;
 }
 
 Allocation SessionBuffers::Take(ClassId id, Sides sides) {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -65,9 +66,10 @@ struct DetachedBuffer {
 //           life.
 // Progress: lock-free. No memory is allocated, nothing throws.
 // Cost:     if no buffer is missing, or all come from the thread's cache and
-//           return to it, the three operations are inlined. They touch the
-//           cache lines of the session, the thread cache and the misuse check,
-//           and lines of the allocator and the pool that are never written.
+//           return to it, the three operations are inlined (while a side holds
+//           data, ReleaseBuffers calls a function). They touch the cache lines
+//           of the session, the thread cache and the misuse check, and lines of
+//           the allocator and the pool that are never written.
 // Memory:   64 bytes, waiting or not: one cache line if the caller aligns it.
 // Lifetime: the allocator must outlive it. The destructor cancels a wait and
 //           releases all buffers, with or without data.
@@ -81,11 +83,12 @@ class SessionBuffers {
 
   // S1: takes a buffer for one side if at least the pool's reserve remains for
   // pairs. A side that has a buffer succeeds at once.
-  Allocation AllocateReceiveBuffer(Side side) noexcept {
+  [[gnu::always_inline]] Allocation AllocateReceiveBuffer(Side side) noexcept {
     return AllocateOneFast(side) ? Allocation::kGranted
                                  : AllocateBufferAs(allocator_.receive(), side);
   }
-  Allocation AllocateReceiveBuffer(Side side, Waker waker) noexcept {
+  [[gnu::always_inline]] Allocation AllocateReceiveBuffer(
+      Side side, Waker waker) noexcept {
     return AllocateOneFast(side)
                ? Allocation::kGranted
                : AllocateBufferAs(allocator_.receive(), side, waker);
@@ -94,10 +97,10 @@ class SessionBuffers {
   // S2: takes what is missing of the two buffers, all or nothing. If that
   // fails, the session gives back a buffer that it holds empty, but never one
   // with data.
-  Allocation AllocateBuffers() noexcept {
+  [[gnu::always_inline]] Allocation AllocateBuffers() noexcept {
     return AllocateBothFast() ? Allocation::kGranted : AllocateBothSlow();
   }
-  Allocation AllocateBuffers(Waker waker) noexcept {
+  [[gnu::always_inline]] Allocation AllocateBuffers(Waker waker) noexcept {
     return AllocateBothFast() ? Allocation::kGranted : AllocateBothSlow(waker);
   }
 
@@ -108,22 +111,23 @@ class SessionBuffers {
   Allocation AllocateBufferAs(ClassId id, Side side, Waker waker) noexcept;
 
   // S3: gives back each buffer that holds no data.
-  void ReleaseBuffers() noexcept {
-    const bool request = HoldsEmpty(Side::kRequest);
-    const bool response = HoldsEmpty(Side::kResponse);
-    if (request && response) {
+  [[gnu::always_inline]] void ReleaseBuffers() noexcept {
+    // Heads, too: so the contents need not be written. The head of an empty
+    // ring is 0, unless SetContent has set another.
+    const auto contents = std::bit_cast<std::array<uint64_t, 2>>(contents_);
+    if ((contents[0] | contents[1]) != 0) [[unlikely]]
+      return ReleaseEmptySides();
+    std::byte* const request = buffers_[0];
+    std::byte* const response = buffers_[1];
+    buffers_ = {};
+    if (request != nullptr && response != nullptr) {
       // Release both at once, so that one release can serve a waiting pair.
-      const std::array<std::byte*, 2> pair = buffers_;
-      buffers_ = {};
-      contents_ = {};
-      allocator_.door_.TakeBackFast(std::span(pair));
-    } else if (request || response) {
-      const size_t side = Int(request ? Side::kRequest : Side::kResponse);
-      const std::array<std::byte*, 1> one = {
-          std::exchange(buffers_[side], nullptr)};
-      contents_[side] = {};
-      allocator_.door_.TakeBackFast(std::span(one));
+      const std::array<std::byte*, 2> pair = {request, response};
+      return allocator_.door_.TakeBackFast(std::span(pair));
     }
+    const std::array<std::byte*, 1> one = {request != nullptr ? request
+                                                              : response};
+    if (one[0] != nullptr) allocator_.door_.TakeBackFast(std::span(one));
   }
 
   // Returns the state of the wait and ends a wait that was granted or
@@ -190,7 +194,14 @@ class SessionBuffers {
   using Sides = uint8_t;
   static constexpr Sides kBothSides = 0b11;
   static Sides SetOf(Side side) { return Sides(1u << Int(side)); }
-  Sides MissingSides() const;
+  Sides MissingSides() const {
+    return (has_buffer(Side::kRequest) ? 0 : SetOf(Side::kRequest)) |
+           (has_buffer(Side::kResponse) ? 0 : SetOf(Side::kResponse));
+  }
+  // A side's buffer as a number, 0 if it has none.
+  uint64_t Word(Side side) const {
+    return std::bit_cast<uintptr_t>(buffer(side));
+  }
   bool HoldsEmpty(Side side) const {
     return has_buffer(side) && contents_[Int(side)].size == 0;
   }
@@ -216,9 +227,10 @@ class SessionBuffers {
   // True if no buffer is missing, or the missing one comes from the thread's
   // cache.
   [[gnu::always_inline]] bool AllocateOneFast(Side side) {
-    if (ticket() != WaitTicket{}) [[unlikely]]
-      return false;
-    if (has_buffer(side)) return true;
+    // One test for both: a wait, or a buffer.
+    const WaitTicket wait = ticket();
+    if ((wait.word | Word(side)) != 0) [[unlikely]]
+      return wait == WaitTicket{};
     std::array<std::byte*, 1> one;
     if (!allocator_.door_.HandOutFast(one)) [[unlikely]]
       return false;
@@ -226,10 +238,10 @@ class SessionBuffers {
     return true;
   }
   [[gnu::always_inline]] bool AllocateBothFast() {
-    if (ticket() != WaitTicket{}) [[unlikely]]
-      return false;
-    if (buffers_[0] != nullptr || buffers_[1] != nullptr) {
-      return buffers_[0] != nullptr && buffers_[1] != nullptr;
+    const WaitTicket wait = ticket();
+    if ((wait.word | Word(Side::kRequest) | Word(Side::kResponse)) != 0)
+        [[unlikely]] {
+      return wait == WaitTicket{} && MissingSides() == 0;
     }
     // Not directly into the session: if this call fails, the pointers are
     // unspecified.
@@ -239,6 +251,8 @@ class SessionBuffers {
     buffers_ = pair;
     return true;
   }
+  // ReleaseBuffers, whatever the sides contain.
+  void ReleaseEmptySides() noexcept;
   Allocation AllocateBothSlow() noexcept;
   Allocation AllocateBothSlow(Waker waker) noexcept;
   // For a session that holds one buffer, which is empty.

@@ -46,6 +46,27 @@ TEST(ReleaseTest, GivesBackWhatHasBeenConsumed) {
   EXPECT_EQ(service.Free(), 8u);
 }
 
+TEST(ReleaseTest, GivesBackTheOnlyBuffer) {
+  Service service({.capacity = 8});
+  SessionBuffers session(service.sessions());
+  for (const Side side : kSides) {
+    ASSERT_EQ(session.AllocateReceiveBuffer(side), Allocation::kGranted);
+    session.ReleaseBuffers();
+    EXPECT_FALSE(session.has_buffer(side));
+    EXPECT_EQ(service.Free(), 8u);
+  }
+}
+
+TEST(ReleaseTest, NextBufferOfASideStartsAtItsFirstByte) {
+  Service service({.capacity = 8});
+  SessionBuffers session(service.sessions());
+  ASSERT_EQ(session.AllocateBuffers(), Allocation::kGranted);
+  session.SetContent(Side::kRequest, 7, 0);
+  session.ReleaseBuffers();
+  ASSERT_EQ(session.AllocateBuffers(), Allocation::kGranted);
+  EXPECT_EQ(session.ring(Side::kRequest).head(), 0u);
+}
+
 TEST(ReleaseTest, OfNothingIsHarmless) {
   Service service({.capacity = 8});
   SessionBuffers session(service.sessions());
