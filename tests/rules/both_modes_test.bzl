@@ -3,8 +3,8 @@
 load("@rules_cc//cc:defs.bzl", "cc_test")
 load(":program_test.bzl", "program_test")
 
-def both_modes_test(name, size, own_rseq = False, tags = [], **kwargs):
-    """A test program that runs as two tests, or three.
+def both_modes_test(name, size, shared = True, own_rseq = False, tags = [], **kwargs):
+    """A test program that runs once for each of up to three environments.
 
     NAME runs as the system lets it: biased, where there are restartable
     sequences. NAME_shared runs with TANDEM_BIAS=shared, so every pool is in
@@ -14,9 +14,11 @@ def both_modes_test(name, size, own_rseq = False, tags = [], **kwargs):
     Args:
       name: name of the first target.
       size: of each.
-      own_rseq: whether there is a third.
-      tags: of all; the second and third have `shared` as well, and are left out
-        where the first is shared too (under ThreadSanitizer).
+      shared: whether there is NAME_shared. It repeats NAME where every test is a
+        BothWaysTest (tests/pool/testing.h).
+      own_rseq: whether there is NAME_own_rseq.
+      tags: of all; those but NAME have `shared` as well, and are left out where
+        NAME is shared too (under ThreadSanitizer).
       **kwargs: whatever else a cc_test takes, gtest_main among its deps.
     """
     cc_test(
@@ -25,7 +27,9 @@ def both_modes_test(name, size, own_rseq = False, tags = [], **kwargs):
         tags = tags,
         **kwargs
     )
-    environments = {"shared": {"TANDEM_BIAS": "shared"}}
+    environments = {}
+    if shared:
+        environments["shared"] = {"TANDEM_BIAS": "shared"}
     if own_rseq:
         environments["own_rseq"] = {"GLIBC_TUNABLES": "glibc.pthread.rseq=0"}
     for suffix, env in environments.items():
