@@ -40,11 +40,6 @@ using std::chrono::steady_clock;
 class AsioWaitTest : public FullServiceTest<> {
  protected:
   AsioWaitTest() : FullServiceTest({.capacity = 4}) {}
-  void SetUp() override {
-    auto loop = AsioLoop::Create(context_);
-    ASSERT_TRUE(loop.ok()) << loop.status();
-    loop_ = *std::move(loop);
-  }
 
   // Starts a coroutine that awaits both buffers; runs it until it waits.
   void Pair(SessionBuffers& session, char name,
@@ -77,7 +72,7 @@ class AsioWaitTest : public FullServiceTest<> {
   }
 
   asio::io_context context_;
-  std::unique_ptr<AsioLoop> loop_;
+  std::unique_ptr<AsioLoop> loop_ = AsioLoop::Create(context_).value();
 };
 
 TEST_F(AsioWaitTest, GoesOnAtOnceIfItsBuffersAreThere) {

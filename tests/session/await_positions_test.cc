@@ -25,11 +25,6 @@ constexpr Allocation kGranted = Allocation::kGranted;
 class AwaitPositionsTest : public FullServiceTest<> {
  protected:
   AwaitPositionsTest() : FullServiceTest({.capacity = 16}) {}
-  void SetUp() override {
-    auto notifier = EventNotifier::Create();
-    ASSERT_TRUE(notifier.ok()) << notifier.status();
-    notifier_ = *std::move(notifier);
-  }
 
   // Awaits both buffers, for a session that no other wait has.
   auto Wait() {
@@ -68,7 +63,8 @@ class AwaitPositionsTest : public FullServiceTest<> {
   }
 
   DeadlineList deadlines_;
-  std::unique_ptr<EventNotifier> notifier_;
+  const std::unique_ptr<EventNotifier> notifier_ =
+      EventNotifier::Create().value();
   std::deque<SessionBuffers> sessions_;
 };
 

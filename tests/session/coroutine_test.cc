@@ -30,11 +30,6 @@ using std::chrono::steady_clock;
 class CoroutineTest : public FullServiceTest<> {
  protected:
   CoroutineTest() : FullServiceTest({.capacity = 8}) {}
-  void SetUp() override {
-    auto notifier = EventNotifier::Create();
-    ASSERT_TRUE(notifier.ok()) << notifier.status();
-    notifier_ = *std::move(notifier);
-  }
 
   Detached Pair(SessionBuffers& session, char name) {
     Note(name, co_await BuffersFor(session, *notifier_));
@@ -67,7 +62,8 @@ class CoroutineTest : public FullServiceTest<> {
     Note(name, co_await awaitable);
   }
 
-  std::unique_ptr<EventNotifier> notifier_;
+  const std::unique_ptr<EventNotifier> notifier_ =
+      EventNotifier::Create().value();
   DeadlineList deadlines_;
 };
 

@@ -103,9 +103,7 @@ void ExpectAllFinish(const PoolOptions& options, int threads, int connections,
   std::deque<std::unique_ptr<EventNotifier>> notifiers;
   std::vector<std::thread> loops;
   for (int i = 0; i < threads; ++i) {
-    auto notifier = EventNotifier::Create();
-    ASSERT_TRUE(notifier.ok()) << notifier.status();
-    notifiers.push_back(*std::move(notifier));
+    notifiers.push_back(EventNotifier::Create().value());
   }
   for (auto& notifier : notifiers) {
     loops.emplace_back(RunLoop, std::ref(service), std::ref(*notifier),

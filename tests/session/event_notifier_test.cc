@@ -49,13 +49,8 @@ struct Letter : EventNotifier::Node {
 
 class EventNotifierTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    auto notifier = EventNotifier::Create();
-    ASSERT_TRUE(notifier.ok()) << notifier.status();
-    notifier_ = *std::move(notifier);
-  }
-
-  std::unique_ptr<EventNotifier> notifier_;
+  const std::unique_ptr<EventNotifier> notifier_ =
+      EventNotifier::Create().value();
   std::string log_;
   Letter a_{log_, 'a'}, b_{log_, 'b'}, c_{log_, 'c'};
 };

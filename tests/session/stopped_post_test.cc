@@ -44,9 +44,6 @@ class StoppedPostTest : public ::testing::Test {
   static constexpr int kPostsOfOthers = 20;
 
   void SetUp() override {
-    auto notifier = EventNotifier::Create();
-    ASSERT_TRUE(notifier.ok()) << notifier.status();
-    notifier_ = *std::move(notifier);
     if (!Stepper::Works()) GTEST_SKIP() << "needs single steps";
     ExpectBrought();  // What is linked when it is first called has been.
   }
@@ -95,7 +92,7 @@ class StoppedPostTest : public ::testing::Test {
     close(copy);
   }
 
-  std::unique_ptr<EventNotifier> notifier_;
+  std::unique_ptr<EventNotifier> notifier_ = EventNotifier::Create().value();
   Counted own_, other_;
   int posts_of_other_ = 0;
 };
@@ -180,15 +177,13 @@ TEST(PostRaceTest, NotifierMayGoWhenAllItsNodesHaveBeenCalled) {
     });
   }
   for (int i = 1; i <= rounds; ++i) {
-    auto notifier = EventNotifier::Create();
-    ASSERT_TRUE(notifier.ok()) << notifier.status();
-    current = notifier->get();
+    const auto notifier = EventNotifier::Create().value();
+    current = notifier.get();
     round = i;
     while (nodes[0].calls < i || nodes[1].calls < i) {
-      pollfd readable = {
-          .fd = (*notifier)->fd(), .events = POLLIN, .revents = 0};
+      pollfd readable = {.fd = notifier->fd(), .events = POLLIN, .revents = 0};
       ASSERT_EQ(poll(&readable, 1, 30'000), 1);
-      (*notifier)->Dispatch();
+      notifier->Dispatch();
     }
   }
   for (std::thread& poster : posters) poster.join();
