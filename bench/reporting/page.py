@@ -174,7 +174,7 @@ def _stranding(part):
                         for row in rows], max(row["of"] for row in rows))
     return _section(
         "Stranding",
-        "Seven threads take 512 buffers each, return them, and sleep: no buffer is in use. "
+        "Fifteen threads take 512 buffers each, return them, and sleep: no buffer is in use. "
         "How many does one more thread get before the pool says that there are none? "
         "A count, not a time; the worst of all repetitions. General allocators have no "
         "bound, so nothing to count.",

@@ -28,8 +28,7 @@ struct buffer_wait {
   // none.
   int (*wakeup_cb)(void* target);
   struct list list;
-  struct dynbuf_wait*
-      wait;  // its place in Tandem's queue; NULL during the call
+  struct dynbuf_wait* wait;  // its place in a queue; NULL during the call
 };
 
 #endif  // _HAPROXY_DYNBUF_T_H

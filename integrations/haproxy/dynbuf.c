@@ -20,7 +20,8 @@
 struct pool_head* pool_head_buffer __read_mostly;
 
 // One wait, and later the buffer that it was granted. Never freed, so that a
-// late wake-up still finds it. Only its thread uses it, except for the waker.
+// late wake-up still finds it. Used by its thread, by the waker, and by an
+// isolated thread that leaves for the owner.
 struct dynbuf_wait {
   tandem_session session;
   struct buffer_wait* owner;  // NULL once it has left, or was called
@@ -39,7 +40,8 @@ struct dynbuf_fifo {
 
 // A thread has one queue for each level, and only the first wait of a queue
 // asks Tandem. So the threads take turns: none sleeps while hundreds of waits
-// of another thread are served.
+// of another thread are served. Between the grant of the first wait and its
+// turn, an allocation of that level may pass those behind it.
 static struct dynbuf_thread {
   struct dynbuf_wait* served;  // by any thread, newest first
   struct tasklet* tells;       // calls the owners of these
@@ -106,7 +108,7 @@ static struct dynbuf_wait* new_wait(struct dynbuf_thread* me) {
 
 static void ask(struct dynbuf_wait* wait) {
   const tandem_waker waker = {.wake = told_later, .context = wait};
-  // If it is refused, it asks again when its thread is told.
+  // If it does not wait, its thread is told: it takes the buffer or asks again.
   if (session_alloc_buffer_as(&wait->session, classes[wait->level],
                               TANDEM_REQUEST, &waker) != TANDEM_WAITING) {
     told_later(wait);
@@ -399,8 +401,18 @@ static void report_missing(void) {
   if (pool == NULL) return;
   for (int thread = 0; thread < global.nbthread; ++thread) {
     struct dynbuf_thread* const it = &threads[thread];
-    tell_all(NULL, it, 0);
+    if (it->returns == NULL) continue;  // never started
     for (int level = 0; level < DYNBUF_LEVELS; ++level) {
+      // The owners may have been freed, so none is called.
+      struct list* const queue = &it->queues[level];
+      while (!LIST_ISEMPTY(queue)) {
+        struct dynbuf_wait* const wait =
+            LIST_NEXT(queue, struct dynbuf_wait*, queue);
+        LIST_DELETE(&wait->queue);
+        session_cancel_wait(&wait->session);
+        session_finish_wait(&wait->session);
+        decline(it, wait);
+      }
       while (it->granted[level].first != NULL) {
         decline(it, fifo_pop(&it->granted[level]));
       }

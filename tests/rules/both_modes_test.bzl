@@ -17,8 +17,8 @@ def both_modes_test(name, size, shared = True, own_rseq = False, tags = [], **kw
       shared: whether there is NAME_shared. It repeats NAME where every test is a
         BothWaysTest (tests/pool/testing.h).
       own_rseq: whether there is NAME_own_rseq.
-      tags: of all; those but NAME have `shared` as well, and are left out where
-        NAME is shared too (under ThreadSanitizer).
+      tags: of all; all except NAME have `shared` as well, and are left out
+        where NAME is shared too (under ThreadSanitizer).
       **kwargs: whatever else a cc_test takes, gtest_main among its deps.
     """
     cc_test(

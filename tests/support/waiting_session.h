@@ -36,7 +36,10 @@ class WaitingSession : public SessionBuffers {
   Waker waker() { return {Wake, this}; }
   static void Wake(void* context) noexcept {
     auto& self = *static_cast<WaitingSession*>(context);
+    const bool is_watched = self.log_ != nullptr || self.on_wake;
     ++self.wakes_;
+    // A thread that has seen that may have destroyed the session.
+    if (!is_watched) return;
     if (self.log_ != nullptr) *self.log_ += self.letter_;
     if (self.on_wake) self.on_wake();
   }
