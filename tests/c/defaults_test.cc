@@ -3,11 +3,13 @@
 #include <cstddef>
 #include <fstream>
 #include <iterator>
-#include <regex>
 #include <sstream>
 #include <string>
+#include <string_view>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "gtest/gtest.h"
 #include "tandem/c/tandem.h"
 #include "tandem/pool/options.h"
@@ -29,16 +31,18 @@ std::string Stated(const std::string& structure, const std::string& field) {
   const size_t start = header.find("typedef struct " + structure + " {");
   if (start == std::string::npos) return "no such structure";
   const size_t end = header.find("\n}", start);
-  static const std::regex kComment("^ *// (.*)");
-  static const std::regex kDefault("Default: ([^.]+)\\.");
+  constexpr std::string_view kDefault = "Default: ";
   std::istringstream lines(header.substr(start, end - start));
   std::string comment;
   for (std::string line; std::getline(lines, line);) {
-    std::smatch match;
-    if (std::regex_match(line, match, kComment)) {
-      comment += match[1].str() + " ";
+    std::string_view rest = absl::StripLeadingAsciiWhitespace(line);
+    if (absl::ConsumePrefix(&rest, "// ")) {
+      absl::StrAppend(&comment, rest, " ");
     } else if (line.ends_with(field + ";")) {
-      return std::regex_search(comment, match, kDefault) ? match[1].str() : "";
+      const size_t found = comment.find(kDefault);
+      if (found == std::string::npos) return "";
+      const size_t begin = found + kDefault.size();
+      return comment.substr(begin, comment.find('.', begin) - begin);
     } else {
       comment.clear();
     }
