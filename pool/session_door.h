@@ -68,14 +68,14 @@ class BufferPool::SessionDoor {
   void Lend(std::byte* buffer) { pool_.misuse_check_.Lend(buffer); }
   void Return(std::byte* buffer) { pool_.misuse_check_.Return(buffer); }
 
-  // --- The fast path of both, inlined: through the calling thread's cache.
+  // --- The fast path of both, inlined: through the calling thread's cache. A
+  // session keeps the pool's address beside its buffers, and needs no door.
 
   // Takes buffers and hands them out to a session; false, with no effect, if
   // the cache cannot serve. Every allocation that keeps no more than the
   // reserve may take what a cache holds.
-  [[nodiscard, gnu::always_inline]] bool HandOutFast(
-      std::span<std::byte*> out) {
-    BufferPool& pool = pool_;  // read once
+  [[nodiscard, gnu::always_inline]] static bool HandOutFast(
+      BufferPool& pool, std::span<std::byte*> out) {
     if (!pool.core_.TakeBiased(pool.FastCache(), out, kAnyBuffer)) {
       return false;
     }
@@ -84,21 +84,22 @@ class BufferPool::SessionDoor {
   }
   // Takes back from a session, by the fast path or the slow one.
   template <size_t kCount>
-  [[gnu::always_inline]] void TakeBackFast(
-      std::span<std::byte* const, kCount> buffers) {
-    BufferPool& pool = pool_;  // read once
+  [[gnu::always_inline]] static void TakeBackFast(
+      BufferPool& pool, std::span<std::byte* const, kCount> buffers) {
     pool.misuse_check_.MarkIdle(buffers, Holder::kSession);
     if (!pool.core_.GiveBiased(pool.FastCache(), buffers)) [[unlikely]] {
       // By value, so that the caller's array can stay in registers.
-      TakeBackSlow(buffers.front(), kCount == 2 ? buffers.back() : nullptr);
+      TakeBackSlow(pool, buffers.front(),
+                   kCount == 2 ? buffers.back() : nullptr);
     }
   }
 
  private:
-  [[gnu::noinline]] void TakeBackSlow(std::byte* first, std::byte* second) {
+  [[gnu::noinline]] static void TakeBackSlow(BufferPool& pool, std::byte* first,
+                                             std::byte* second) {
     const std::array<std::byte*, 2> buffers = {first, second};
-    pool_.TakeBack(std::span(buffers).first(second == nullptr ? 1 : 2),
-                   Holder::kSession, __builtin_return_address(0));
+    pool.TakeBack(std::span(buffers).first(second == nullptr ? 1 : 2),
+                  Holder::kSession, __builtin_return_address(0));
   }
 
   BufferPool& pool_;

@@ -13,8 +13,7 @@
 namespace tandem {
 
 SessionBuffers::SessionBuffers(SessionAllocator& allocator) noexcept
-    : allocator_(allocator),
-      buffer_size_(static_cast<uint32_t>(allocator.pool().buffer_size())) {}
+    : allocator_(allocator), pool_(allocator.pool()) {}
 
 SessionBuffers::~SessionBuffers() {
   if (!CancelWait()) FinishWait();
@@ -120,7 +119,8 @@ void SessionBuffers::SetContent(Side side, size_t head, size_t size) noexcept {
   if (!has_buffer(side)) [[unlikely]] {
     DieOf(side, "content set where there is no buffer");
   }
-  if (head >= buffer_size_ || size > buffer_size_) [[unlikely]] {
+  const size_t buffer_size = pool_.buffer_size();
+  if (head >= buffer_size || size > buffer_size) [[unlikely]] {
     DieOf(side, "content set beyond its buffer");
   }
   contents_[Int(side)] = {.head = static_cast<uint32_t>(head),
@@ -157,7 +157,7 @@ void SessionBuffers::Swap(Side side, SessionBuffers& other,
 }
 
 void SessionBuffers::DieOf(Side side, const char* what) const {
-  Die("tandem: pool \"", allocator_.pool().name(), "\": session ",
+  Die("tandem: pool \"", pool_.name(), "\": session ",
       static_cast<const void*>(this), ", ",
       side == Side::kRequest ? "request" : "response", " side: ", what);
 }

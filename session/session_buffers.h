@@ -120,14 +120,17 @@ class SessionBuffers {
     std::byte* const request = buffers_[0];
     std::byte* const response = buffers_[1];
     buffers_ = {};
-    if (request != nullptr && response != nullptr) {
+    std::byte* only = request;
+    if (request == nullptr) {
+      only = response;
+      if (response == nullptr) return;
+    } else if (response != nullptr) {
       // Release both at once, so that one release can serve a waiting pair.
       const std::array<std::byte*, 2> pair = {request, response};
-      return allocator_.door_.TakeBackFast(std::span(pair));
+      return Door::TakeBackFast(pool_, std::span(pair));
     }
-    const std::array<std::byte*, 1> one = {request != nullptr ? request
-                                                              : response};
-    if (one[0] != nullptr) allocator_.door_.TakeBackFast(std::span(one));
+    const std::array<std::byte*, 1> one = {only};
+    Door::TakeBackFast(pool_, std::span(one));
   }
 
   // Returns the state of the wait and ends a wait that was granted or
@@ -177,13 +180,15 @@ class SessionBuffers {
   void Swap(Side side, SessionBuffers& other, Side other_side) noexcept;
 
  private:
+  using Door = BufferPool::SessionDoor;
+
   friend WaitStatus BlockUntilServed(
       SessionBuffers& session, std::chrono::steady_clock::time_point deadline);
 
   // True if the waiting sessions are so few that the pool's buffers could serve
   // all of them within `turns` turns, if each pair comes back after one turn.
   bool WaitMayEndSoon(uint32_t turns) const {
-    return allocator_.waiting() <= turns * (allocator_.pool().capacity() / 2);
+    return allocator_.waiting() <= turns * (pool_.capacity() / 2);
   }
   // What the thread sleeps on while it waits; null without a wait.
   SleepWord<StdPlatform>* sleep_word();
@@ -207,7 +212,7 @@ class SessionBuffers {
   }
 
   std::span<std::byte> Storage(Side side) const {
-    return {buffer(side), has_buffer(side) ? buffer_size_ : 0};
+    return {buffer(side), has_buffer(side) ? pool_.buffer_size() : 0};
   }
 
   // Aborts with a message: `what` is wrong with a call for a side.
@@ -228,25 +233,23 @@ class SessionBuffers {
   // cache.
   [[gnu::always_inline]] bool AllocateOneFast(Side side) {
     // One test for both: a wait, or a buffer.
-    const WaitTicket wait = ticket();
-    if ((wait.word | Word(side)) != 0) [[unlikely]]
-      return wait == WaitTicket{};
+    if ((ticket().word | Word(side)) != 0) [[unlikely]]
+      return ticket() == WaitTicket{};
     std::array<std::byte*, 1> one;
-    if (!allocator_.door_.HandOutFast(one)) [[unlikely]]
+    if (!Door::HandOutFast(pool_, one)) [[unlikely]]
       return false;
     buffers_[Int(side)] = one[0];
     return true;
   }
   [[gnu::always_inline]] bool AllocateBothFast() {
-    const WaitTicket wait = ticket();
-    if ((wait.word | Word(Side::kRequest) | Word(Side::kResponse)) != 0)
+    if ((ticket().word | Word(Side::kRequest) | Word(Side::kResponse)) != 0)
         [[unlikely]] {
-      return wait == WaitTicket{} && MissingSides() == 0;
+      return ticket() == WaitTicket{} && MissingSides() == 0;
     }
     // Not directly into the session: if this call fails, the pointers are
     // unspecified.
     std::array<std::byte*, 2> pair;
-    if (!allocator_.door_.HandOutFast(pair)) [[unlikely]]
+    if (!Door::HandOutFast(pool_, pair)) [[unlikely]]
       return false;
     buffers_ = pair;
     return true;
@@ -264,15 +267,15 @@ class SessionBuffers {
   void Install(Sides sides, std::span<std::byte* const> buffers);
 
   SessionAllocator& allocator_;
+  BufferPool& pool_;  // the allocator's: the fast path needs nothing else of it
   std::array<std::byte*, 2> buffers_ = {};
   // For each side; zero where there is no buffer.
   std::array<RingContent, 2> contents_ = {};
   SessionAllocator::TicketWord ticket_{0};
-  const uint32_t buffer_size_;  // the pool's, kept in the session's cache line
-  Sides awaited_ = 0;           // the sides that the wait will fill
+  Sides awaited_ = 0;  // the sides that the wait will fill
   // Pads to 64 bytes: in an array aligned to a cache line, each has its own
   // line.
-  [[maybe_unused]] std::array<std::byte, 11> unused_;
+  [[maybe_unused]] std::array<std::byte, 7> unused_;
 };
 static_assert(sizeof(SessionBuffers) == kCacheLine);
 static_assert(alignof(SessionBuffers) == 8);
