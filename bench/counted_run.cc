@@ -100,9 +100,11 @@ absl::Status AddCountedRuns(const char* argv0, const std::string& filter,
     const std::vector<std::string> words = absl::StrSplit(line, ' ');
     int threads;
     RmwPerOperation rmw;
-    if (words.size() == 4 && absl::SimpleAtoi(words[1], &threads) &&
+    if (words.size() == 6 && absl::SimpleAtoi(words[1], &threads) &&
         absl::SimpleAtod(words[2], &rmw.shared) &&
-        absl::SimpleAtod(words[3], &rmw.own)) {
+        absl::SimpleAtod(words[3], &rmw.own) &&
+        absl::SimpleAtod(words[4], &rmw.swaps) &&
+        absl::SimpleAtod(words[5], &rmw.failed)) {
       summary.AddRmw(KeyOf(words[0], threads), rmw);
     }
   }

@@ -61,6 +61,8 @@ inline constexpr char kFairList[] = "fair_list";
 inline constexpr char kOperations[] = "operations";
 inline constexpr char kSharedRmw[] = "shared_rmw";
 inline constexpr char kOwnRmw[] = "own_rmw";
+inline constexpr char kSwaps[] = "swaps";
+inline constexpr char kFailedSwaps[] = "failed_swaps";
 // Of the waiting scenario: the share of operations that had to wait.
 inline constexpr char kWaits[] = "waits";
 // Of the exhaustion scenario: allocations that failed, and system calls made to

@@ -408,6 +408,13 @@ void Summary::PrintRemarks(std::ostream& out) const {
     if (const auto waits = Median(key, kWaits)) {
       out << absl::StrFormat("waiting, %d threads, %s: %.0f %% had to wait.\n",
                              key.threads, Words(key.peer), 100 * *waits);
+      if (const auto rmw = rmw_.find(key); rmw != rmw_.end()) {
+        const auto& [shared, own, swaps, failed] = rmw->second;
+        out << absl::StrFormat(
+            "  %.2f shared RMW: %.2f compare-and-swaps, of which %.2f failed; "
+            "%.2f additions and exchanges.\n",
+            shared, swaps, failed, shared - swaps);
+      }
     }
     if (const auto failures = Median(key, kFailures)) {
       out << absl::StrFormat(

@@ -35,6 +35,8 @@ RunKey KeyOf(const std::string& name, int threads);
 struct RmwPerOperation {
   double shared;  // on words that many threads write
   double own;     // on a thread's own line
+  double swaps;   // of the shared ones: compare-and-swaps,
+  double failed;  // and those of them that failed
 };
 
 // The machine and the moment at which the figures were taken.

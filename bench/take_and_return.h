@@ -40,6 +40,8 @@ class RmwCount {
       set(kOperations, operations / state.threads());
       set(kSharedRmw, rmw_counts.shared - before_.shared);
       set(kOwnRmw, rmw_counts.own - before_.own);
+      set(kSwaps, rmw_counts.swaps - before_.swaps);
+      set(kFailedSwaps, rmw_counts.failed - before_.failed);
     }
   }
 

@@ -1,8 +1,10 @@
 // Counts the atomic read-modify-writes of Tandem's scenarios: the same source
 // as //bench:throughput, linked to a Tandem whose atomics count.
 //
-// Prints a line for each run, "<scenario>/<peer> <threads> <shared> <own>", the
-// last two per operation. Takes Google Benchmark's flags.
+// Prints a line for each run, "<scenario>/<peer> <threads> <shared> <own>
+// <swaps> <failed>", the last four per operation: on words that threads share,
+// on a thread's own line; and of the shared ones, compare-and-swaps and those
+// of them that failed. Takes Google Benchmark's flags.
 
 #include <cstdlib>
 #include <iostream>
@@ -28,7 +30,9 @@ class CountReporter : public benchmark::BenchmarkReporter {
       };
       GetOutputStream() << run.run_name.function_name << ' ' << run.threads
                         << ' ' << per_operation(kSharedRmw) << ' '
-                        << per_operation(kOwnRmw) << '\n';
+                        << per_operation(kOwnRmw) << ' '
+                        << per_operation(kSwaps) << ' '
+                        << per_operation(kFailedSwaps) << '\n';
     }
   }
 };

@@ -13,6 +13,10 @@ enum class RmwKind { kShared, kOwn };
 struct RmwCounts {
   uint64_t shared = 0;  // on words that many threads write
   uint64_t own = 0;     // on a thread's own line
+  // Of the shared ones: compare-and-swaps, and those of them that failed. The
+  // rest are additions and exchanges.
+  uint64_t swaps = 0;
+  uint64_t failed = 0;
 };
 inline constinit thread_local RmwCounts rmw_counts;
 
@@ -29,13 +33,12 @@ class CountingAtomic : private std::atomic<T> {
 
   template <class... Orders>
   bool compare_exchange_weak(T& expected, T desired, Orders... orders) {
-    Count();
-    return Base::compare_exchange_weak(expected, desired, orders...);
+    return CountSwap(Base::compare_exchange_weak(expected, desired, orders...));
   }
   template <class... Orders>
   bool compare_exchange_strong(T& expected, T desired, Orders... orders) {
-    Count();
-    return Base::compare_exchange_strong(expected, desired, orders...);
+    return CountSwap(
+        Base::compare_exchange_strong(expected, desired, orders...));
   }
   template <class... Orders>
   T fetch_add(T value, Orders... orders) {
@@ -66,6 +69,14 @@ class CountingAtomic : private std::atomic<T> {
  private:
   static void Count() {
     ++(kKind == RmwKind::kShared ? rmw_counts.shared : rmw_counts.own);
+  }
+  static bool CountSwap(bool swapped) {
+    Count();
+    if (kKind == RmwKind::kShared) {
+      ++rmw_counts.swaps;
+      rmw_counts.failed += !swapped;
+    }
+    return swapped;
   }
 };
 

@@ -89,7 +89,7 @@ def _throughput(programs, args):
                     "--benchmark_min_time=0.02"])
     rmw = []
     for line in counted.splitlines():
-        if match := re.fullmatch(r"(\w+)/(\w+)\S* (\d+) (\S+) (\S+)", line):
+        if match := re.fullmatch(r"(\w+)/(\w+)\S* (\d+) (\S+) (\S+) .*", line):
             rmw.append({"scenario": match[1], "peer": match[2], "threads": int(match[3]),
                         "shared": float(match[4]), "own": float(match[5])})
     return {
