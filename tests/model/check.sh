@@ -38,6 +38,10 @@ readonly long
 
 readonly PART_MINUTES="${PART_MINUTES:-5}"
 
+# For searches that take longer than compiling with -O2 does, this changes.
+optimize=-O0
+depth=5000000
+
 work="$(mktemp -d)"
 trap 'rm -rf "${work}"' EXIT
 cd "${work}" || exit 2
@@ -56,9 +60,8 @@ number() {
 search() {
   local expected="$1" model="$2"
   shift 2
-  local name="${model} $*" defines=() compile=(-O0 -DCOLLAPSE) run=(-w22)
-  local depth=5000000
-  "${long}" && [[ "${expected}" == holds ]] && compile[0]=-O2 && depth=20000000
+  local name="${model} $*" defines=() run=(-w22)
+  local compile=("${optimize}" -DCOLLAPSE)
   local arg
   for arg in "$@"; do
     case "${arg}" in
@@ -209,6 +212,8 @@ fault "${dead}" levels -DLEVELS=5 -DCAPACITY=4
 if "${long}"; then
   fault "${beside}" sessions -DCOARSE -DDECLARED=1 -DSESSIONS=4 -DCAPACITY=5 \
     -DNO_SERVE_WHEN_DUE
+  optimize=-O2
+  depth=20000000
   echo "What must hold, in larger bounds:"
   search holds "${one_session[@]}" -DOPERATIONS=8 -DEPOCHS=4 -DROUNDS=2
   search holds magazines -DROUNDS=2
