@@ -205,7 +205,7 @@ class SessionBuffers {
   }
   // A side's buffer as a number, 0 if it has none.
   uint64_t Word(Side side) const {
-    return std::bit_cast<uintptr_t>(buffer(side));
+    return reinterpret_cast<uintptr_t>(buffer(side));
   }
   bool HoldsEmpty(Side side) const {
     return has_buffer(side) && contents_[Int(side)].size == 0;
