@@ -167,7 +167,6 @@ class SessionAllocator {
       const std::vector<RankedClass>& classes);
   ClassId IdOfRank(int rank) const;
 
-  // The first member, and never written: the fast path of a session reads it.
   BufferPool::SessionDoor door_;
   const std::vector<RankedClass> classes_;  // in order of rank
   const ClassId complete_;

@@ -69,7 +69,7 @@ struct DetachedBuffer {
 //           return to it, the three operations are inlined (while a side holds
 //           data, ReleaseBuffers calls a function). They touch the cache lines
 //           of the session, the thread cache and the misuse check, and lines of
-//           the allocator and the pool that are never written.
+//           the pool that are never written.
 // Memory:   64 bytes, waiting or not: one cache line if the caller aligns it.
 // Lifetime: the allocator must outlive it. The destructor cancels a wait and
 //           releases all buffers, with or without data.

@@ -210,7 +210,7 @@ fault "${dead}" levels -DCAPACITY=1
 fault "${dead}" levels -DLEVELS=5 -DCAPACITY=4
 
 if "${long}"; then
-  fault "${beside}" sessions -DCOARSE -DDECLARED=1 -DSESSIONS=4 -DCAPACITY=5 \
+  search "${beside}" sessions -DCOARSE -DDECLARED=1 -DSESSIONS=4 -DCAPACITY=5 \
     -DNO_SERVE_WHEN_DUE
   optimize=-O2
   depth=20000000
